@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L1  heap.h - one snapshot in memory: the model that every analysis works on.
+ *
+ *   graph node id:  0 .. nodes-1          memory nodes (blocks, mappings, objects), by address
+ *                   nodes .. nodes+roots-1  root nodes (a variable, a thread's stack frame, ...)
+ *
+ * (1) Compact columns, 32-bit ids, CSR references; no allocation per node.
+ * (2) A heap is immutable once made. The columns are public so that passes are plain loops.
+ * (3) Edges that are weak (STREAM_LABEL never yields one today) or self references are absent;
+ *     every pass uses the same edges.
+ * (4) Labels are not in memory: heap_references() reads them again from the file for one source.
+ *
+ * store_load() makes a heap from a snapshot file; tests make one with heap_build(). */
+#ifndef LEAKDIFF_HEAP_H
+#define LEAKDIFF_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HEAP_NONE UINT32_MAX
+
+enum heap_type_source {			/* the words of CLI.md: "site" when no type is known */
+	HEAP_TYPE_KIND = 0,		/* "mapping", or no stack at all */
+	HEAP_TYPE_SITE,			/* allocation site */
+	HEAP_TYPE_DWARF,
+	HEAP_TYPE_RTTI,
+	HEAP_TYPE_PYTHON,
+};
+
+enum heap_node_flags {
+	HEAP_FOLDED = 1,		/* container or buffer of other nodes: never counted by itself */
+	HEAP_MAPPING = 2,		/* an anonymous mapping made by the program */
+	HEAP_PYTHON = 4,		/* a Python object */
+	HEAP_HIDDEN = 8,		/* leakdiff's or the loader's own; not shown */
+};
+
+enum heap_label {			/* same numbers as enum stream_label */
+	HEAP_LABEL_OFFSET = 0, HEAP_LABEL_ATTR, HEAP_LABEL_KEY, HEAP_LABEL_INDEX, HEAP_LABEL_LOCAL,
+	HEAP_LABEL_CELL, HEAP_LABEL_DICT_KEY, HEAP_LABEL_CACHE_KEY, HEAP_LABEL_CACHE_RESULT,
+	HEAP_LABEL_NAMED, HEAP_LABEL_OWNS, HEAP_LABEL_CAPSULE,
+};
+
+enum heap_root_kind {			/* same numbers as enum stream_root_kind */
+	HEAP_ROOT_GLOBAL = 1, HEAP_ROOT_STACK, HEAP_ROOT_TLS, HEAP_ROOT_REGISTER, HEAP_ROOT_MAPPING,
+	HEAP_ROOT_PY_MODULE, HEAP_ROOT_PY_FRAME, HEAP_ROOT_PY_C,
+};
+
+struct heap_type {
+	const char *name;		/* without a size: "handle_put server.c:120", "Session", "dict" */
+	enum heap_type_source source;
+};
+
+struct heap_root {			/* one named root: a variable, a stack frame, a register */
+	enum heap_root_kind kind;
+	const char *name;		/* what a person would search for: "g_cache", "handle_conn()" */
+	const char *module;		/* base name, or "" */
+	const char *thread;		/* "main", "worker-3 (tid 4711)", or "" */
+	uint64_t start, end;		/* addresses; a register has 0 */
+};
+
+struct heap_frame {
+	const char *function, *file, *module, *language;	/* "" when unknown */
+	uint32_t line;			/* 0 = unknown */
+	bool inlined;
+};
+
+/* A symbolised allocation stack, frames innermost first, without the shim, allocator and operator new. */
+struct heap_stack {
+	const uint32_t *frames;		/* indices in heap.frames */
+	uint32_t frame_count;
+	bool truncated;
+};
+
+struct heap_meta {			/* value 0 or "" = unknown, unless said */
+	const char *path, *command, *exe, *mode, *python, *trigger, *allocator, *hostname;
+	uint32_t pid;
+	int64_t taken_ns;		/* CLOCK_REALTIME */
+	double uptime_s;
+	uint64_t pause_ns, stop_ns, drain_ns, fork_ns, child_ns;
+	uint64_t taken_birth;		/* birth clock when the threads had stopped */
+	uint64_t capture_birth;		/* birth clock when recording began */
+	uint64_t process_start_ns;	/* CLOCK_REALTIME at exec; with pid the identity of the process */
+	uint64_t blocks, bytes, mappings, mapped_bytes, objects, object_bytes;
+	uint64_t rss_bytes, own_bytes, lost_events;
+	bool consistent;
+	int gc_enabled;			/* -1 = no Python */
+	const char *const *notes;	/* what is uncertain about this snapshot, one sentence each */
+	size_t note_count;
+};
+
+struct heap_account {			/* parts of RSS; they sum to total_bytes */
+	uint64_t live_bytes, allocator_bytes, python_bytes, stacks_bytes, files_bytes,
+		 shared_bytes, leakdiff_bytes, other_bytes, total_bytes;
+};
+
+struct heap {
+	struct heap_meta meta;
+	struct heap_account account;
+
+	uint32_t nodes, roots;
+	uint64_t edges;			/* of nodes and roots together */
+
+	/* columns, `nodes` long */
+	const uint64_t *addr, *bytes, *birth;
+	const uint32_t *stack;		/* index in stacks or HEAP_NONE */
+	const uint32_t *type;		/* index in types, never HEAP_NONE */
+	const uint32_t *thread;		/* tid of the allocating thread, 0 = unknown */
+	const uint32_t *extra;		/* Python: references that nothing explains; may be NULL */
+	const uint32_t *weight;		/* sampled blocks stand for this many; NULL = all 1 */
+	const uint8_t *flags;		/* enum heap_node_flags */
+
+	/* references: targets of graph node v are edge_to[edge_start[v]] .. edge_to[edge_start[v + 1] - 1] */
+	const uint64_t *edge_start;	/* nodes + roots + 1 long */
+	const uint32_t *edge_to;	/* node ids, never roots; sorted within a source */
+
+	const struct heap_root *root;	/* `roots` long; graph id = nodes + index */
+	const struct heap_type *types;
+	uint32_t type_count;
+	const struct heap_stack *stacks;
+	uint32_t stack_count;
+	const struct heap_frame *frames;
+	uint32_t frame_count;
+
+	void *owner;			/* of whoever made it; not for others */
+};
+
+struct heap_reference {			/* one labelled reference */
+	uint32_t from, to;		/* graph node id, node id */
+	enum heap_label label;
+	uint64_t value;			/* offset, index; see stream.h */
+	const char *text;		/* name or key for ATTR, KEY, LOCAL, CELL, NAMED; else NULL */
+	uint64_t target_offset;		/* interior pointer: bytes into the target */
+	bool interior;
+};
+
+/* Read the labelled references of one graph node.
+ *
+ * visit returns 0 to go on, else its value is returned. Strings live until heap_free().
+ * Returns 0, what visit returned, or a negative errno (-EBADMSG: the file is damaged). */
+int heap_references(const struct heap *heap, uint32_t source,
+		    int (*visit)(const struct heap_reference *ref, void *data), void *data)
+	__attribute__((warn_unused_result));
+
+/* For tests and synthetic models: make a heap from arrays. Everything that `model` points to is
+ * borrowed and must outlive the heap; `refs` (sorted by from) answer heap_references().
+ * edge_start and edge_to are computed from refs. Returns 0 or -ENOMEM, -EINVAL. */
+int heap_build(const struct heap *model, const struct heap_reference *refs, size_t ref_count,
+	       struct heap **ret_heap) __attribute__((warn_unused_result));
+
+/* Release a heap, however it was made; accepts NULL, returns NULL. */
+struct heap *heap_free(struct heap *heap);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L5  agent.h - the guest thread: control socket, timer and RSS triggers. */
+#ifndef LEAKDIFF_AGENT_H
+#define LEAKDIFF_AGENT_H
+
+#include <stdbool.h>
+
+/* Start the agent if it does not run (idempotent, any thread inside the guard). All signals are
+ * blocked in it, its stack is our own memory, its descriptor table and file-system view are its own
+ * (unshare(CLONE_FILES | CLONE_FS)), so a service that closes every descriptor or changes root
+ * neither harms nor sees it. Returns 0 or a negative errno; on failure says so once. */
+int ld__agent_start(void);
+
+/* Ask it to end and wait (bounded): before a fork in a process that counts its threads, before
+ * unshare(2)/setns(2), at exit. */
+void ld__agent_stop(void);
+
+/* Nothing of the parent's agent exists in a fork child: forget it. It starts again lazily. */
+void ld__agent_after_fork_child(void);
+
+/* Blocking request from another thread (the at-exit trigger, the opt-in signal). */
+void ld__agent_snapshot_and_wait(int trigger);
+
+#endif

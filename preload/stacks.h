@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L2  stacks.h - allocation stacks interned as a tree: a stack is (parent id, pc). */
+#ifndef LEAKDIFF_STACKS_H
+#define LEAKDIFF_STACKS_H
+
+#include <stdint.h>
+
+#include "stream.h"
+
+/* Intern a stack of return addresses, innermost first. Lock-free, any thread, no allocation but from
+ * our arena. truncated: deeper frames were cut. Returns the stack id, 0 when the table is full
+ * (counted, see ld__stacks_refused()). */
+uint32_t ld__stacks_intern(void *const *pcs, int count, int truncated);
+
+/* Number of stacks; ids are 1..count. Nodes are immutable once counted. */
+uint32_t ld__stacks_count(void);
+
+/* Copy node `id` (1..count) in the stream's own layout. */
+void ld__stacks_get(uint32_t id, struct stream_stack *ret_node);
+
+/* Interning refusals because of the cap. */
+uint64_t ld__stacks_refused(void);
+
+#endif
