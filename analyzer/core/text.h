@@ -33,7 +33,7 @@ char *text_escape(const char *name);
  * exact when it is a whole number of units. Signed. buffer of TEXT_SIZE bytes; returns buffer. */
 #define TEXT_SIZE 24
 char *text_size(int64_t bytes, char buffer[TEXT_SIZE]);
-/* "1234567" -> "1,234,567"? No: plain digits with thin grouping for people: "1 234 567". */
+/* Digits grouped by three for people: "1 234 567"; beyond 17 digits ungrouped. Returns buffer. */
 char *text_count(int64_t count, char buffer[TEXT_SIZE]);
 
 /* Parse "1500k", "2G", "10MiB", "1.5 MiB", "4096" (k, M, G, T are powers of 1024). 0 or -EINVAL. */
