@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""python3 runs some of its own tests under the shim: the same tests pass, fail and are skipped."""
+import re
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from support import *  # noqa: E402,F403
+
+PYTHON = "/usr/bin/python3"
+TESTS = ["test_list", "test_dict", "test_json", "test_bytes", "test_threading", "test_subprocess", "test_gc", "test_mmap"]
+if run([PYTHON, "-c", "import test.test_list, test.test_json"]).returncode:
+    skip("python3's tests are not installed (libpython3.11-testsuite)")
+
+
+def session(env, folder, names, shimmed):
+    """Outcome of every single test: {"test_x (test.test_y.C)": "ok"}, and the exit status."""
+    done = run([PYTHON, "-m", "test", "-v", "--timeout", "90"] + names, 200, env=env, cwd=folder,
+               stderr=subprocess.STDOUT)
+    outcomes = {}
+    for match in re.finditer(r"^(test\w+ \([\w.]+\)).*?(?:\.\.\. )(ok|FAIL|ERROR|skipped.*|expected failure)$",
+                             done.stdout, re.MULTILINE):
+        outcomes[match.group(1)] = match.group(2)
+    if shimmed:
+        silent_about_itself("python3 -m test", "\n".join(l for l in done.stdout.splitlines() if "libleakdiff:" in l))
+    return done.returncode, outcomes, done.stdout
+
+
+plain_folder = scratch("python")
+status, plain, output = session(clean_environment(), plain_folder, TESTS, False)
+expect(len(plain) > 300, "expected hundreds of outcomes without the shim, found %d: %s" % (len(plain), output[-300:]))
+captures, folder = scratch("ld"), scratch("python")
+ENV = shim_environment(captures)
+
+
+def work():
+    with_status, got, text = session(ENV, folder, TESTS, True)
+    expect(with_status == status, "python3 -m test: status %s without the shim, %s with it: %s"
+           % (status, with_status, text[-300:]))
+    other = sorted((name, plain.get(name), got.get(name)) for name in set(plain) | set(got)
+                   if plain.get(name) != got.get(name))
+    expect(not other, "%d of %d tests end otherwise under the shim (test, without, with): %s" % (len(other), len(plain), other[:6]))
+
+
+while_snapping("python3", work, captures, seconds=20)
+finish()
