@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L0  guard.h - per-thread state of the hooks, and the switch that they all look at first.
+ *
+ *   *ld__switch     SWITCH_ON      record
+ *                   SWITCH_OFF     forward only
+ *                   SWITCH_COLD    nothing is set up yet: the first call does it
+ *                   0              the kernel wiped the page: this is a fork child, see process.h
+ *
+ * The word lies alone in a page with MADV_WIPEONFORK, so that even a raw clone(2) is noticed by the
+ * one load that every hook makes anyway.
+ *
+ * ld__guard is initial-exec thread-local storage: plain data without destructor, reachable with one
+ * instruction from the first instruction of a thread to its last, the time after all other
+ * thread-local destructors included. */
+#ifndef LEAKDIFF_GUARD_H
+#define LEAKDIFF_GUARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum switch_state {
+	SWITCH_WIPED = 0,
+	SWITCH_ON,
+	SWITCH_OFF,
+	SWITCH_COLD,
+};
+
+struct ring;
+
+struct guard {
+	uint32_t depth;			/* > 0: a hook of this thread is at work */
+	uint32_t recording;		/* > 0: it is in our own code, not in the real function */
+	struct ring *ring;		/* NULL until the first event */
+	uint64_t sp;			/* frame of the outermost hook at work; see ld__guard_abandoned() */
+	uint64_t sample_bytes;		/* lite mode: bytes until the next stack */
+	uint64_t random;		/* lite mode: state of the generator */
+	uint32_t tid;
+	uint32_t flags;			/* GUARD_* */
+};
+#define GUARD_OWN_THREAD 1u		/* a thread of ours: nothing that it does is recorded */
+
+#define LD_TLS __thread __attribute__((tls_model("initial-exec")))
+#define LD_HIDDEN __attribute__((visibility("hidden")))
+
+extern LD_TLS LD_HIDDEN struct guard ld__guard;
+extern LD_HIDDEN uint32_t *volatile ld__switch;
+
+/* For code of ours outside the hooks (the agent's work, the constructor): between the two, nothing
+ * of this thread is recorded and every hook forwards. They nest. */
+static inline void ld__guard_enter(void)
+{
+	ld__guard.depth++;
+	ld__guard.recording++;
+}
+
+static inline void ld__guard_leave(void)
+{
+	ld__guard.recording--;
+	ld__guard.depth--;
+}
+
+/* Declare the calling thread to be ours for good (the agent, its helpers). */
+static inline void ld__guard_own_thread(void)
+{
+	ld__guard.flags |= GUARD_OWN_THREAD;
+	ld__guard_enter();
+}
+
+/* Set in the child that walks the memory, before anything else: there no hook may do more than
+ * forward, and the wiped page must not be taken for a fork of the service. */
+extern LD_HIDDEN volatile uint32_t ld__in_snapshot_child;
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L6  process.h - life of the library in the process: first call, constructor, fork, exit. */
+#ifndef LEAKDIFF_PROCESS_H
+#define LEAKDIFF_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guard.h"
+
+/* Is recording on? Off also when trouble switched it off or LEAKDIFF_START=off holds. */
+bool ld__capture_on(void);
+
+/* Start or stop recording. Starting after a stop begins with an empty live table, since nobody saw
+ * what was freed in between. Any thread inside the guard. */
+void ld__capture_set(bool on);
+
+/* Was recording stopped at some time, so that the live table is stale now? */
+bool ld__capture_stale(void);
+
+/* Trouble: switch recording off for good and say why, once. Any thread. */
+void ld__capture_fail(const char *why);
+
+/* First call of any hook (SWITCH_COLD) and first call in a fork child (SWITCH_WIPED). Returns whether
+ * recording is on now. */
+bool ld__process_wake(void);
+
+/* The fork, in three phases around the real call. The prepare phase takes the drain lock and drains,
+ * so that the child's live table is whole; the child's work is done at its first recorded event. */
+enum process_fork_phase { FORK_PREPARE, FORK_PARENT, FORK_CHILD };
+void ld__process_fork(enum process_fork_phase phase);
+
+/* Stop the agent when the process counts its threads (CPython 3.12 and later warn at os.fork()).
+ * Returns true if it was stopped; ld__process_agent_wanted() starts it again at the next event. */
+bool ld__process_agent_yield(void);
+void ld__process_agent_wanted(void);
+
+/* Process id of this image, cached (right in fork children after their first event). */
+uint32_t ld__process_pid(void);
+
+/* The module that provides the real malloc: is pc inside its text? */
+bool ld__process_in_allocator(uint64_t pc);
+
+#endif

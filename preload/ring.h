@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L1  ring.h - per-thread event rings between the hooks and whoever drains.
+ *
+ * All rings lie in one mapped file, "<folder>/<pid>.ring", so that the last events outlive a crash:
+ *
+ *   struct ring_file, padded to RING_PAGE | ring 0 | ring 1 | ...      grown 16 rings at a time
+ *   ring = struct ring, padded to RING_PAGE | events * struct event
+ *
+ * Where the file cannot be had, rings are anonymous memory and nothing else changes. */
+#ifndef LEAKDIFF_RING_H
+#define LEAKDIFF_RING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guard.h"
+
+#define RING_MAGIC "LDRING\0"		/* 8 bytes with the final NUL */
+#define RING_VERSION 1u
+#define RING_PAGE 4096u
+#define RING_MAX 65536u			/* rings, so threads alive at once */
+#define RING_SLACK 32u			/* slots kept for frees met inside a real allocator call */
+
+enum event_kind {			/* 1..31: an allocation of that stream_node_kind */
+	EVENT_FREE = 32,
+	EVENT_REALLOC_BEGIN,		/* addr: the old block, about to be given up */
+	EVENT_REALLOC_END,		/* addr, bytes, stack: what it became */
+	EVENT_REALLOC_FAIL,		/* the old block lives on as it was */
+	EVENT_UNMAP,			/* addr, bytes: the range */
+	EVENT_REMAP_BEGIN,		/* addr, bytes: the old range */
+	EVENT_REMAP_END,		/* addr, bytes, stack: the new range */
+	EVENT_REMAP_FAIL,
+};
+
+struct event {
+	uint64_t clock;			/* birth clock; strictly grows within a ring */
+	uint64_t addr;
+	uint64_t bytes;
+	uint32_t stack;
+	uint32_t kind : 8;		/* enum event_kind */
+	uint32_t tid : 24;
+};
+
+struct ring_file {
+	char magic[8];
+	uint32_t version;
+	uint32_t header_bytes;		/* RING_PAGE: where ring 0 begins */
+	uint32_t pid;
+	uint32_t ring_count;		/* rings in the file; grows */
+	uint32_t ring_bytes;		/* from one ring to the next */
+	uint32_t ring_header_bytes;	/* events begin there within a ring */
+	uint32_t event_count;		/* slots of a ring, power of two */
+	uint32_t event_bytes;		/* sizeof(struct event) */
+	uint64_t start_clock;
+	int64_t start_realtime_ns;
+};
+
+/* What a drain must remember between two events of one thread. */
+struct ring_pending {
+	uint64_t addr, bytes, birth;
+	uint32_t stack;
+	uint32_t tid;
+	uint32_t kind;			/* 0 = the old block was not known */
+	uint32_t active;		/* 1 between BEGIN and END or FAIL */
+};
+
+struct stack_memo;
+
+/* One ring. The owner writes head and everything in its part; whoever holds the drain lock writes
+ * tail and pending. */
+struct ring {
+	/* read by everyone */
+	uint64_t events_at;		/* byte offset of the events from here */
+	uint32_t event_mask;
+	uint32_t index;
+
+	/* written by the owner */
+	_Alignas(64) uint64_t head;	/* events ever published */
+	uint64_t limit;			/* head may not pass it without looking at tail again */
+	uint64_t last_clock;
+	uint64_t dropped;		/* events of signal handlers that met a full or busy ring */
+	void **pcs;			/* room for one stack, in our arena */
+	struct stack_memo *memo;
+	uint64_t wait_start_ns;		/* CLOCK_MONOTONIC when an epoll_wait began; 0 = none is running */
+	int64_t wait_timeout_ms;
+
+	/* written under the drain lock */
+	_Alignas(64) uint64_t tail;	/* events ever drained */
+	struct ring_pending realloc_pending, remap_pending;
+};
+
+_Static_assert(sizeof(struct event) == 32, "layout");
+_Static_assert(sizeof(struct ring) <= RING_PAGE, "layout");
+
+static inline struct event *ld__ring_events(struct ring *ring)
+{
+	return (struct event *)(void *)((char *)ring + ring->events_at);
+}
+
+/* Set up the file for this process; without it (or when it fails) rings are anonymous.
+ * event_count: power of two. Returns 0 or a negative errno (anonymous memory is used then). */
+int ld__ring_open(const char *folder, uint32_t event_count);
+
+/* Remove the file's name: normal end of the process. */
+void ld__ring_unlink(void);
+
+/* Forget all rings of the parent (their memory is not inherited). Fork child only. */
+void ld__ring_after_fork_child(void);
+
+/* Give the calling thread a ring: one of a thread that is gone, or a new one. Sets ld__guard.ring
+ * and ld__guard.tid. Inside the guard. NULL when memory or RING_MAX is exhausted. */
+struct ring *ld__ring_acquire(void);
+
+/* All rings, dead owners included; lock-free. Never shrinks but for a fork. */
+uint32_t ld__ring_count(void);
+struct ring *ld__ring_get(uint32_t index);
+
+/* The ring of thread `tid`, NULL when it has none. */
+struct ring *ld__ring_of_tid(uint32_t tid);
+
+/* Publish one event in the calling thread's ring. The caller has made sure of room (ring_make_room)
+ * and set depth. Returns the event's clock. */
+uint64_t ld__ring_push(struct ring *ring, uint32_t kind, uint64_t addr, uint64_t bytes, uint32_t stack);
+
+/* Is there room for `slots` more events? Looks at tail when the cached limit is reached. */
+bool ld__ring_has_room(struct ring *ring, uint32_t slots);
+
+/* Is thread `tid` in an epoll_wait with a finite timeout? Then 1, its start and its timeout. */
+int ld__ring_wait_of(uint32_t tid, uint64_t *ret_start_ns, int64_t *ret_timeout_ms);
+
+/* Path of the ring file, "" when anonymous. */
+const char *ld__ring_path(void);
+
+#endif
