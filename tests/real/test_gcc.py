@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from support import *  # noqa: E402,F403
 
 need("gcc")
-FUNCTIONS = 1500
+FUNCTIONS = 800
 
 
 def source():

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Links point one way. Every file of preload/, analyzer/ and viz/ states its level (L0 lowest) in its
+first comment; it includes only lower levels of its folder, its own header (same name, or the same
+name up to the first underscore) and the public headers of the folders below:
+
+    preload/ <- nothing            analyzer/core <- preload/stream.h, preload/protocol.h
+    viz/     <- core/picture.h, core/text.h
+    analyzer/cli <- core, viz/viz.h, preload/protocol.h, preload/stream.h
+
+And one fence per foreign thing: the table FENCES."""
+import os
+import re
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from support import *  # noqa: E402,F403
+from sources import files, read
+
+FOLDERS = ("preload", "analyzer/core", "analyzer/cli", "viz")
+BELOW = {
+    "preload": {},
+    "analyzer/core": {"preload": {"stream.h", "protocol.h"}},
+    "viz": {"analyzer/core": {"picture.h", "text.h"}},
+    "analyzer/cli": {"analyzer/core": None, "viz": {"viz.h"}, "preload": {"stream.h", "protocol.h"}},
+}
+
+# (what, includes or words, files that may)
+FENCES = (
+    ("SQLite", r'#\s*include\s*[<"]sqlite3(ext)?\.h', r"analyzer/core/store\w*\.[ch]$"),
+    ("elfutils", r'#\s*include\s*[<"](elfutils/|dwarf\.h|libelf\.h|gelf\.h|libdw)', r"analyzer/core/symbols\w*\.[ch]$"),
+    ("libunwind", r'#\s*include\s*[<"](libunwind|unwind\.h)', r"preload/unwind\w*\.c$"),
+    ("Graphviz", r'#\s*include\s*[<"](graphviz/)?(gvc|cgraph|cdt|gvcext)\w*\.h', r"viz/\w+\.[ch]$"),
+    ("jansson", r'#\s*include\s*[<"]jansson', r"analyzer/cli/json\w*\.[ch]$"),
+    ("zstd", r'#\s*include\s*[<"]zstd', r"analyzer/core/\w+\.[ch]$"),
+    ("the demangler", r'\bcplus_demangle\b|\b__cxa_demangle\b|#\s*include\s*[<"](libiberty/)?demangle\.h', r"analyzer/core/\w+\.[ch]$"),
+    ("the dynamic linker's dlsym", r"\bdl[v]?sym\s*\(", r"preload/(real|unwind|python|jemalloc)\w*\.c$"),
+    ("CPython", r'#\s*include\s*[<"]Python\.h', r"preload/python\w*\.[ch]$"),
+    ("ptrace", r'#\s*include\s*<sys/ptrace\.h>', r"preload/stop\w*\.[ch]$"),
+)
+
+CODE = [name for name in files() if name.endswith((".c", ".h", ".S", ".cc"))]
+OURS = {name: read(name) for name in CODE if os.path.dirname(name) in FOLDERS}
+
+
+def level(name):
+    match = re.match(r"/\* SPDX-License-Identifier: Apache-2\.0\s*\n \* L(\d)\s+([\w.]+)\s+-\s+\S", OURS[name])
+    if not expect(match, "%s should begin with the SPDX line and \" * L<level>  %s - purpose\""
+                  % (name, os.path.basename(name))):
+        return None
+    expect(match.group(2) == os.path.basename(name), "%s: its first comment names %s" % (name, match.group(2)))
+    return int(match.group(1))
+
+
+def uncommented(text):
+    return re.sub(r"/\*.*?\*/", lambda m: "\n" * m.group(0).count("\n"), text, flags=re.DOTALL)
+
+
+def resolve(name, include):
+    """The project's file that an include means, or None for a foreign one."""
+    for base in (os.path.dirname(name), "", "analyzer", "viz", "preload"):
+        path = os.path.normpath(os.path.join(base, include))
+        if path in OURS:
+            return path
+    return None
+
+
+LEVELS = {name: level(name) for name in OURS}
+for name, text in sorted(OURS.items()):
+    folder = os.path.dirname(name)
+    stem = os.path.splitext(os.path.basename(name))[0]
+    for match in re.finditer(r'^\s*#\s*include\s*"([^"]+)"', uncommented(text), re.MULTILINE):
+        if match.group(1).endswith((".inc", ".sql")):
+            continue
+        target = resolve(name, match.group(1))
+        if not expect(target, "%s includes \"%s\", which is none of the project's headers" % (name, match.group(1))):
+            continue
+        other, header = os.path.split(target)
+        if other == folder:
+            own = header[:-2].split("_")[0] == stem.split("_")[0]
+            lower = LEVELS[target] is not None and LEVELS[name] is not None and LEVELS[target] < LEVELS[name]
+            same = own and LEVELS[target] is not None and LEVELS[name] is not None and LEVELS[target] <= LEVELS[name]
+            expect(lower or same, "%s (L%s) includes %s (L%s): only lower levels and its own header are allowed"
+                   % (name, LEVELS[name], header, LEVELS[target]))
+        else:
+            allowed = BELOW[folder].get(other, set())
+            expect(allowed is None or header in allowed, "%s includes %s: %s may include %s of %s"
+                   % (name, target, folder, ", ".join(sorted(allowed)) if allowed else "nothing", other))
+
+for what, pattern, allowed in FENCES:
+    users = [name for name, text in OURS.items() if re.search(pattern, uncommented(text))]
+    for name in users:
+        expect(re.match(allowed, name), "%s uses %s; only %s may" % (name, what, allowed))
+
+finish()
