@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L2  render.c - graph -> file. The only file that knows gvc.
+ *
+ *   picture --dot_build--> graph --gvLayout, gvRenderData--> bytes --write, fsync, rename--> path
+ *
+ * (1) Graphviz renders into memory, never into a file: its own writer ends the process when the disk
+ *     is full, and it would leave half a picture under the real name.
+ * (2) The file appears under its name only when it is whole; on any failure what was there stays.
+ * (3) Graphviz's complaints go into our sentence, not to stderr.
+ * (4) The dot text is the graph as built, without a layout: it is for other programs. */
+#include "viz.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <graphviz/gvc.h>
+
+#include "core/text.h"
+#include "dot.h"
+
+static const struct { const char *graphviz, *name, *package; } formats[] = {
+	[VIZ_PNG] = { "png", "PNG", "libgvc6 with its cairo plugin" },
+	[VIZ_SVG] = { "svg", "SVG", "libgvc6" },
+	[VIZ_DOT] = { "dot", "dot", "libcgraph6" },
+};
+
+#ifdef __SANITIZE_ADDRESS__
+/* Graphviz, pango and fontconfig free little before the process ends; their leaks hide no others. */
+const char *__lsan_default_suppressions(void);
+
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libgvc\nleak:libcgraph\nleak:libgvplugin\nleak:libfontconfig\nleak:libpango\n"
+	       "leak:libcairo\nleak:libglib-2\nleak:libgobject\n";
+}
+#endif
+
+/* The first thing that Graphviz complained about; one thread at a time, as viz.h says. */
+static char complaint[256];
+
+static int note_complaint(char *message)
+{
+	size_t length = strlen(complaint);
+
+	if (length + 1 < sizeof(complaint))
+		snprintf(complaint + length, sizeof(complaint) - length, "%s", message);
+	return 0;
+}
+
+/* "; Graphviz said: ..." on one line, or nothing. */
+static char *complaint_text(void)
+{
+	struct text text = { 0 };
+
+	complaint[strcspn(complaint, "\n")] = 0;
+	if (*complaint) {
+		text_append(&text, "; Graphviz said: ");
+		text_append_escaped(&text, complaint);
+	}
+	return text_take(&text);
+}
+
+static void explain(char **ret_error, char *sentence)
+{
+	if (ret_error)
+		*ret_error = sentence;
+	else
+		free(sentence);
+}
+
+/* Render to memory. ret_data is the caller's, to be freed with free(). */
+static int render_dot(Agraph_t *graph, char **ret_data, size_t *ret_length)
+{
+	char *data = NULL;
+	size_t length = 0;
+	FILE *memory = open_memstream(&data, &length);
+	int r;
+
+	if (!memory)
+		return -ENOMEM;
+	r = agwrite(graph, memory);
+	if (fclose(memory) || r) {
+		free(data);
+		return -ENOMEM;
+	}
+	*ret_data = data;
+	*ret_length = length;
+	return 0;
+}
+
+static int render_image(Agraph_t *graph, const char *format, char **ret_data, size_t *ret_length)
+{
+	static GVC_t *gvc;
+	char *data = NULL;
+	unsigned int length = 0;
+	int r = -EIO;
+
+	/* One context for the whole process: the text layout of Graphviz 2.43 keeps a pointer to a
+	 * font of the last context and reads it after gvFreeContext(). */
+	if (!gvc)
+		gvc = gvContext();
+	if (!gvc)
+		return -ENOMEM;
+	if (gvLayout(gvc, graph, "dot") == 0) {
+		if (gvRenderData(gvc, graph, format, &data, &length) == 0 && data && length) {
+			*ret_data = malloc(length);
+			r = *ret_data ? 0 : -ENOMEM;
+			if (*ret_data)
+				memcpy(*ret_data, data, length);
+			*ret_length = length;
+		}
+		if (data)
+			gvFreeRenderData(data);
+		gvFreeLayout(gvc, graph);
+	}
+	return r;
+}
+
+static int write_all(int fd, const char *data, size_t length)
+{
+	while (length) {
+		ssize_t n = write(fd, data, length);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return -ENOSPC;
+		data += n;
+		length -= (size_t)n;
+	}
+	return 0;
+}
+
+/* Write beside the target and rename; a target that is no regular file (/dev/stdout, a pipe) is
+ * written in place, since there is nothing to keep. */
+static int write_file(const char *path, const char *data, size_t length)
+{
+	char *temporary = text_format("%s.%ld.tmp", path, (long)getpid());
+	struct stat old;
+	bool in_place = stat(path, &old) == 0 && !S_ISREG(old.st_mode);
+	int fd, r;
+
+	if (!temporary)
+		return -ENOMEM;
+	if (in_place)
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+	else
+		fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+	if (fd < 0) {
+		r = -errno;
+		free(temporary);
+		return r;
+	}
+
+	r = write_all(fd, data, length);
+	if (!in_place && r == 0 && fsync(fd) < 0)
+		r = -errno;
+	if (close(fd) < 0 && r == 0)
+		r = -errno;
+	if (!in_place && r == 0 && rename(temporary, path) < 0)
+		r = -errno;
+	if (!in_place && r < 0)
+		unlink(temporary);
+	free(temporary);
+	return r;
+}
+
+int viz_render(const struct picture *picture, enum viz_format format, const char *path,
+	       char **ret_error)
+{
+	Agraph_t *graph = NULL;
+	char *data = NULL, *said = NULL;
+	size_t length = 0;
+	agerrlevel_t level;
+	agusererrf before;
+	int r;
+
+	if ((size_t)format >= sizeof(formats) / sizeof(formats[0])) {
+		explain(ret_error, text_format("no such picture format: %d", (int)format));
+		return -EINVAL;
+	}
+	*complaint = 0;
+	level = agseterr(AGERR);
+	before = agseterrf(note_complaint);
+
+	r = dot_build(picture, &graph);
+	if (r < 0) {
+		explain(ret_error, text_format("cannot build the picture: %s", strerror(-r)));
+		goto done;
+	}
+	if (format == VIZ_DOT)
+		r = render_dot(graph, &data, &length);
+	else
+		r = render_image(graph, formats[format].graphviz, &data, &length);
+	if (r < 0) {
+		said = complaint_text();
+		explain(ret_error, text_format("Graphviz could not draw the %s picture%s (it needs %s)",
+					       formats[format].name, said ? said : "",
+					       formats[format].package));
+		goto done;
+	}
+	r = write_file(path, data, length);
+	if (r < 0)
+		explain(ret_error, text_format("cannot write the picture %s: %s", path, strerror(-r)));
+done:
+	agseterrf(before);
+	agseterr(level);
+	if (graph)
+		agclose(graph);
+	free(said);
+	free(data);
+	return r;
+}
