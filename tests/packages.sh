@@ -70,7 +70,7 @@ packages_need()
 	# The lists of a fresh image are empty, those of an old one name files that are gone: try, update, try again.
 	packages_log=$(mktemp)
 	if ! packages_install $packages_list >"$packages_log" 2>&1; then
-		$packages_as apt-get update -q >>"$packages_log" 2>&1
+		$packages_as apt-get update -q >>"$packages_log" 2>&1 || true
 		if ! packages_install $packages_list >>"$packages_log" 2>&1; then
 			tail -n 15 "$packages_log" >&2
 			rm -f "$packages_log"
