@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L0  kernel.c - signal handlers and numbers as text, without libc. */
+#include "kernel.h"
+
+#include <stdarg.h>
+
+#if !defined(__x86_64__)
+#error "the snapshot half of the library knows x86-64 only"
+#endif
+
+__asm__(".text\n"
+	".globl ld__kernel_restorer\n"
+	".hidden ld__kernel_restorer\n"
+	".type ld__kernel_restorer, @function\n"
+	"	nop\n"			/* unwinders look one byte before the return address */
+	"ld__kernel_restorer:\n"
+	"	mov $15, %eax\n"	/* rt_sigreturn */
+	"	syscall\n"
+	".size ld__kernel_restorer, . - ld__kernel_restorer\n");
+
+#define RESTORER_FLAG 0x04000000ul	/* SA_RESTORER, which libc's headers hide */
+
+int ld__kernel_sigaction(int sig, const struct kernel_sigaction *action, struct kernel_sigaction *ret_old)
+{
+	struct kernel_sigaction copy;
+
+	if (action) {
+		copy = *action;
+		copy.flags |= RESTORER_FLAG;
+		copy.restorer = ld__kernel_restorer;
+	}
+	return (int)ld__sys4(SYS_rt_sigaction, sig, action ? &copy : NULL, ret_old, 8);
+}
+
+struct out {
+	char *buffer;
+	size_t capacity, length;
+};
+
+static void put(struct out *out, char c)
+{
+	if (out->length + 1 < out->capacity)
+		out->buffer[out->length++] = c;
+}
+
+static void put_number(struct out *out, uint64_t value, unsigned base)
+{
+	char digits[24];
+	int n = 0;
+
+	do {
+		digits[n++] = "0123456789abcdef"[value % base];
+		value /= base;
+	} while (value);
+	while (n)
+		put(out, digits[--n]);
+}
+
+size_t ld__text_format(char *buffer, size_t capacity, size_t length, const char *format, ...)
+{
+	struct out out = { buffer, capacity, length };
+	va_list args;
+
+	va_start(args, format);
+	for (const char *f = format; *f; f++) {
+		if (*f != '%') {
+			put(&out, *f);
+			continue;
+		}
+		switch (*++f) {
+		case 's':
+			for (const char *s = va_arg(args, const char *); s && *s; s++)
+				put(&out, *s);
+			break;
+		case 'd': {
+			int value = va_arg(args, int);
+
+			if (value < 0)
+				put(&out, '-');
+			put_number(&out, value < 0 ? (uint64_t)-(int64_t)value : (uint64_t)value, 10);
+			break;
+		}
+		case 'u':
+			put_number(&out, va_arg(args, unsigned), 10);
+			break;
+		case 'l':
+			put_number(&out, va_arg(args, unsigned long), *++f == 'x' ? 16 : 10);
+			break;
+		default:
+			put(&out, *f);
+		}
+	}
+	va_end(args);
+	if (capacity)
+		buffer[out.length] = 0;
+	return out.length;
+}
+
+uint64_t ld__text_decimal(const char **at)
+{
+	uint64_t value = 0;
+
+	while (**at >= '0' && **at <= '9')
+		value = value * 10 + (uint64_t)(*(*at)++ - '0');
+	return value;
+}
+
+uint64_t ld__text_hex(const char **at)
+{
+	uint64_t value = 0;
+
+	for (;; (*at)++) {
+		char c = **at;
+
+		if (c >= '0' && c <= '9')
+			value = value << 4 | (uint64_t)(c - '0');
+		else if (c >= 'a' && c <= 'f')
+			value = value << 4 | (uint64_t)(c - 'a' + 10);
+		else
+			return value;
+	}
+}
