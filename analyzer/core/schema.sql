@@ -1,0 +1,179 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- schema.sql - layout of a snapshot file, format 1.0. Explained in docs/FORMAT.md.
+--
+-- Addresses are process addresses, bytes are bytes, *_ns are nanoseconds. A birth is a number that
+-- grows with every allocation of the process: with the address it is a block's identity. An id that
+-- is NULL is unknown. Nothing here holds the contents of memory.
+
+CREATE TABLE meta (               -- one row a fact about the snapshot, see docs/FORMAT.md
+	key TEXT PRIMARY KEY,
+	value TEXT NOT NULL       -- decimal for numbers; *_ns nanoseconds, *bytes bytes
+) WITHOUT ROWID;
+
+CREATE TABLE account (            -- where resident memory is; the parts sum to 'total'
+	part TEXT PRIMARY KEY,    -- live, allocator, python, stacks, files, shared, leakdiff, other, total
+	bytes INTEGER NOT NULL    -- resident bytes
+) WITHOUT ROWID;
+
+CREATE TABLE notes (              -- what is uncertain about this snapshot
+	id INTEGER PRIMARY KEY,
+	note TEXT NOT NULL        -- one sentence
+);
+
+CREATE TABLE modules (            -- loaded ELF objects, each with the period in which it was mapped
+	id INTEGER PRIMARY KEY,
+	name TEXT NOT NULL,       -- base name
+	path TEXT NOT NULL,       -- as the dynamic linker had it
+	build_id TEXT,            -- hexadecimal
+	base INTEGER NOT NULL,    -- load bias: address - base is the address in the file
+	start INTEGER NOT NULL,   -- lowest address
+	end INTEGER NOT NULL,     -- one past the highest address
+	first_birth INTEGER NOT NULL, -- birth number when first seen; 0 = before capture began
+	last_birth INTEGER,       -- birth number when unloaded; NULL = still mapped
+	generation INTEGER NOT NULL,  -- tells apart what was mapped at one address one after the other
+	flags INTEGER NOT NULL,   -- 1 program, 2 leakdiff, 4 allocator, 8 libc or dynamic linker
+	symbols TEXT NOT NULL     -- where names came from: 'dwarf', 'symtab', 'none', 'missing', 'other build', 'unused'
+);
+
+CREATE TABLE maps (               -- the process's mappings
+	id INTEGER PRIMARY KEY,
+	start INTEGER NOT NULL,   -- address
+	end INTEGER NOT NULL,     -- address, one past the last
+	kind TEXT NOT NULL,       -- file, module-data, heap, stack, shared, program, other, own, kernel
+	prot TEXT NOT NULL,       -- as in /proc/PID/maps: 'rw-p'
+	file_offset INTEGER NOT NULL, -- bytes
+	rss_bytes INTEGER,        -- resident bytes; NULL = unknown
+	pss_bytes INTEGER,        -- proportional share, bytes; NULL = unknown
+	swap_bytes INTEGER,       -- bytes
+	live_resident_bytes INTEGER,  -- bytes of live blocks in resident pages
+	name TEXT NOT NULL,       -- path, [heap], [stack], ...
+	module INTEGER            -- modules.id
+);
+
+CREATE TABLE threads (            -- threads at the moment of the snapshot
+	id INTEGER PRIMARY KEY,
+	tid INTEGER NOT NULL,     -- as the service sees it
+	name TEXT NOT NULL,       -- 'main' or 'NAME (tid N)'
+	stop TEXT NOT NULL,       -- how it was stopped: ptrace, signal, none (it ran on), self
+	syscall INTEGER,          -- number of the system call it was blocked in; NULL = running
+	sp INTEGER,               -- stack pointer, address
+	stack_start INTEGER,      -- address
+	stack_end INTEGER         -- address
+);
+
+CREATE TABLE frames (             -- code locations, each once
+	id INTEGER PRIMARY KEY,
+	function TEXT NOT NULL,   -- demangled; 'module+0xoffset' when there is no symbol
+	file TEXT NOT NULL,       -- path as compiled; '' = unknown
+	line INTEGER NOT NULL,    -- 0 = unknown
+	module TEXT NOT NULL,     -- base name; '' = unknown
+	language TEXT NOT NULL,   -- 'c', 'c++', 'rust', 'python', ...; '' = unknown
+	inlined INTEGER NOT NULL  -- 1 = expanded into the next outer frame
+);
+
+CREATE TABLE stacks (             -- allocation stacks
+	id INTEGER PRIMARY KEY,
+	type INTEGER NOT NULL,    -- types.id of the allocation site
+	depth INTEGER NOT NULL,   -- number of frames
+	truncated INTEGER NOT NULL -- 1 = deeper frames were cut when the stack was recorded
+);
+
+CREATE TABLE stack_frames (       -- frames of a stack, innermost first
+	stack INTEGER NOT NULL,   -- stacks.id
+	depth INTEGER NOT NULL,   -- 0 = innermost: what called the allocator
+	frame INTEGER NOT NULL,   -- frames.id
+	PRIMARY KEY (stack, depth)
+) WITHOUT ROWID;
+
+CREATE TABLE tracebacks (         -- where each thread was, innermost first
+	thread INTEGER NOT NULL,  -- threads.id
+	depth INTEGER NOT NULL,   -- 0 = innermost
+	frame INTEGER NOT NULL,   -- frames.id
+	pc INTEGER NOT NULL,      -- address
+	cfa INTEGER NOT NULL,     -- address one past this frame on the stack
+	PRIMARY KEY (thread, depth)
+) WITHOUT ROWID;
+
+CREATE TABLE types (              -- what nodes are
+	id INTEGER PRIMARY KEY,
+	name TEXT NOT NULL,       -- without a size
+	source INTEGER NOT NULL   -- 0 kind, 1 allocation site, 2 DWARF, 3 RTTI, 4 Python
+);
+
+CREATE TABLE sites (              -- live nodes by type, allocation stack and size; sums are exact
+	id INTEGER PRIMARY KEY,
+	type INTEGER NOT NULL,    -- types.id
+	stack INTEGER,            -- stacks.id
+	size INTEGER,             -- requested bytes of each; NULL = the remaining, rarer sizes of this type and stack
+	count INTEGER NOT NULL,   -- number of nodes
+	bytes INTEGER NOT NULL    -- requested bytes of all
+);
+
+CREATE TABLE roots (              -- variables, stack frames, ... that hold references
+	id INTEGER PRIMARY KEY,
+	kind TEXT NOT NULL,       -- global, stack, tls, register, mapping, python-module, python-frame, python-c
+	name TEXT NOT NULL,       -- 'g_cache', 'handle_conn()'
+	module TEXT NOT NULL,     -- base name or ''
+	thread TEXT NOT NULL,     -- thread name or ''
+	start INTEGER NOT NULL,   -- address
+	end INTEGER NOT NULL      -- address, one past the last; both 0 for registers
+);
+
+CREATE TABLE clock (              -- birth numbers against time
+	id INTEGER PRIMARY KEY,
+	birth INTEGER NOT NULL,
+	realtime_ns INTEGER NOT NULL, -- nanoseconds since 1970
+	monotonic_ns INTEGER NOT NULL
+);
+
+CREATE TABLE strings (            -- names in labels of references (attributes, keys)
+	id INTEGER PRIMARY KEY,
+	text TEXT NOT NULL
+);
+
+CREATE TABLE node_chunks (        -- 65536 nodes a row: columns, delta and varint coded, zstd with checksum
+	id INTEGER PRIMARY KEY,
+	first INTEGER NOT NULL,   -- node id of the first
+	count INTEGER NOT NULL,   -- number of nodes
+	data BLOB NOT NULL
+);
+
+CREATE TABLE edge_chunks (        -- references out of graph nodes; graph id = node id, or nodes + root id
+	id INTEGER PRIMARY KEY,
+	first_source INTEGER NOT NULL, -- graph id of the first source
+	last_source INTEGER NOT NULL,  -- graph id of the last; it may go on in the next row
+	count INTEGER NOT NULL,   -- number of references
+	targets BLOB NOT NULL,    -- sources and targets
+	labels BLOB NOT NULL      -- kinds, values and interior offsets, in the same order
+);
+
+-- The two big arrays as tables. `leakdiff sql` brings the code that reads them.
+CREATE VIRTUAL TABLE nodes USING leakdiff_nodes;
+CREATE VIRTUAL TABLE edges USING leakdiff_edges;
+
+CREATE VIEW v_stacks AS           -- one text per stack, innermost frame first
+	SELECT stack AS id, group_concat(
+		function || CASE WHEN line > 0 THEN ' ' || file || ':' || line ELSE '' END ||
+		CASE WHEN module <> '' THEN ' (' || module || ')' ELSE '' END, char(10)) AS text
+	FROM (SELECT stack, function, file, line, module FROM stack_frames JOIN frames ON frames.id = frame
+		ORDER BY stack, depth)
+	GROUP BY stack;
+
+CREATE VIEW v_sites AS            -- sites with their names and stacks
+	SELECT sites.id, types.name AS type, size, count, bytes, sites.stack, v_stacks.text AS stack_text
+	FROM sites JOIN types ON types.id = sites.type LEFT JOIN v_stacks ON v_stacks.id = sites.stack;
+
+CREATE VIEW v_types AS            -- live memory by type and exact size
+	SELECT types.name AS type, size, sum(count) AS count, sum(bytes) AS bytes
+	FROM sites JOIN types ON types.id = sites.type GROUP BY types.name, size;
+
+CREATE VIEW v_rss AS              -- resident memory by kind of mapping, largest first
+	SELECT kind, count(*) AS mappings, sum(end - start) AS mapped_bytes, sum(rss_bytes) AS rss_bytes,
+		sum(pss_bytes) AS pss_bytes, sum(swap_bytes) AS swap_bytes,
+		sum(live_resident_bytes) AS live_resident_bytes
+	FROM maps GROUP BY kind ORDER BY 4 DESC;
+
+CREATE VIEW v_tracebacks AS       -- one line per frame of each thread
+	SELECT threads.tid, threads.name AS thread, depth, function, file, line, module, inlined
+	FROM tracebacks JOIN threads ON threads.id = thread JOIN frames ON frames.id = frame
+	ORDER BY thread, depth;
