@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L2  reach.h - who is reachable at all: one flood from the roots, and the shape of what it misses.
+ *
+ * The flood goes tier by tier, strongest roots first, and each tier floods completely before the
+ * next one starts:
+ *
+ *   0 global   1 tls   2 python   3 mapping   |   4 the C library's own data   5 stack   6 register
+ *   '------------ region HELD --------------'   '---------------- region WORK ----------------'
+ *
+ * (1) A node belongs to the region of the first tier that reaches it; HELD < WORK < NONE.
+ * (2) An edge u -> v counts only when region[u] <= region[v] (reach_edge_counts()). This is the one
+ *     predicate of the flood, the dominators and the chains: a stack slot or a register that points
+ *     at what a variable holds anyway does not share in holding it, and garbage holds nothing.
+ *     Without it every stale stack slot would tear a block out of its cache's retained set.
+ * (3) The parents form a forest of shortest paths within each tier: chains are read from it.
+ * (4) References out of HEAP_HIDDEN nodes (the loader's own) are followed only from tier 4 on. */
+#ifndef LEAKDIFF_REACH_H
+#define LEAKDIFF_REACH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/heap.h"
+
+enum reach_region { REACH_HELD = 0, REACH_WORK, REACH_NONE };
+
+struct reach {
+	uint8_t *region;		/* enum reach_region of every graph node, nodes + roots long */
+	uint32_t *parent;		/* graph node that each node was first met from; HEAP_NONE = not reached */
+	uint32_t reached;		/* number of nodes that some root reaches */
+};
+
+/* Flood the heap from its roots. Returns 0 with *ret_reach (reach_free()), or -ENOMEM. */
+int reach_flood(const struct heap *heap, struct reach **ret_reach) __attribute__((warn_unused_result));
+struct reach *reach_free(struct reach *reach);
+
+static inline bool reach_edge_counts(const struct reach *reach, uint32_t from, uint32_t to)
+{
+	return reach->region[from] <= reach->region[to];
+}
+
+/* Tier of a root, 0 = strongest, see the drawing above. */
+unsigned reach_root_tier(const struct heap_root *root);
+
+/* The root (index in heap.root) whose path reach.parent holds for a node; HEAP_NONE = unreachable. */
+uint32_t reach_root_of(const struct heap *heap, const struct reach *reach, uint32_t node);
+
+enum reach_leak {
+	REACH_DIRECT,			/* nothing that is unreachable refers to it */
+	REACH_INDIRECT,			/* hangs from another unreachable node */
+	REACH_CYCLE,			/* in a cycle that nothing else refers to */
+};
+
+/* The unreachable nodes by how they hang together (LeakSanitizer's direct and indirect leaks, with a
+ * head for every cycle). */
+struct reach_leaks {
+	uint32_t count;			/* unreachable nodes, folded and hidden ones included */
+	uint32_t *node;			/* their ids, ascending */
+	uint8_t *kind;			/* enum reach_leak of each */
+	uint32_t *cycle;		/* number of its cycle (members are equal), or HEAP_NONE */
+	uint32_t head_count;		/* one head per source component: its oldest member */
+	uint32_t *head;			/* node ids, ascending */
+};
+
+/* Returns 0 with *ret_leaks (reach_leaks_free()), or -ENOMEM. Linear in the unreachable part. */
+int reach_find_leaks(const struct heap *heap, const struct reach *reach,
+		     struct reach_leaks **ret_leaks) __attribute__((warn_unused_result));
+struct reach_leaks *reach_leaks_free(struct reach_leaks *leaks);
+
+#endif
