@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wrong usage ends with 64 and one sentence; a reader that closes the pipe early is no error."""
+import os
+import re
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from victim import *  # noqa: E402,F403
+from support import *  # noqa: E402,F403
+
+with open(os.path.join(SOURCE, "analyzer", "cli", "commands.inc")) as f:
+    COMMANDS = re.findall(r"^X\((\w+)\)", f.read(), re.MULTILINE)
+
+refused(leakdiff("frobnicate"), "an unknown command", status=64)
+refused(leakdiff("--frobnicate"), "an unknown option", status=64)
+refused(leakdiff("/nonexistent/a.snap"), "a file that is not there", status=2)
+done = leakdiff()
+expect(done.returncode == 64 and not done.stdout and len(done.stderr.splitlines()) > 5,
+       "no words at all: expected 64 and the help on stderr, got %s" % (done,))
+
+for command in COMMANDS:
+    refused(leakdiff(command, "--frobnicate"), "leakdiff %s --frobnicate" % command, status=64)
+    refused(leakdiff(command, "-Q"), "leakdiff %s -Q" % command, status=64)
+    refused(leakdiff(command), "leakdiff %s without its words" % command, status=64)
+    done = leakdiff(command, "--help")
+    expect(done.returncode == 0 and not done.stderr, "leakdiff %s --help: status %s, %r" % (command, done.returncode, done.stderr))
+
+for words in (("snap", "1", "2"), ("status", "12x"), ("snap", "-o"), ("top", "a", "b"), ("ingest", "x"), ("chain",),
+              ("run", "--mode", "quick", "--", "true"), ("run", "--every", "soon", "--", "true"), ("run", "--"),
+              ("run", "--at-rss", "lots", "--", "true"), ("on", ""), ("diff", "onlyone"), ("sql",)):
+    done = leakdiff(*words)
+    expect(done.returncode in (2, 64) and len(done.stderr.splitlines()) == 1 and done.stderr.startswith("leakdiff: "),
+           "leakdiff %s: expected 64 (or 2) and one sentence, got %s and %r" % (" ".join(words), done.returncode, done.stderr[-300:]))
+
+# -- run passes on what its program does
+for argv, status in ((["true"], 0), (["sh", "-c", "exit 3"], 3), (["sh", "-c", "kill -9 $$"], -9), (["sh", "-c", "kill -TERM $$"], -15)):
+    done = leakdiff("run", "-o", scratch("ld"), "--", *argv)
+    expect(done.returncode in (status, 128 - status if status < 0 else status) and not done.stdout,
+           "leakdiff run -- %s: expected status %d, got %s %r" % (argv, status, done.returncode, done.stderr[-300:]))
+refused(leakdiff("run", "--", "/nonexistent/program"), "run of a program that is not there", status=leakdiff("run", "--", "/nonexistent/program").returncode)
+expect(leakdiff("run", "--", "/nonexistent/program").returncode in (2, 126, 127), "run of a program that is not there should end with 2, 126 or 127")
+
+# -- malformed settings: one line naming the variable, the default holds, the program runs
+for name, value in (("LEAKDIFF_MODE", "quick"), ("LEAKDIFF_EVERY", "soon"), ("LEAKDIFF_DEPTH", "many"), ("LEAKDIFF_AT_RSS", "x%"),
+                    ("LEAKDIFF_START", "maybe"), ("LEAKDIFF_NO_SUCH_THING", "1")):
+    done = run(["/bin/echo", "hello"], env=shim_environment(scratch("ld"), **{name: value}))
+    lines = done.stderr.splitlines()
+    expect(done.returncode == 0 and done.stdout == "hello\n", "%s=%s: the program should run as ever: %s" % (name, value, done))
+    expect(len(lines) == 1 and name in lines[0], "%s=%s: expected one line on stderr that names the variable, got %r"
+           % (name, value, done.stderr[-300:]))
+
+# -- pipes that close early
+program = compiled()
+service = Victim(program)
+service.serve("before the snapshots", 50)
+service.ready()
+first, second = os.path.join(service.folder, "a.snap"), os.path.join(service.folder, "b.snap")
+expect(leakdiff("snap", service.pid, "-o", first).returncode == 0, "a first snapshot")
+service.serve("between the snapshots", 200)
+expect(leakdiff("snap", service.pid, "-o", second).returncode == 0, "a second snapshot")
+for words in (("sql", second, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT i FROM n"),
+              ("top", second), (first, second), (first, second, "--json"), ("check", second), ("leaks", second), ("--help",)):
+    for line_count in (0, 1):
+        process = start([COMMAND, *words], env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if line_count:
+            process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read().decode()
+        status = process.wait(60)
+        expect(status in (0, 1) and not errors, "leakdiff %s | head -%d: expected no error, got status %s and %r"
+               % (words[0], line_count, status, errors[-300:]))
+for words in (("top", second), (first, second), (first, second, "--json"), ("sql", second, "SELECT 1"), ("--help",), ("top", "--help")):
+    with open("/dev/full", "wb") as full:
+        refused(run([COMMAND, *words], env=clean_environment(), stdout=full), "leakdiff %s to a full disk" % words[0])
+service.end("at the end")
+finish()
