@@ -128,9 +128,15 @@ if expect(blobs, "a snapshot should hold blobs of nodes and edges"):
             no_crash(leakdiff(*argv(path)), "%s: %s" % (name, what))
 
 # -- a database whose rows lie: cross-references out of range, names that are no text, huge counts
-for statement in ("DELETE FROM meta", "DELETE FROM stacks", "UPDATE meta SET value = '-99999999999999999999'", "DROP TABLE frames",
-                  "UPDATE stacks SET parent = 4294967290", "DELETE FROM types", "UPDATE types SET name = x'ff00fe1b5b324a'",
-                  "UPDATE roots SET kind = 9999, \"start\" = -1, \"end\" = -5"):
+for statement in ("DELETE FROM meta", "UPDATE meta SET value = '-99999999999999999999'", "DROP TABLE frames", "DELETE FROM stacks",
+                  "UPDATE stacks SET type = 4294967290", "DELETE FROM stack_frames", "UPDATE stack_frames SET frame = 4294967290",
+                  "DELETE FROM types", "UPDATE types SET name = x'ff00fe1b5b324a'", "UPDATE types SET source = 99",
+                  "UPDATE frames SET function = char(27) || '[2J' || char(10) || 'x', file = x'fffe'",
+                  "UPDATE roots SET kind = 'nonsense', \"start\" = -1, \"end\" = -5", "DELETE FROM roots",
+                  "UPDATE sites SET stack = 4294967290, count = -1", "UPDATE node_chunks SET count = 4000000000",
+                  "UPDATE node_chunks SET \"first\" = \"first\" + 1", "DELETE FROM node_chunks", "DELETE FROM edge_chunks",
+                  "UPDATE edge_chunks SET first_source = 4294967295", "UPDATE edge_chunks SET count = -1",
+                  "UPDATE account SET bytes = -1", "DELETE FROM account", "UPDATE node_chunks SET data = x''"):
     path = damaged(SNAPSHOT)
     try:
         with sqlite3.connect(path) as database:
