@@ -92,9 +92,10 @@ static uint64_t oracle_rule(const struct oracle *o, Dwarf_Frame *frame, bool sig
 	} else if (count <= 2 && ops[0].atom == 0x9c && (count == 1 || ops[1].atom == 0x23)) {
 		bp = RULE_BP_AT_CFA;
 		offset = count == 1 ? 0 : (int64_t)ops[1].number;
-	} else if (count == 1 && ops[0].atom == 0x76) {
+	} else if (count == 2 && ops[0].atom == 0x9c && ops[1].atom == 0x76) {
+		/* An expression starts with the CFA on its stack, which this one leaves there. */
 		bp = RULE_BP_AT_BP;
-		offset = (int64_t)ops[0].number;
+		offset = (int64_t)ops[1].number;
 	} else {
 		return RULE_HARD;
 	}
