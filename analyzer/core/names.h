@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L2  names.h - how types, holders and references are written for a person.
+ *
+ * A type that is only an allocation site is shown as "1048576 B from handle_put server.c:120" where
+ * one size is meant, else as "from handle_put server.c:120"; other types are shown as they are.
+ * Names are raw here; whoever prints them escapes them. */
+#ifndef LEAKDIFF_NAMES_H
+#define LEAKDIFF_NAMES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/heap.h"
+#include "core/text.h"
+
+/* Append the displayed form of a type; exact: all blocks meant are `size` bytes. */
+void names_type(struct text *text, const char *name, enum heap_type_source source, bool exact,
+		uint64_t size);
+
+/* Does a --type pattern mean this type? The displayed form with size, without, and the bare name are
+ * all accepted. */
+bool names_type_matches(const char *pattern, const char *name, enum heap_type_source source,
+			uint64_t size);
+
+/* "python" | "rtti" | "dwarf" | "site" | "kind" */
+const char *names_type_source(enum heap_type_source source);
+
+/* "global" | "stack" | "tls" | "register" | "python-module" | "python-frame" | "python-c" | "mapping" */
+const char *names_root_kind(enum heap_root_kind kind);
+
+/* Append the label of one reference: "+16", "rax", ".name", "[3]", "->next". from is the root it starts
+ * at, or NULL: a root's slots are named by their offset in the variable. */
+void names_reference(struct text *text, const struct heap_reference *ref, const struct heap_root *from);
+
+/* Append "function file:line" of one frame, or what is known of it. */
+void names_frame(struct text *text, const struct heap_frame *frame);
+
+/* Append the innermost frame of a stack; "(no stack)" for HEAP_NONE. */
+void names_site(struct text *text, const struct heap *heap, uint32_t stack);
+
+/* The name of the thread that allocated a block, "main", "worker-3 (tid 4711)", as the roots have it,
+ * else "tid 4711 (ended)". */
+void names_thread(struct text *text, const struct heap *heap, uint32_t tid);
+
+#endif

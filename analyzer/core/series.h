@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L3  series.h - snapshots in a row: which block is which, what is new, what lost its last reference.
+ *
+ *   heaps[0] .. heaps[count - 1], oldest first; "first" and "last" below are its ends
+ *
+ * (1) A block is the same in two snapshots of one process when address and birth agree, or when the
+ *     birth agrees alone (realloc moved it). Address reuse is never taken for survival.
+ * (2) Snapshots of different processes (pid or start time differ) have no blocks in common; they are
+ *     compared by type and site only (same_process is false), and whoever prints says so.
+ * (3) New: born after the first snapshot and alive in the last. A block that an inconsistent first
+ *     snapshot merely missed is older than it and is not new; such blocks are counted in `late`.
+ * (4) Types have one number over all snapshots: (source, name). */
+#ifndef LEAKDIFF_SERIES_H
+#define LEAKDIFF_SERIES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/heap.h"
+#include "core/intern.h"
+#include "core/reach.h"
+
+struct series_heap {
+	const struct heap *heap;
+	uint64_t *bytes;		/* of each node, weigh.h */
+	uint32_t *type;			/* number in series.types of each local type */
+	struct reach *reach;
+	uint32_t *later;		/* the same block in the last heap or HEAP_NONE; NULL for the last */
+};
+
+struct series {
+	struct series_heap *heaps;
+	size_t count;
+	bool same_process;
+	const struct heap_type *types;	/* by number; names borrowed from the heaps */
+	uint32_t type_count;
+
+	/* by node of the last heap */
+	uint32_t *earlier;		/* the same block in the first heap or HEAP_NONE */
+	uint64_t late;			/* see (3) */
+
+	struct heap_type *type_array;	/* what `types` points to */
+};
+
+/* Look at `count` >= 1 heaps as one series; they are borrowed and must outlive it.
+ * Returns 0 with *ret_series (series_free()), or -ENOMEM. */
+int series_make(const struct heap *const *heaps, size_t count, struct series **ret_series)
+	__attribute__((warn_unused_result));
+struct series *series_free(struct series *series);
+
+static inline const struct series_heap *series_last(const struct series *series)
+{
+	return &series->heaps[series->count - 1];
+}
+
+/* Is this node of the last heap new? */
+bool series_is_new(const struct series *series, uint32_t node);
+
+/* New, and older than the last snapshot but one: it survived a whole interval. Needs three snapshots. */
+bool series_is_survivor(const struct series *series, uint32_t node);
+
+/* Bytes by which a block that is in both has grown; 0 when it did not. */
+uint64_t series_resized_bytes(const struct series *series, uint32_t node);
+
+/* Had some root reached this node of the last heap in the first one? */
+bool series_was_referenced(const struct series *series, uint32_t node);
+
+/* Seconds between birth and the last snapshot, from the times of the two ends; < 0 = unknown. */
+double series_age_s(const struct series *series, uint64_t birth);
+
+/* Seconds between the first and the last snapshot; < 0 = unknown. */
+double series_interval_s(const struct series *series);
+
+/* A key that is equal for equal allocation stacks of any snapshot. */
+struct intern_key series_stack_key(const struct heap *heap, uint32_t stack);
+
+#endif
