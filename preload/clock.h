@@ -1,16 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L0  clock.h - the birth clock: a 64-bit number that grows, read without a system call.
  *
- * On x86-64 with an invariant TSC (CPUID 0x80000007 EDX bit 8) it is the TSC, which all cores share;
- * elsewhere it is one shared atomic counter. Two events on one address always get different, rightly
- * ordered values: whoever frees a block or gets it again does so after the other's real call. */
+ * On x86-64 with an invariant TSC (CPUID 0x80000007 EDX bit 8) that the kernel has not found unstable
+ * it is the TSC, which all cores share; elsewhere it is one shared atomic counter.
+ *
+ * What it promises, and what drain.c is built on: if something that a thread did after reading the
+ * value a was seen by another thread before that one read b, then a < b (a <= b with the TSC, where
+ * one tick is shorter than any way between two cores). Hence the fences in clock_inline.h: the TSC
+ * must not be read before the loads in front of it have their values. */
 #ifndef LEAKDIFF_CLOCK_H
 #define LEAKDIFF_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 void ld__clock_init(void);
-uint64_t ld__clock_now(void);		/* hot path: inline it in clock_inline.h if that pays */
+uint64_t ld__clock_now(void);		/* for the hot path: clock_inline.h */
+
+/* Is it the TSC (a time), not the counter (an order only)? */
+bool ld__clock_is_time(void);
 
 /* Sample (birth, real, monotonic) for the stream's CLOCK section. */
 struct stream_clock;

@@ -27,17 +27,22 @@ enum switch_state {
 
 struct ring;
 
+enum guard_phase {
+	PHASE_REAL = 0,			/* in the real function (or in no hook at all) */
+	PHASE_RECORD,			/* unwinding, interning: a signal handler's events can be recorded */
+	PHASE_PUSH,			/* writing a slot of the ring: they cannot, and are counted */
+};
+
 struct guard {
 	uint32_t depth;			/* > 0: a hook of this thread is at work */
-	uint32_t recording;		/* > 0: it is in our own code, not in the real function */
+	uint32_t phase;			/* enum guard_phase */
+	uint32_t quiet;			/* > 0: code of ours that may call anything; forward, say nothing */
 	struct ring *ring;		/* NULL until the first event */
-	uint64_t sp;			/* frame of the outermost hook at work; see ld__guard_abandoned() */
+	uint64_t sp;			/* frame of the outermost hook at work; see hook_nested() */
 	uint64_t sample_bytes;		/* lite mode: bytes until the next stack */
 	uint64_t random;		/* lite mode: state of the generator */
 	uint32_t tid;
-	uint32_t flags;			/* GUARD_* */
 };
-#define GUARD_OWN_THREAD 1u		/* a thread of ours: nothing that it does is recorded */
 
 #define LD_TLS __thread __attribute__((tls_model("initial-exec")))
 #define LD_HIDDEN __attribute__((visibility("hidden")))
@@ -50,19 +55,20 @@ extern LD_HIDDEN uint32_t *volatile ld__switch;
 static inline void ld__guard_enter(void)
 {
 	ld__guard.depth++;
-	ld__guard.recording++;
+	ld__guard.quiet++;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 static inline void ld__guard_leave(void)
 {
-	ld__guard.recording--;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	ld__guard.quiet--;
 	ld__guard.depth--;
 }
 
 /* Declare the calling thread to be ours for good (the agent, its helpers). */
 static inline void ld__guard_own_thread(void)
 {
-	ld__guard.flags |= GUARD_OWN_THREAD;
 	ld__guard_enter();
 }
 

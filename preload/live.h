@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  live.h - the live table: every block and program-made mapping that is allocated now. */
+ * L2  live.h - the live table: every block and program-made mapping that is allocated now.
+ *
+ * Writers hold the drain lock; nothing here locks by itself. */
 #ifndef LEAKDIFF_LIVE_H
 #define LEAKDIFF_LIVE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* One live block. Identity is (addr, birth): birth is the birth clock's value when it was allocated
@@ -22,5 +25,38 @@ uint64_t ld__live_visit(void (*visit)(const struct live_block *block, void *data
 
 /* Number of live blocks and their requested bytes, mappings not included. Approximate while threads run. */
 void ld__live_totals(uint64_t *ret_blocks, uint64_t *ret_bytes);
+
+/* Number of live mappings and their bytes. Approximate while threads run. */
+void ld__live_mapping_totals(uint64_t *ret_mappings, uint64_t *ret_bytes);
+
+/* Get the memory that every table needs. Idempotent. Returns 0 or -ENOMEM. */
+int ld__live_init(void);
+
+/* Enter a block. One that is live at the same address is replaced and counted as an anomaly: its
+ * free was never seen. Returns 0 or -ENOMEM (the block is not entered; counted as lost). */
+int ld__live_insert(const struct live_block *block);
+
+/* Take a block out. Returns whether it was there; ret_block may be NULL. */
+bool ld__live_remove(uint64_t addr, struct live_block *ret_block);
+
+/* A realloc in progress: the old block stays, since the real function may be copying out of it for a
+ * long time and what it holds must not look lost, but whoever gets its address meanwhile replaces it
+ * and that is no anomaly. begin tells the block, end takes it out if it is still the same one, fail
+ * makes it an ordinary block again. */
+bool ld__live_realloc_begin(uint64_t addr, struct live_block *ret_block);
+void ld__live_realloc_end(uint64_t addr, uint64_t birth);
+void ld__live_realloc_fail(uint64_t addr, uint64_t birth);
+
+/* Mappings are ranges: entering one replaces what it covers, taking a range out may split. remove
+ * tells the first part that was there, which a moved mapping inherits its birth from. */
+int ld__live_map(const struct live_block *mapping);
+bool ld__live_unmap(uint64_t addr, uint64_t bytes, struct live_block *ret_first);
+
+/* Forget everything: recording starts anew. */
+void ld__live_clear(void);
+
+/* Blocks whose free was never seen, and blocks refused for want of memory. */
+uint64_t ld__live_anomalies(void);
+uint64_t ld__live_refused(void);
 
 #endif

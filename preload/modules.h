@@ -34,6 +34,16 @@ uint32_t ld__modules_refresh(void);
 uint32_t ld__modules_count(void);
 const struct module *ld__modules_get(uint32_t index);
 
+/* Changes whenever the generation of some address may have changed: what was looked up under another
+ * epoch must be looked up again. */
+uint64_t ld__modules_epoch(void);
+
+/* The module that provides the service's malloc, by an address in it: marked in the list. */
+void ld__modules_set_allocator(uint64_t addr);
+
+/* Fork child only: nobody else is left to hold the list's lock. */
+void ld__modules_after_fork_child(void);
+
 /* Generation that a pc belongs to now (0 for address ranges that never saw an unload). Lock-free. */
 uint16_t ld__modules_generation(uint64_t pc);
 

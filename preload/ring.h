@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "clock_inline.h"
 #include "guard.h"
 
 #define RING_MAGIC "LDRING\0"		/* 8 bytes with the final NUL */
@@ -28,7 +29,7 @@ enum event_kind {			/* 1..31: an allocation of that stream_node_kind */
 	EVENT_REALLOC_FAIL,		/* the old block lives on as it was */
 	EVENT_UNMAP,			/* addr, bytes: the range */
 	EVENT_REMAP_BEGIN,		/* addr, bytes: the old range */
-	EVENT_REMAP_END,		/* addr, bytes, stack: the new range */
+	EVENT_REMAP_END,		/* addr, bytes, stack: the new range; recorded if the old one was */
 	EVENT_REMAP_FAIL,
 };
 
@@ -78,7 +79,7 @@ struct ring {
 	_Alignas(64) uint64_t head;	/* events ever published */
 	uint64_t limit;			/* head may not pass it without looking at tail again */
 	uint64_t last_clock;
-	uint64_t dropped;		/* events of signal handlers that met a full or busy ring */
+	uint64_t dropped;		/* events that found no room or came in the middle of another */
 	void **pcs;			/* room for one stack, in our arena */
 	struct stack_memo *memo;
 	uint64_t wait_start_ns;		/* CLOCK_MONOTONIC when an epoll_wait began; 0 = none is running */
@@ -111,6 +112,9 @@ void ld__ring_after_fork_child(void);
  * and ld__guard.tid. Inside the guard. NULL when memory or RING_MAX is exhausted. */
 struct ring *ld__ring_acquire(void);
 
+/* Give the calling thread's ring back: only where it moves to another one. */
+void ld__ring_release(void);
+
 /* All rings, dead owners included; lock-free. Never shrinks but for a fork. */
 uint32_t ld__ring_count(void);
 struct ring *ld__ring_get(uint32_t index);
@@ -118,12 +122,41 @@ struct ring *ld__ring_get(uint32_t index);
 /* The ring of thread `tid`, NULL when it has none. */
 struct ring *ld__ring_of_tid(uint32_t tid);
 
-/* Publish one event in the calling thread's ring. The caller has made sure of room (ring_make_room)
- * and set depth. Returns the event's clock. */
-uint64_t ld__ring_push(struct ring *ring, uint32_t kind, uint64_t addr, uint64_t bytes, uint32_t stack);
-
 /* Is there room for `slots` more events? Looks at tail when the cached limit is reached. */
-bool ld__ring_has_room(struct ring *ring, uint32_t slots);
+static inline bool ld__ring_has_room(struct ring *ring, uint32_t slots)
+{
+	if (__builtin_expect(ring->head + slots <= ring->limit, 1))
+		return true;
+	ring->limit = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE) + ring->event_mask + 1;
+	return ring->head + slots <= ring->limit;
+}
+
+/* Publish one event in the calling thread's own ring; the caller has made sure of room. The slot is
+ * written before head passes it (pairs with the acquire load of head in drain.c). */
+static inline void ld__ring_push(struct guard *g, struct ring *ring, uint32_t kind, uint64_t addr,
+				 uint64_t bytes, uint32_t stack)
+{
+	struct event *event;
+	uint64_t clock;
+	uint32_t phase = g->phase;
+
+	g->phase = PHASE_PUSH;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	event = &ld__ring_events(ring)[ring->head & ring->event_mask];
+	clock = ld__clock_read();
+	if (__builtin_expect(clock <= ring->last_clock, 0))
+		clock = ring->last_clock + 1;
+	ring->last_clock = clock;
+	event->clock = clock;
+	event->addr = addr;
+	event->bytes = bytes;
+	event->stack = stack;
+	event->kind = kind & 0xffu;
+	event->tid = g->tid & 0xffffffu;
+	__atomic_store_n(&ring->head, ring->head + 1, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	g->phase = phase;
+}
 
 /* Is thread `tid` in an epoll_wait with a finite timeout? Then 1, its start and its timeout. */
 int ld__ring_wait_of(uint32_t tid, uint64_t *ret_start_ns, int64_t *ret_timeout_ms);

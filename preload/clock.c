@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L0  clock.c - choice of the birth clock, and its relation to time. */
+#include "preload/clock.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include "preload/clock_inline.h"
+#include "preload/stream.h"
+#include "preload/sys.h"
+
+uint64_t ld__clock_counter;
+#if defined(__x86_64__)
+uint32_t ld__clock_tsc;
+#endif
+static struct stream_clock first;
+
+#if defined(__x86_64__)
+/* A kernel that measured the TSC and found it wanting uses another source. Virtual machines use the
+ * hypervisor's own clock, which is built on the TSC, so only the old timers speak against it. */
+static bool kernel_distrusts_tsc(void)
+{
+	char text[32] = "";
+	long fd, n;
+
+	fd = ld__sys4(SYS_openat, AT_FDCWD,
+		      "/sys/devices/system/clocksource/clocksource0/current_clocksource",
+		      O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	n = ld__sys3(SYS_read, fd, text, sizeof(text) - 1);
+	ld__sys1(SYS_close, fd);
+	return n > 0 && (!strncmp(text, "hpet", 4) || !strncmp(text, "acpi_pm", 7) ||
+			 !strncmp(text, "jiffies", 7) || !strncmp(text, "refined-jiffies", 15));
+}
+
+static bool tsc_is_invariant(void)
+{
+	unsigned int a, b, c, d;
+
+	return __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & (1u << 8));
+}
+#endif
+
+void ld__clock_init(void)
+{
+#if defined(__x86_64__)
+	ld__clock_tsc = tsc_is_invariant() && !kernel_distrusts_tsc();
+#endif
+	ld__clock_sample(&first);
+}
+
+uint64_t ld__clock_now(void)
+{
+	uint64_t now = ld__clock_read();
+
+#if defined(__x86_64__)
+	__builtin_ia32_lfence();	/* the caller's loads come after the reading: pairs with drain.c */
+#endif
+	return now;
+}
+
+bool ld__clock_is_time(void)
+{
+#if defined(__x86_64__)
+	return ld__clock_tsc;
+#else
+	return false;
+#endif
+}
+
+static int64_t nanoseconds(clockid_t id)
+{
+	struct timespec t = { 0, 0 };
+
+	clock_gettime(id, &t);		/* cannot fail for these clocks, so errno stays */
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+void ld__clock_sample(struct stream_clock *ret_sample)
+{
+	struct stream_clock best = { 0, 0, 0 };
+	uint64_t best_width = UINT64_MAX;
+
+	/* the narrowest of three brackets: an interruption between the readings would skew times */
+	for (int i = 0; i < 3; i++) {
+		uint64_t before = ld__clock_now(), after;
+		int64_t real = nanoseconds(CLOCK_REALTIME);
+		int64_t monotonic = nanoseconds(CLOCK_MONOTONIC);
+
+		after = ld__clock_now();
+		if (after - before < best_width) {
+			best_width = after - before;
+			best.birth = before + (after - before) / 2;
+			best.realtime_ns = real;
+			best.monotonic_ns = monotonic;
+		}
+	}
+	*ret_sample = best;
+}
+
+void ld__clock_first(struct stream_clock *ret_sample)
+{
+	*ret_sample = first;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L0  clock_inline.h - the birth clock for the hot path; see clock.h for what it promises. */
+#ifndef LEAKDIFF_CLOCK_INLINE_H
+#define LEAKDIFF_CLOCK_INLINE_H
+
+#include <stdint.h>
+
+#include "guard.h"
+
+extern LD_HIDDEN uint64_t ld__clock_counter;
+#if defined(__x86_64__)
+extern LD_HIDDEN uint32_t ld__clock_tsc;	/* 1 = use the TSC */
+#endif
+
+static inline uint64_t ld__clock_read(void)
+{
+#if defined(__x86_64__)
+	if (__builtin_expect(ld__clock_tsc, 1)) {
+		/* lfence: RDTSC may otherwise run ahead of the load that gave us the block. The
+		 * stores after it need no fence: they become visible only when it has retired. */
+		__builtin_ia32_lfence();
+		return __builtin_ia32_rdtsc();
+	}
+#endif
+	return __atomic_add_fetch(&ld__clock_counter, 1, __ATOMIC_ACQ_REL);
+}
+
+#endif

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L1  ring.c - per-thread event rings: their memory and who owns them.
+ *
+ *        tail (whoever drains)     head (owning thread)
+ *   free | published, not yet read | free
+ *
+ * (1) 0 <= head - tail <= slots; both only grow, so they never wrap in practice.
+ * (2) A slot is written before head passes it and read before tail passes it.
+ * (3) Full means that the owner drains, before it takes the time of the next event.
+ * (4) There is no end-of-thread hook: a ring whose owner the kernel no longer knows is taken over,
+ *     events and all (every event carries its thread), by the next thread that needs one. So no
+ *     destructor runs, and events after a thread's last destructor are recorded like any other.
+ * (5) The file's blocks are allocated before they are mapped: a full disk is met here, as a refusal,
+ *     and not in the service, as SIGBUS. No descriptor stays open.
+ * Rings are not inherited by a fork: a child makes its own file at its first event. */
+#include "preload/ring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "preload/arena.h"
+#include "preload/clock.h"
+#include "preload/protocol.h"
+#include "preload/stacks.h"
+#include "preload/stream.h"
+#include "preload/sys.h"
+
+#define RINGS_A_CHUNK 16u
+#define EVENTS_DEFAULT 4096u
+#define PROBES 8u			/* rings checked for a dead owner before a new one is made */
+#define PCS_MAX 160u			/* deepest stack (128), our own frames, one to see a cut */
+
+static struct ring *_Atomic rings[RING_MAX];
+static _Atomic uint32_t owners[RING_MAX];	/* tid; 0 = nobody */
+static _Atomic uint32_t ring_total;
+static _Atomic uint32_t cursor;
+
+/* under grow_lock */
+static atomic_flag grow_lock = ATOMIC_FLAG_INIT;
+static char *chunk;				/* where the next ring goes */
+static uint32_t chunk_left;
+static struct { char *start; size_t bytes; } chunks[RING_MAX / RINGS_A_CHUNK + 16];
+static uint32_t chunk_count;
+
+static struct ring_file *file;			/* mapped header; NULL = anonymous */
+static uint64_t file_bytes;
+static char path[PATH_MAX];
+static uint32_t event_count = EVENTS_DEFAULT;
+
+static size_t ring_bytes(void)
+{
+	return RING_PAGE + (size_t)event_count * sizeof(struct event);
+}
+
+static void take_lock(void)
+{
+	while (atomic_flag_test_and_set_explicit(&grow_lock, memory_order_acquire))
+		ld__sys0(SYS_sched_yield);
+}
+
+static void drop_lock(void)
+{
+	atomic_flag_clear_explicit(&grow_lock, memory_order_release);
+}
+
+/* Allocate the blocks of [at, at + bytes) of the file. A file system without fallocate(2) gets zeros. */
+static long allocate_blocks(int fd, uint64_t at, uint64_t bytes)
+{
+	static const char zeros[RING_PAGE];
+	long r = ld__sys4(SYS_fallocate, fd, 0, at, bytes);
+
+	if (r != -EOPNOTSUPP && r != -ENOSYS)
+		return r;
+	for (uint64_t done = 0; done < bytes; done += sizeof(zeros)) {
+		r = ld__sys4(SYS_pwrite64, fd, zeros, sizeof(zeros), at + done);
+		if (r != (long)sizeof(zeros))
+			return r < 0 ? r : -ENOSPC;
+	}
+	return 0;
+}
+
+/* Extend the file by `bytes` and map the new part. */
+static char *extend_file(size_t bytes)
+{
+	long fd, r, ret;
+
+	fd = ld__sys4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return NULL;		/* other root, other user, folder gone: anonymous from now on */
+	r = allocate_blocks((int)fd, file_bytes, bytes);
+	ret = r < 0 ? r : ld__sys6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, file_bytes);
+	ld__sys1(SYS_close, fd);
+	if (ld__sys_failed(ret))
+		return NULL;
+	file_bytes += bytes;
+	ld__arena_own((void *)ret, bytes);
+	return (char *)ret;
+}
+
+static bool add_chunk(void)
+{
+	size_t bytes = RINGS_A_CHUNK * ring_bytes();
+	char *start = NULL;
+
+	if (chunk_count >= sizeof(chunks) / sizeof(*chunks))
+		return false;
+	if (file) {
+		start = extend_file(bytes);
+		if (start)
+			file->ring_count += RINGS_A_CHUNK;
+		else
+			file = NULL;	/* the file keeps what it has; the geometry stays true */
+	}
+	if (!start)
+		start = ld__arena_map(bytes);
+	if (!start)
+		return false;
+	ld__sys3(SYS_madvise, start, bytes, MADV_DONTFORK);
+	chunks[chunk_count].start = start;
+	chunks[chunk_count++].bytes = bytes;
+	chunk = start;
+	chunk_left = RINGS_A_CHUNK;
+	return true;
+}
+
+static struct ring *add_ring(uint32_t owner)
+{
+	struct ring *ring = NULL;
+	uint32_t index;
+	void **pcs = ld__arena_alloc(PCS_MAX * sizeof(*pcs));
+	struct stack_memo *memo = ld__stacks_memo_new();
+
+	if (!pcs || !memo)
+		return NULL;
+	take_lock();
+	index = atomic_load(&ring_total);
+	if (index < RING_MAX && (chunk_left || add_chunk())) {
+		ring = (struct ring *)(void *)chunk;
+		chunk += ring_bytes();
+		chunk_left--;
+		ring->events_at = RING_PAGE;
+		ring->event_mask = event_count - 1;
+		ring->index = index;
+		ring->limit = event_count;
+		ring->pcs = pcs;
+		ring->memo = memo;
+		atomic_store(&owners[index], owner);
+		atomic_store_explicit(&rings[index], ring, memory_order_release);
+		atomic_store_explicit(&ring_total, index + 1, memory_order_release);
+	}
+	drop_lock();
+	return ring;
+}
+
+static bool thread_is_gone(uint32_t tid)
+{
+	return ld__sys3(SYS_tgkill, ld__sys_getpid(), tid, 0) == -ESRCH;
+}
+
+/* A ring that nobody owns any more. One with our own tid is certain: its owner died, or we would
+ * have a ring; for others the kernel is asked, a few at a time so that no thread pays for all. */
+static struct ring *take_over(uint32_t tid)
+{
+	uint32_t total = atomic_load_explicit(&ring_total, memory_order_acquire), start;
+
+	for (uint32_t i = 0; i < total; i++) {
+		if (atomic_load_explicit(&owners[i], memory_order_relaxed) == tid)
+			return atomic_load_explicit(&rings[i], memory_order_acquire);
+	}
+	start = atomic_fetch_add_explicit(&cursor, PROBES, memory_order_relaxed);
+	for (uint32_t n = 0; n < PROBES && n < total; n++) {
+		uint32_t i = (start + n) % total, owner = atomic_load(&owners[i]);
+
+		if ((!owner || thread_is_gone(owner)) &&
+		    atomic_compare_exchange_strong(&owners[i], &owner, tid))
+			return atomic_load_explicit(&rings[i], memory_order_acquire);
+	}
+	return NULL;
+}
+
+struct ring *ld__ring_acquire(void)
+{
+	struct guard *g = &ld__guard;
+	uint32_t tid = ld__sys_gettid();
+	struct ring *ring = take_over(tid);
+
+	if (!ring)
+		ring = add_ring(tid);
+	if (!ring)
+		return NULL;
+	ring->wait_start_ns = 0;
+	g->tid = tid;
+	g->ring = ring;
+	return ring;
+}
+
+void ld__ring_release(void)
+{
+	struct ring *ring = ld__guard.ring;
+
+	ld__guard.ring = NULL;
+	if (ring)
+		atomic_store(&owners[ring->index], 0);
+}
+
+int ld__ring_open(const char *folder, uint32_t events)
+{
+	struct stream_clock start;
+	char digits[16], *d = digits + sizeof(digits);
+	uint32_t pid = ld__sys_getpid();
+	size_t length = strlen(folder);
+	long fd, r, ret;
+
+	event_count = events;
+	chunk_left = 0;
+	path[0] = 0;
+	if (!length)
+		return -ENOENT;
+	*--d = 0;
+	for (uint32_t n = pid; n; n /= 10)
+		*--d = (char)('0' + n % 10);
+	if (length + 1 + strlen(d) + sizeof(CONTROL_RING_SUFFIX) > sizeof(path))
+		return -ENAMETOOLONG;
+	memcpy(path, folder, length);
+	path[length++] = '/';
+	memcpy(path + length, d, strlen(d));
+	length += strlen(d);
+	memcpy(path + length, CONTROL_RING_SUFFIX, sizeof(CONTROL_RING_SUFFIX));
+
+	/* what an earlier image of this process (before exec) or an earlier process of this number left */
+	ld__sys3(SYS_unlinkat, AT_FDCWD, path, 0);
+	fd = ld__sys4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0) {
+		path[0] = 0;
+		return (int)fd;
+	}
+	r = allocate_blocks((int)fd, 0, RING_PAGE);
+	ret = r < 0 ? r : ld__sys6(SYS_mmap, 0, RING_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ld__sys1(SYS_close, fd);
+	if (ld__sys_failed(ret)) {
+		ld__sys3(SYS_unlinkat, AT_FDCWD, path, 0);
+		path[0] = 0;
+		return (int)ret;
+	}
+	ld__sys3(SYS_madvise, ret, RING_PAGE, MADV_DONTFORK);
+	ld__arena_own((void *)ret, RING_PAGE);
+	ld__clock_first(&start);
+	file = (struct ring_file *)ret;
+	file_bytes = RING_PAGE;
+	file->version = RING_VERSION;
+	file->header_bytes = RING_PAGE;
+	file->pid = pid;
+	file->ring_count = 0;
+	file->ring_bytes = (uint32_t)ring_bytes();
+	file->ring_header_bytes = RING_PAGE;
+	file->event_count = event_count;
+	file->event_bytes = sizeof(struct event);
+	file->start_clock = start.birth;
+	file->start_realtime_ns = start.realtime_ns;
+	memcpy(file->magic, RING_MAGIC, sizeof(file->magic));
+	chunks[chunk_count].start = (char *)ret;
+	chunks[chunk_count++].bytes = RING_PAGE;
+	return 0;
+}
+
+void ld__ring_unlink(void)
+{
+	if (path[0])
+		ld__sys3(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+void ld__ring_after_fork_child(void)
+{
+	uint32_t total = atomic_load(&ring_total);
+
+	/* the memory is not here (MADV_DONTFORK): only forget it, something else may lie there soon */
+	for (uint32_t i = 0; i < chunk_count; i++)
+		ld__arena_disown(chunks[i].start, chunks[i].bytes);
+	chunk_count = 0;
+	for (uint32_t i = 0; i < total; i++) {
+		atomic_store(&rings[i], NULL);
+		atomic_store(&owners[i], 0);
+	}
+	atomic_store(&ring_total, 0);
+	chunk_left = 0;
+	file = NULL;
+	path[0] = 0;
+	atomic_flag_clear(&grow_lock);
+}
+
+uint32_t ld__ring_count(void)
+{
+	return atomic_load_explicit(&ring_total, memory_order_acquire);
+}
+
+struct ring *ld__ring_get(uint32_t index)
+{
+	return atomic_load_explicit(&rings[index], memory_order_acquire);
+}
+
+struct ring *ld__ring_of_tid(uint32_t tid)
+{
+	uint32_t total = ld__ring_count();
+
+	for (uint32_t i = 0; i < total; i++) {
+		if (atomic_load_explicit(&owners[i], memory_order_relaxed) == tid)
+			return ld__ring_get(i);
+	}
+	return NULL;
+}
+
+int ld__ring_wait_of(uint32_t tid, uint64_t *ret_start_ns, int64_t *ret_timeout_ms)
+{
+	struct ring *ring = ld__ring_of_tid(tid);
+	uint64_t start;
+
+	if (!ring)
+		return 0;
+	start = __atomic_load_n(&ring->wait_start_ns, __ATOMIC_ACQUIRE);
+	if (!start)
+		return 0;
+	*ret_start_ns = start;
+	*ret_timeout_ms = ring->wait_timeout_ms;
+	return 1;
+}
+
+const char *ld__ring_path(void)
+{
+	return path;
+}
