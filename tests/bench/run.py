@@ -1,0 +1,347 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What leakdiff costs, against nothing and against others, measured in one interleaved run.
+
+    tests/bench/run.py [--quick] [--json FILE] [PART ...]      parts: pairs pause scan blocks start
+
+Every round runs each configuration once, in order; a ratio is taken against the plain run of the same
+round; medians are printed, with the smallest and largest. Times of a shared machine move: quote ratios.
+Configurations whose program is not installed are left out, and that is said.
+
+  pairs   added time per malloc+free pair, stack depth 20: tight loop, churn of 100 000 blocks from 200
+          stacks, the same in four threads with frees by other threads
+  pause   how long a service stands still for a snapshot, against a bare fork of the same process
+  scan    words of memory walked per second by the snapshot child
+  blocks  a heap of a million blocks: snapshot, ingest and diff
+  start   start-up of /bin/true and of python3
+"""
+import argparse
+import json
+import os
+import platform
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from support import *  # noqa: E402,F403
+from support import BUILD, LIBRARY  # noqa: E402
+
+MULTIARCH = "/usr/lib/%s-linux-gnu" % platform.machine()
+HEAPTRACK = "/usr/lib/heaptrack/libheaptrack_preload.so"
+JEMALLOC, TCMALLOC = MULTIARCH + "/libjemalloc.so.2", MULTIARCH + "/libtcmalloc.so.4"
+RESULTS = {}
+
+
+def program(name):
+    path = os.path.join(BUILD, "bench", "bench_" + name)
+    if not os.path.exists(path):
+        sys.exit("%s is not built: build first, or set LEAKDIFF_BUILD" % path)
+    return path
+
+
+class Configuration:
+    """How to run a program: environment, a wrapper, and how much of the work (heavy ones do less)."""
+
+    def __init__(self, name, share=1.0, needs=(), wrapper=(), **env):
+        self.name, self.share, self.needs, self.wrapper, self.env = name, share, needs, wrapper, env
+
+    def missing(self):
+        return [path for path in self.needs if not (shutil.which(path) or os.path.exists(path))]
+
+    def run(self, argv, out):
+        env = clean_environment()
+        for key, value in self.env.items():
+            env[key] = value.replace("@", out)
+        for name in os.listdir(out):
+            path = os.path.join(out, name)
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+        return run([word.replace("@", out) for word in self.wrapper] + argv, 300, env=env, cwd=out)
+
+
+PLAIN = Configuration("no profiler")
+SHIM = Configuration("leakdiff full", needs=(LIBRARY,), LD_PRELOAD=LIBRARY, LEAKDIFF_DIR="@")
+LITE = Configuration("leakdiff lite", needs=(LIBRARY,), LD_PRELOAD=LIBRARY, LEAKDIFF_DIR="@", LEAKDIFF_MODE="lite")
+OFF = Configuration("leakdiff off", needs=(LIBRARY,), LD_PRELOAD=LIBRARY, LEAKDIFF_DIR="@", LEAKDIFF_START="off")
+HEAPTRACK_LIBRARY = Configuration("heaptrack library, raw file", 0.3, (HEAPTRACK,), LD_PRELOAD=HEAPTRACK,
+                                  DUMP_HEAPTRACK_OUTPUT="@/heaptrack.raw")
+HEAPTRACK_COMMAND = Configuration("heaptrack", 0.15, ("heaptrack",), ("heaptrack", "-o", "@/heaptrack"))
+JEMALLOC_PLAIN = Configuration("jemalloc, no profile", 1.0, (JEMALLOC,), LD_PRELOAD=JEMALLOC)
+JEMALLOC_SAMPLE = Configuration("jemalloc profile, 1 in 512 KiB", 1.0, (JEMALLOC,), LD_PRELOAD=JEMALLOC,
+                                MALLOC_CONF="prof:true,lg_prof_sample:19,prof_prefix:@/jeprof")
+JEMALLOC_ALL = Configuration("jemalloc profile, every block", 0.03, (JEMALLOC,), LD_PRELOAD=JEMALLOC,
+                             MALLOC_CONF="prof:true,lg_prof_sample:0,prof_prefix:@/jeprof")
+TCMALLOC_ALL = Configuration("tcmalloc HEAPPROFILE", 0.01, (TCMALLOC,), LD_PRELOAD=TCMALLOC, HEAPPROFILE="@/heap")
+
+
+def spread(values, form="%.2f"):
+    values = sorted(values)
+    return (form + " (" + form + "-" + form + ")") % (statistics.median(values), values[0], values[-1])
+
+
+def table(title, head, rows):
+    widths = [max(len(str(row[i])) for row in [head] + rows) for i in range(len(head))]
+    print("\n%s\n" % title)
+    for number, row in enumerate([head] + rows):
+        print("  " + "  ".join(str(cell).ljust(widths[0]) if i == 0 else str(cell).rjust(widths[i]) for i, cell in enumerate(row)))
+        if number == 0:
+            print("  " + "  ".join("-" * width for width in widths))
+    sys.stdout.flush()
+
+
+def usable(configurations):
+    for configuration in configurations:
+        for path in configuration.missing():
+            print("left out: %s (%s is not installed)" % (configuration.name, path))
+    return [c for c in configurations if not c.missing()]
+
+
+# -- pairs ---------------------------------------------------------------------
+
+def measure_pairs(quick):
+    rounds = 2 if quick else 5
+    suites = (
+        ("pairs", "one malloc(64) + free in a tight loop, stack depth 20", 4000000 if quick else 12000000),
+        ("churn", "churn: 100 000 live blocks of 16 to 1024 bytes, 200 stacks, depth 17 to 21", 1500000 if quick else 4000000),
+        ("threads", "the same in four threads, one free in four by another thread", 1500000 if quick else 4000000),
+    )
+    configurations = usable([PLAIN, OFF, LITE, SHIM, HEAPTRACK_LIBRARY, HEAPTRACK_COMMAND, JEMALLOC_PLAIN, JEMALLOC_SAMPLE,
+                             JEMALLOC_ALL, TCMALLOC_ALL])
+    for kind, title, ops in suites:
+        wall, cpu, failed = {}, {}, {}
+        for _ in range(rounds):
+            for configuration in configurations:
+                share = configuration.share if kind != "threads" else configuration.share / 2
+                out = scratch("bench")
+                done = configuration.run([program("pairs"), kind, str(int(ops * share))], out)
+                match = re.search(r"^ns_per_pair=([\d.]+) cpu_ns_per_pair=([\d.]+)", done.stdout, re.MULTILINE)
+                if done.returncode or not match:
+                    failed[configuration.name] = "status %s" % done.returncode
+                    wall.setdefault(configuration.name, []).append(None)
+                else:
+                    wall.setdefault(configuration.name, []).append(float(match.group(1)))
+                    cpu.setdefault(configuration.name, []).append(float(match.group(2)))
+                shutil.rmtree(out, ignore_errors=True)
+        plain, rows = wall[PLAIN.name], []
+        for configuration in configurations:
+            name = configuration.name
+            pairs = [(value, base) for value, base in zip(wall[name], plain) if value and base]
+            if not pairs:
+                rows.append((name, failed.get(name, "-"), "", ""))
+                continue
+            RESULTS.setdefault(kind, {})[name] = {
+                "ns": statistics.median(v for v, _ in pairs), "added_ns": statistics.median(v - b for v, b in pairs),
+                "ratio": statistics.median(v / b for v, b in pairs)}
+            rows.append((name, spread([v for v, _ in pairs], "%.0f"), spread([v - b for v, b in pairs], "%.0f"),
+                         spread([v / b for v, b in pairs])))
+        table("%s; %d rounds" % (title, rounds), ("", "ns a pair", "added ns a pair", "ratio to no profiler"), rows)
+        if SHIM.name in RESULTS[kind] and HEAPTRACK_LIBRARY.name in RESULTS[kind]:
+            a, b = RESULTS[kind][SHIM.name]["added_ns"], RESULTS[kind][HEAPTRACK_LIBRARY.name]["added_ns"]
+            print("  leakdiff full adds %.2f of what heaptrack's library adds" % (a / b if b else 0))
+
+
+# -- pause and scan ------------------------------------------------------------
+
+class Talker:
+    """A bench program that answers lines."""
+
+    def __init__(self, argv, folder):
+        self.process = start(argv, env=shim_environment(folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = self.process.pid
+        self.line()
+        if not wait_until(lambda: leakdiff("status", self.pid).returncode == 0, 20, 0.1):
+            sys.exit("the process does not answer leakdiff status: %s" % leakdiff("status", self.pid).stderr)
+
+    def line(self):
+        return self.process.stdout.readline().strip()
+
+    def ask(self, word):
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        answer = self.line()
+        return int(answer.split("=")[1]) if "=" in answer else answer
+
+
+def snapshot(pid, path):
+    begin = time.monotonic()
+    done = leakdiff("snap", pid, "-o", path, seconds=300)
+    if done.returncode:
+        sys.exit("snap failed: %s" % done.stderr)
+    return time.monotonic() - begin
+
+
+def facts(path):
+    """The meta table of a snapshot, numbers as integers."""
+    done = leakdiff("sql", path, "SELECT key || '=' || value FROM meta")
+    result = {}
+    for line in done.stdout.splitlines():
+        match = re.search(r"(\w+)=(-?\d+)\s*$", line)
+        if match:
+            result[match.group(1)] = int(match.group(2))
+    return result
+
+
+def measure_pause(quick):
+    rows, scans = [], []
+    for mib in (256, 1024) if quick else (256, 1024, 4096):
+        talker = Talker([program("pause"), str(mib)], scratch("ld"))
+        forks, pauses, gaps, idle, parts = [], [], [], [], []
+        path = os.path.join(scratch("snaps"), "x.snap")
+        for _ in range(3 if quick else 7):
+            talker.ask("gap")
+            time.sleep(0.3)
+            idle.append(talker.ask("gap") / 1e6)
+            forks.append(talker.ask("fork") / 1e6)
+            talker.ask("gap")
+            took = snapshot(talker.pid, path)
+            gaps.append(talker.ask("gap") / 1e6)
+            meta = facts(path)
+            pauses.append(meta["pause_ns"] / 1e6)
+            parts.append((meta.get("stop_ns", 0) / 1e6, meta.get("drain_ns", 0) / 1e6, meta.get("fork_ns", 0) / 1e6))
+            words = meta.get("scanned_bytes", meta.get("bytes", 0)) / 8
+            scans.append((mib, words, meta.get("child_ns", 0) / 1e9, took))
+            os.unlink(path)
+        stop(talker.process, 1, signal.SIGKILL)
+        goal = statistics.median(forks) * 1.25 + 2
+        median = statistics.median(pauses)
+        RESULTS.setdefault("pause", {})[str(mib)] = {"fork_ms": statistics.median(forks), "pause_ms": median, "goal_ms": goal,
+                                                     "gap_ms": statistics.median(gaps)}
+        rows.append(("%g GiB" % (mib / 1024), spread(forks, "%.1f"), spread(pauses, "%.1f"), "%.1f" % goal, "yes" if median <= goal else "NO",
+                     "%.2f" % (median / statistics.median(forks)), spread(gaps, "%.1f"), "%.1f" % statistics.median(idle),
+                     " + ".join("%.1f" % statistics.median(p[i] for p in parts) for i in range(3))))
+    table("pause of the service for a snapshot, ms; goal: at most 1.25 x a bare fork of the same process + 2 ms",
+          ("live blocks", "bare fork", "pause", "goal", "met", "ratio", "busy thread's gap", "gap without", "stop + drain + fork"), rows)
+    table("scan: live bytes / 8 against the time of the snapshot child, one pointer in 16 words",
+          ("live blocks", "million words", "child s", "million words/s", "leakdiff snap s"),
+          [("%g GiB" % (mib / 1024), "%.0f" % (of[0][1] / 1e6), spread([x[2] for x in of]),
+            spread([x[1] / 1e6 / x[2] for x in of if x[2]], "%.0f"), spread([x[3] for x in of]))
+           for mib in sorted({x[0] for x in scans}) for of in [[x for x in scans if x[0] == mib]]])
+    RESULTS["scan"] = {str(m): statistics.median(x[1] / x[2] for x in scans if x[0] == m and x[2]) for m in {x[0] for x in scans}}
+
+
+# -- a million blocks ------------------------------------------------------------
+
+def timed(argv):
+    """Seconds, largest memory in MiB, and the finished process."""
+    begin = time.monotonic()
+    process = start(argv, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    out = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return time.monotonic() - begin, usage.ru_maxrss / 1024, process.returncode, out
+
+
+def measure_blocks(quick):
+    sys.path.insert(0, os.path.join(SOURCE, "tests", "faults"))
+    from victim import raw_stream
+    count = 200000 if quick else 1000000
+    folder = scratch("snaps")
+    talker = Talker([program("blocks"), str(count)], scratch("ld"))
+    first, second, stream, again = (os.path.join(folder, n) for n in ("1.snap", "2.snap", "x.stream", "3.snap"))
+    took = [snapshot(talker.pid, first)]
+    talker.ask("more")
+    took.append(snapshot(talker.pid, second))
+    begin = time.monotonic()
+    raw_stream(talker, stream)
+    raw = time.monotonic() - begin
+    stop(talker.process, 1, signal.SIGKILL)
+    commands = (
+        ("ingest", [COMMAND, "ingest", stream, "-o", again]),
+        ("diff", [COMMAND, first, second]),
+        ("diff --json", [COMMAND, first, second, "--json"]),
+        ("diff --png", [COMMAND, first, second, "--png", os.path.join(folder, "x.png")]),
+        ("top", [COMMAND, "top", second]),
+        ("leaks", [COMMAND, "leaks", second]),
+        ("check", [COMMAND, "check", second]),
+    )
+    meta = facts(second)
+    seconds, memory = {}, {}
+    for _ in range(2 if quick else 3):
+        for name, argv in commands:
+            t, mib, status, out = timed(argv)
+            if status not in (0, 1):
+                print("%s ended with %d" % (name, status))
+            seconds.setdefault(name, []).append(t)
+            memory.setdefault(name, []).append(mib)
+    rows = [("leakdiff snap (all of it)", spread(took), ""), ("capture stream to a file", "%.2f" % raw, "")]
+    rows += [(name, spread(seconds[name]), "%.0f" % max(memory[name])) for name, _ in commands]
+    table("a heap of %d blocks (%d live at the second snapshot)" % (count, meta.get("blocks", 0)), ("", "seconds", "MiB"), rows)
+    both = statistics.median(seconds["ingest"]) + statistics.median(seconds["diff"])
+    print("  ingest and diff together: %.2f s (goal for a million blocks: below 3 s)" % both)
+    print("  stream %.1f MB, snapshot file %.1f MB; pause %.1f ms, child %.2f s"
+          % (os.path.getsize(stream) / 1e6, os.path.getsize(second) / 1e6, meta.get("pause_ns", 0) / 1e6, meta.get("child_ns", 0) / 1e9))
+    RESULTS["blocks"] = {"count": meta.get("blocks"), "ingest_s": statistics.median(seconds["ingest"]),
+                         "diff_s": statistics.median(seconds["diff"]), "snapshot_bytes": os.path.getsize(second)}
+
+
+# -- start-up --------------------------------------------------------------------
+
+def measure_start(quick):
+    rounds, times = 3 if quick else 7, 20
+    configurations = usable([PLAIN, OFF, SHIM, HEAPTRACK_LIBRARY, JEMALLOC_SAMPLE])
+    rows = []
+    for what, argv in (("/bin/true", ["/bin/true"]), ("python3 -c pass", ["/usr/bin/python3", "-S", "-c", "pass"])):
+        taken = {}
+        for _ in range(rounds):
+            for configuration in configurations:
+                out = scratch("bench")
+                begin = time.monotonic()
+                # The shell itself runs plain; heaptrack would hide itself from its children.
+                settings = " ".join("%s=%s" % (key, shlex.quote(value.replace("@", out))) for key, value in configuration.env.items())
+                done = PLAIN.run(["/bin/sh", "-c", "i=0; while [ $i -lt %d ]; do %s \"$@\" || exit 9; i=$((i+1)); done"
+                                  % (times, settings), "sh"] + argv, out)
+                if done.returncode:
+                    print("%s under %s ended with %s" % (what, configuration.name, done.returncode))
+                taken.setdefault(configuration.name, []).append((time.monotonic() - begin) * 1000 / times)
+                shutil.rmtree(out, ignore_errors=True)
+        for configuration in configurations:
+            values = taken[configuration.name]
+            rows.append(("%s, %s" % (what, configuration.name), spread(values, "%.1f"),
+                         spread([a - b for a, b in zip(values, taken[PLAIN.name])], "%.1f"),
+                         spread([a / b for a, b in zip(values, taken[PLAIN.name])])))
+            RESULTS.setdefault("start", {}).setdefault(what, {})[configuration.name] = statistics.median(values)
+    table("start-up and end of a process, ms, %d rounds of %d" % (rounds, times), ("", "ms", "added ms", "ratio"), rows)
+
+
+def machine():
+    model, memory = platform.machine(), 0
+    with open("/proc/cpuinfo") as f:
+        model = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), model)
+    with open("/proc/meminfo") as f:
+        memory = int(f.readline().split()[1]) // 1048576
+    try:
+        with open("/sys/kernel/mm/transparent_hugepage/enabled") as f:
+            pages = re.search(r"\[(\w+)\]", f.read()).group(1)
+    except (OSError, AttributeError):
+        pages = "?"
+    return "%d x %s, %d GiB, Linux %s, glibc %s, THP %s, load %.1f" % (
+        os.cpu_count(), model, memory, platform.release(), platform.libc_ver()[1], pages, os.getloadavg()[0])
+
+
+PARTS = {"pairs": measure_pairs, "pause": measure_pause, "scan": measure_pause, "blocks": measure_blocks, "start": measure_start}
+
+
+def main():
+    parser = argparse.ArgumentParser(description="What leakdiff costs, in one interleaved run.")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller sizes: some minutes less")
+    parser.add_argument("--json", metavar="FILE", help="also write the medians there")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="pairs, pause, scan, blocks, start; default: all")
+    words = parser.parse_args()
+    unknown = [part for part in words.parts if part not in PARTS]
+    if unknown:
+        parser.error("no such part: %s" % ", ".join(unknown))
+    print("machine: %s" % machine())
+    for function in dict.fromkeys(PARTS[part] for part in (words.parts or PARTS)):
+        function(words.quick)
+    print("\nload at the end: %.1f" % os.getloadavg()[0])
+    if words.json:
+        with open(words.json, "w") as f:
+            json.dump({"machine": machine(), "quick": words.quick, "results": RESULTS}, f, indent=1, sort_keys=True)
+
+
+if __name__ == "__main__":
+    main()
