@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L3  stop_private.h - what stop.c and stop_signal.c share. */
+#ifndef LEAKDIFF_STOP_PRIVATE_H
+#define LEAKDIFF_STOP_PRIVATE_H
+
+#include "stop.h"
+
+enum {					/* of stop_thread.error, beside 0 and negative errnos */
+	STOP_UNTRIED = 1,
+	STOP_PENDING,			/* asked to stop, not seen stopped */
+	STOP_GONE,			/* ended meanwhile */
+};
+
+struct stop_syscall {
+	uint32_t number;
+	uint64_t sp, pc;
+};
+
+struct stop {
+	struct stop_thread *threads;
+	uint32_t count, capacity;
+	uint32_t refused;		/* threads beyond the capacity */
+	uint32_t pending, fresh;
+	uint32_t self_tid, pid;
+	int task_fd;			/* /proc/self/task of the agent's process */
+	uint32_t phase;			/* futex, see stop.c */
+	int tracer;			/* its pid, 0 = none */
+	void *tracer_stack;
+	uint64_t deadline_ns;
+	uint64_t first_ns, stopped_ns, resumed_ns;
+	bool rights_asked, rights_granted, ptracer_set;
+	bool signal_stopped;
+	int dumpable;
+	size_t notes_used;
+	char notes[1024];
+	_Alignas(16) char entries[4096];
+};
+
+void ld__stop_note(struct stop *stop, const char *note, uint32_t number);
+struct stop_thread *ld__stop_find(struct stop *stop, uint32_t tid);
+struct stop_thread *ld__stop_add(struct stop *stop, uint32_t tid);
+int ld__stop_list(struct stop *stop, void (*visit)(struct stop *stop, uint32_t tid));
+long ld__stop_read(struct stop *stop, uint32_t tid, const char *file, char *buffer, size_t capacity);
+bool ld__stop_read_syscall(struct stop *stop, uint32_t tid, struct stop_syscall *ret_call);
+bool ld__stop_restartable(uint64_t number);
+int64_t ld__stop_epoll_left(uint32_t tid, uint64_t number, uint64_t timeout_ms);
+
+/* stop_signal.c: the same service with a signal. Returns as ld__stop_threads(). */
+int ld__stop_signal(struct stop *stop);
+void ld__stop_signal_resume(struct stop *stop);
+/* Not stopped at all: where the threads sleep now, as far as the kernel tells. */
+void ld__stop_signal_look(struct stop *stop);
+
+#endif
