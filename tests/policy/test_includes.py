@@ -7,7 +7,11 @@ name up to the first underscore) and the public headers of the folders below:
     viz/     <- core/picture.h, core/text.h
     analyzer/cli <- core, viz/viz.h, preload/protocol.h, preload/stream.h
 
-And one fence per foreign thing: the table FENCES."""
+And one fence per foreign thing: the table FENCES.
+
+    test_includes.py --levels     print the smallest levels that would satisfy the rule, where they
+                                  differ from what the files state
+    test_includes.py --relevel    write them into the first comments"""
 import os
 import re
 import subprocess
@@ -45,7 +49,7 @@ OURS = {name: read(name) for name in CODE if os.path.dirname(name) in FOLDERS}
 
 
 def level(name):
-    match = re.match(r"/\* SPDX-License-Identifier: Apache-2\.0\s*\n \* L(\d)\s+([\w.]+)\s+-\s+\S", OURS[name])
+    match = re.match(r"/\* SPDX-License-Identifier: Apache-2\.0\s*\n \* L(\d+)\s+([\w.]+)\s+-\s+\S", OURS[name])
     if not expect(match, "%s should begin with the SPDX line and \" * L<level>  %s - purpose\""
                   % (name, os.path.basename(name))):
         return None
@@ -66,15 +70,61 @@ def resolve(name, include):
     return None
 
 
+def module(name):
+    """A source and its header are one module: they share a level."""
+    return os.path.splitext(name)[0]
+
+
+def included(name):
+    """The project's files that a file includes, with the text of each include."""
+    for match in re.finditer(r'^\s*#\s*include\s*"([^"]+)"', uncommented(OURS[name]), re.MULTILINE):
+        if not match.group(1).endswith((".inc", ".sql")):
+            yield match.group(1), resolve(name, match.group(1))
+
+
+def smallest_levels():
+    """Longest path below each module within its folder; modules of one family (store, store_write) may share a level."""
+    needs = {}
+    for name in OURS:
+        for _, target in included(name):
+            if target and os.path.dirname(target) == os.path.dirname(name) and module(target) != module(name):
+                needs.setdefault(module(name), set()).add(module(target))
+    levels, path = {}, []
+
+    def visit(one):
+        if one in levels:
+            return levels[one]
+        if one in path:
+            print("in a circle: %s" % " -> ".join(path[path.index(one):] + [one]))
+            return 0
+        path.append(one)
+        depth = 0
+        for other in needs.get(one, ()):
+            family = os.path.basename(one).split("_")[0] == os.path.basename(other).split("_")[0]
+            depth = max(depth, visit(other) + (0 if family else 1))
+        path.pop()
+        levels[one] = depth
+        return depth
+
+    return {name: visit(module(name)) for name in OURS}
+
+
+if sys.argv[1:] in (["--levels"], ["--relevel"]):
+    for name, wanted in sorted(smallest_levels().items()):
+        match = re.match(r"(/\* SPDX-License-Identifier: Apache-2\.0\s*\n \* L)(\d+)", OURS[name])
+        if match and int(match.group(2)) != wanted:
+            print("%s: L%s should be L%d" % (name, match.group(2), wanted))
+            if sys.argv[1] == "--relevel":
+                with open(os.path.join(SOURCE, name), "w", encoding="utf-8") as f:
+                    f.write(match.group(1) + str(wanted) + OURS[name][match.end():])
+    sys.exit(0)
+
 LEVELS = {name: level(name) for name in OURS}
 for name, text in sorted(OURS.items()):
     folder = os.path.dirname(name)
     stem = os.path.splitext(os.path.basename(name))[0]
-    for match in re.finditer(r'^\s*#\s*include\s*"([^"]+)"', uncommented(text), re.MULTILINE):
-        if match.group(1).endswith((".inc", ".sql")):
-            continue
-        target = resolve(name, match.group(1))
-        if not expect(target, "%s includes \"%s\", which is none of the project's headers" % (name, match.group(1))):
+    for include, target in included(name):
+        if not expect(target, "%s includes \"%s\", which is none of the project's headers" % (name, include)):
             continue
         other, header = os.path.split(target)
         if other == folder:
