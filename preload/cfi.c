@@ -10,7 +10,7 @@
  * (2) Every byte is read through a reader that ends where the readable range ends. Tables are
  *     hostile: they can make the answer wrong, never make us fault or run for ever.
  * (3) Whatever is not understood is RULE_HARD with its reason. Guessing would be wrong silently. */
-#include "cfi.h"
+#include "preload/cfi.h"
 
 #include <elf.h>
 #include <errno.h>

@@ -181,6 +181,11 @@ static uint32_t intern_frame(uint32_t parent, void *pc, uint16_t flags)
 	return insert(&key, hash);
 }
 
+uint32_t ld__stacks_child(uint32_t parent, void *pc, int truncated)
+{
+	return intern_frame(parent, pc, truncated && !parent ? STREAM_STACK_TRUNCATED : 0);
+}
+
 struct stack_memo *ld__stacks_memo_new(void)
 {
 	return ld__arena_alloc(sizeof(struct stack_memo));

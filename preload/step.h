@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L3  step.h - the fast way from a hook's frame to a stack id.
+ *
+ * One struct step belongs to one thread at a time and remembers that thread's last stack. Nothing
+ * here allocates but ld__step_init() and ld__step_new(), and those only from our arena; nothing
+ * locks; the only system calls are those that find a thread's stack, once per stack. */
+#ifndef LEAKDIFF_STEP_H
+#define LEAKDIFF_STEP_H
+
+#include <stdint.h>
+
+#include "preload/cfi.h"
+
+#define STEP_DEPTH_MAX 128u
+
+struct step;
+
+/* Map the table of rules. Until then, and when memory is refused, every stack is handed over.
+ * Returns 0 or -ENOMEM. Idempotent; from one thread. */
+int ld__step_init(void);
+
+/* Memory for one thread's last stack. NULL when refused. Never freed: hand it to the next thread with
+ * ld__step_reset(). */
+struct step *ld__step_new(void);
+void ld__step_reset(struct step *step);
+
+/* The stack of the caller of the function whose frame pointer is `frame` (what
+ * __builtin_frame_address(0) gives in that function: rbp saved at [0], the return address at [1]).
+ * depth: frames to keep, 1..STEP_DEPTH_MAX; deeper stacks are cut and marked so.
+ *
+ * Returns 0 with the id in *ret_stack (0 when the table of stacks is full), or 1 + enum cfi_reason:
+ * *ret_stack is untouched and the whole stack is a matter for libunwind. */
+int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint32_t *ret_stack);
+
+/* Return addresses of the stack that the last successful capture found, innermost first; at most
+ * `capacity`. Returns their number; *ret_truncated tells whether deeper frames were cut. */
+uint32_t ld__step_last(const struct step *step, void **ret_pcs, uint32_t capacity, int *ret_truncated);
+
+/* Around the real dlclose(3): between begin and end, rules may be those of a library that is gone, so
+ * every stack is handed over. Forget what is known of [start, end) before end. */
+void ld__step_unload_begin(void);
+void ld__step_forget(uint64_t start, uint64_t end);
+void ld__step_unload_end(void);
+
+/* Bounds of the calling thread's stack, where the caller knows them: saves a look at /proc. */
+void ld__step_set_bounds(struct step *step, uint64_t low, uint64_t high);
+
+/* Counted over all threads since the start: stacks taken by rules, frames of those that were stepped
+ * over (the others were found unchanged), stacks handed over by reason, rules computed. */
+struct step_counts {
+	uint64_t stacks, stepped, compared, handed_over[CFI_REASON_COUNT], rules, nested;
+};
+void ld__step_counts(struct step_counts *ret_counts);
+
+/* "handed over to libunwind because ..." */
+const char *ld__step_reason(enum cfi_reason reason);
+
+#endif
