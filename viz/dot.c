@@ -535,6 +535,7 @@ int dot_build(const struct picture *picture, Agraph_t **ret_graph)
 	Agraph_t *graph = NULL, *body;
 	struct text tip = { 0 };
 	size_t edges = 0;
+	bool across;
 	int r;
 
 	r = select_nodes(picture, &selection);
@@ -548,7 +549,8 @@ int dot_build(const struct picture *picture, Agraph_t **ret_graph)
 	if (!drawn || !graph)
 		goto fail;
 	set_defaults(graph);
-	set(graph, "rankdir", prefers_left_to_right(picture, &selection) ? "LR" : "TB");
+	across = prefers_left_to_right(picture, &selection);
+	set(graph, "rankdir", across ? "LR" : "TB");
 	body = agsubg(graph, (char *)"cluster_body", 1);
 	if (!body)
 		goto fail;
@@ -557,10 +559,15 @@ int dot_build(const struct picture *picture, Agraph_t **ret_graph)
 	style_append_plain(&tip, or_empty(picture->title));
 	r = set_text(body, "tooltip", &tip);
 
-	for (size_t n = 0; r >= 0 && n < picture->node_count; n++)
+	/* From left to right Graphviz stacks upwards: what comes last is drawn first. */
+	for (size_t i = 0; r >= 0 && i < picture->node_count; i++) {
+		size_t n = across ? picture->node_count - 1 - i : i;
+
 		if (selection.keep[n])
 			r = draw_node(graph, body, &picture->nodes[n], n, &drawn[n]);
-	for (size_t e = 0; r >= 0 && e < picture->edge_count; e++) {
+	}
+	for (size_t i = 0; r >= 0 && i < picture->edge_count; i++) {
+		size_t e = across ? picture->edge_count - 1 - i : i;
 		const struct picture_edge *edge = &picture->edges[e];
 
 		if (!drawn[edge->from] || !drawn[edge->to] || edges == DOT_EDGES_MAX) {
