@@ -39,7 +39,9 @@ struct queue {
 	int ends;
 };
 
-static struct queue g_queue = { .lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER };
+static struct queue g_queue = {
+	.lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER
+};
 
 static struct job *job_new(unsigned long number)
 {
