@@ -75,15 +75,9 @@ CREATE TABLE stacks (             -- allocation stacks
 	id INTEGER PRIMARY KEY,
 	type INTEGER NOT NULL,    -- types.id of the allocation site
 	depth INTEGER NOT NULL,   -- number of frames
-	truncated INTEGER NOT NULL -- 1 = deeper frames were cut when the stack was recorded
+	truncated INTEGER NOT NULL, -- 1 = deeper frames were cut when the stack was recorded
+	frames TEXT NOT NULL      -- JSON array of frames.id, innermost (what called the allocator) first
 );
-
-CREATE TABLE stack_frames (       -- frames of a stack, innermost first
-	stack INTEGER NOT NULL,   -- stacks.id
-	depth INTEGER NOT NULL,   -- 0 = innermost: what called the allocator
-	frame INTEGER NOT NULL,   -- frames.id
-	PRIMARY KEY (stack, depth)
-) WITHOUT ROWID;
 
 CREATE TABLE tracebacks (         -- where each thread was, innermost first
 	thread INTEGER NOT NULL,  -- threads.id
@@ -151,13 +145,15 @@ CREATE TABLE edge_chunks (        -- references out of graph nodes; graph id = n
 CREATE VIRTUAL TABLE nodes USING leakdiff_nodes;
 CREATE VIRTUAL TABLE edges USING leakdiff_edges;
 
+CREATE VIEW stack_frames AS       -- stack: stacks.id, depth: 0 = innermost, frame: frames.id
+	SELECT stacks.id AS stack, key AS depth, value AS frame FROM stacks, json_each(stacks.frames);
+
 CREATE VIEW v_stacks AS           -- one text per stack, innermost frame first
-	SELECT stack AS id, group_concat(
-		function || CASE WHEN line > 0 THEN ' ' || file || ':' || line ELSE '' END ||
-		CASE WHEN module <> '' THEN ' (' || module || ')' ELSE '' END, char(10)) AS text
-	FROM (SELECT stack, function, file, line, module FROM stack_frames JOIN frames ON frames.id = frame
-		ORDER BY stack, depth)
-	GROUP BY stack;
+	SELECT id, (SELECT group_concat(line, char(10)) FROM (
+		SELECT function || CASE WHEN line > 0 THEN ' ' || file || ':' || line ELSE '' END ||
+			CASE WHEN module <> '' THEN ' (' || module || ')' ELSE '' END AS line
+		FROM json_each(stacks.frames) JOIN frames ON frames.id = value ORDER BY key)) AS text
+	FROM stacks;
 
 CREATE VIEW v_sites AS            -- sites with their names and stacks
 	SELECT sites.id, types.name AS type, size, count, bytes, sites.stack, v_stacks.text AS stack_text

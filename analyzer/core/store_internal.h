@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L1  store_internal.h - what the files of the store share; the only header that includes sqlite3.h. */
+#ifndef LEAKDIFF_STORE_INTERNAL_H
+#define LEAKDIFF_STORE_INTERNAL_H
+
+#include <sqlite3.h>
+#include <stdint.h>
+
+#include "core/heap.h"
+#include "core/store.h"
+
+#define STORE_APPLICATION_ID 0x4c6b4466	/* "LkDf" */
+#define STORE_MAJOR 1
+#define STORE_MINOR 0
+#define STORE_USER_VERSION (STORE_MAJOR * 1000 + STORE_MINOR)
+#define STORE_PAGE_BYTES 4096u
+
+/* One snapshot that is open: the main file of a connection or one attached to it. Kept by the store
+ * and by each heap that was loaded from it (for labels), released by the last. */
+struct store_file {
+	unsigned keepers;
+	sqlite3 *db;
+	char *path;
+};
+
+struct store_file *store_file_keep(struct store_file *file);
+struct store_file *store_file_drop(struct store_file *file);	/* accepts NULL, returns NULL */
+
+/* Open and check one file; see store_open(). */
+int store_file_open(const char *path, struct store_file **ret_file, char **ret_error)
+	__attribute__((warn_unused_result));
+
+/* Load a heap from a file; see store_load(). */
+int store_file_load(struct store_file *file, struct heap **ret_heap, char **ret_error)
+	__attribute__((warn_unused_result));
+
+/* enum stream_node_kind of each node of a heap that store_file_load() made. */
+const uint8_t *store_heap_kinds(const struct heap *heap);
+
+struct store_clock { uint64_t birth; int64_t realtime_ns; };
+
+/* The clock of a loaded heap; births ascend. */
+const struct store_clock *store_heap_clock(const struct heap *heap, uint32_t *ret_count);
+
+/* The virtual tables of one connection. `schema` is "main" or the name of an attached file; each
+ * schema's heap is loaded when the first query needs it and released by store_vtab_clear(), after
+ * which the tables are empty. The list itself belongs to the connection. ret_files may be NULL. */
+struct store_vtab_files;
+int store_vtab_register(sqlite3 *db, struct store_vtab_files **ret_files) __attribute__((warn_unused_result));
+int store_vtab_add(struct store_vtab_files *files, const char *schema, struct store_file *file)
+	__attribute__((warn_unused_result));
+void store_vtab_clear(struct store_vtab_files *files);		/* accepts NULL */
+
+#endif
