@@ -6,12 +6,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct ring;
+
 /* Drain what can be drained in order now. Any thread inside the guard; takes the drain lock. */
 void ld__drain(void);
 
+/* The owner of `ring` needs `slots` free slots: drain until there are. Returns false when that could
+ * not be done within seconds (the lock's holder does not run); the caller counts what it drops. */
+bool ld__drain_make_room(struct ring *ring, uint32_t slots);
+
 /* Drain everything, the last event of every ring included. Only for the agent while all other
- * threads are stopped (or as good as): a thread that was stopped while it held the drain lock is
- * the caller's problem, so take the lock with ld__drain_lock() before stopping. */
+ * threads are stopped (or as good as), and only with the drain lock held: a thread that was stopped
+ * while it held the lock would never give it back, so take it before stopping. */
 void ld__drain_stopped(void);
 
 /* The drain lock, for the snapshot: hold it across stop and fork so that no stopped thread owns it
@@ -19,7 +25,18 @@ void ld__drain_stopped(void);
 bool ld__drain_lock(uint64_t timeout_ns);
 void ld__drain_unlock(void);
 
-/* Events that were lost since capture began, and why that number is what it is. */
+/* Drain with the lock held by the caller. */
+void ld__drain_locked(void);
+
+/* Fork child only: the lock is free again. Returns false when another thread held it at the fork, so
+ * that the live table may be in the middle of a change. */
+bool ld__drain_after_fork_child(void);
+
+/* Events that were lost since capture began, and the way to add to them. */
 uint64_t ld__drain_lost(void);
+void ld__drain_count_lost(uint64_t events);
+
+/* Events ever drained. */
+uint64_t ld__drain_events(void);
 
 #endif

@@ -186,6 +186,12 @@ uint32_t ld__stacks_child(uint32_t parent, void *pc, int truncated)
 	return intern_frame(parent, pc, truncated && !parent ? STREAM_STACK_TRUNCATED : 0);
 }
 
+uint32_t ld__stacks_child(uint32_t parent, uint64_t pc, int truncated)
+{
+	return intern_frame(parent, (void *)(uintptr_t)pc,
+			    truncated && !parent ? STREAM_STACK_TRUNCATED : 0);
+}
+
 struct stack_memo *ld__stacks_memo_new(void)
 {
 	return ld__arena_alloc(sizeof(struct stack_memo));

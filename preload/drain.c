@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L3  drain.c - rings into the live table, in birth-clock order.
+ *
+ *   ring 0  ... a c |f          T = clock now; then every head is read
+ *   ring 1  ... b d e|          merged: a b c d e  -> live table;   f (> T) waits
+ *
+ * Why this is right without stopping anyone. Let e and f be events on one address, e first, by two
+ * threads. The second thread could act on the address only after the first had published e (an
+ * allocation is published before malloc returns, a free before the real free begins). So
+ *
+ * (1) clock(e) < clock(f): merging by clock applies them in their true order (see clock.h).
+ * (2) If f is in this batch, clock(f) <= T, then e was published before T was read, and the heads are
+ *     read after T: e is in this batch or an earlier one. A batch never holds an effect without its
+ *     cause.
+ * (3) An event that was timed before T but not yet published is drained with the next batch, late
+ *     against other addresses, but nothing on its own address can have happened since: its thread
+ *     is still inside the hook, the block still known to nobody else or not yet given back.
+ *
+ * So no thread is waited for: one that was descheduled in the middle of a hook holds nobody up.
+ *
+ * The lock is a futex word, held with all signals blocked, and only kernel calls for memory are made
+ * under it: whoever holds it needs no lock of the service to go on. */
+#include "preload/drain.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "preload/arena.h"
+#include "preload/clock.h"
+#include "preload/live.h"
+#include "preload/ring.h"
+#include "preload/stream.h"
+#include "preload/sys.h"
+
+#define SPINS 100u
+#define WAIT_SLICE_NS 1000000u		/* of an owner without room, before it looks again */
+#define WAIT_SLICES 10000u		/* 10 s: then events are dropped rather than the service hung */
+#define CURSORS_FIRST 256u
+
+enum { FREE = 0, HELD = 1, CONTENDED = 2 };
+
+struct cursor {
+	uint64_t clock;			/* of the event at `at` */
+	uint64_t at, end;
+	struct ring *ring;
+};
+
+static _Atomic uint32_t lock_word;
+static _Atomic uint32_t lock_owner;	/* tid */
+static _Atomic uint64_t lost, drained;
+
+/* under the lock: a binary heap, least clock first */
+static struct cursor *heap;
+static uint32_t heap_count, heap_room;
+
+/* ---- the lock ---- */
+
+bool ld__drain_lock(uint64_t timeout_ns)
+{
+	struct timespec slice = { 0, WAIT_SLICE_NS };
+	uint64_t waited_ns = 0;
+	uint32_t word = FREE;
+
+	for (uint32_t i = 0; i < SPINS; i++) {
+		word = FREE;
+		if (atomic_compare_exchange_strong(&lock_word, &word, HELD))
+			goto held;
+	}
+	while (atomic_exchange(&lock_word, CONTENDED) != FREE) {
+		if (waited_ns >= timeout_ns)
+			return false;
+		ld__sys4(SYS_futex, &lock_word, FUTEX_WAIT_PRIVATE, CONTENDED, &slice);
+		waited_ns += WAIT_SLICE_NS;
+	}
+held:
+	atomic_store_explicit(&lock_owner, ld__sys_gettid(), memory_order_relaxed);
+	return true;
+}
+
+void ld__drain_unlock(void)
+{
+	atomic_store_explicit(&lock_owner, 0, memory_order_relaxed);
+	if (atomic_exchange(&lock_word, FREE) == CONTENDED)
+		ld__sys3(SYS_futex, &lock_word, FUTEX_WAKE_PRIVATE, 1);
+}
+
+bool ld__drain_after_fork_child(void)
+{
+	bool quiet = atomic_load(&lock_word) == FREE;
+
+	atomic_store(&lock_owner, 0);
+	atomic_store(&lock_word, FREE);
+	return quiet;
+}
+
+/* A signal handler that came in while the lock is held could fill the ring and wait for itself, or
+ * leave with longjmp and never unlock. */
+static void block_signals(uint64_t *ret_old)
+{
+	uint64_t all = UINT64_MAX;
+
+	ld__sys4(SYS_rt_sigprocmask, SIG_SETMASK, &all, ret_old, sizeof(all));
+}
+
+static void restore_signals(const uint64_t *old)
+{
+	ld__sys4(SYS_rt_sigprocmask, SIG_SETMASK, old, 0, sizeof(*old));
+}
+
+/* ---- events ---- */
+
+static struct live_block block_of(const struct event *e, uint64_t birth)
+{
+	return (struct live_block){
+		.addr = e->addr, .bytes = e->bytes, .birth = birth, .stack = e->stack,
+		.tid = e->tid, .kind = e->kind,
+	};
+}
+
+static void begin(struct ring_pending *pending, const struct event *e, bool known,
+		  const struct live_block *block)
+{
+	pending->active = 1;
+	pending->addr = e->addr;
+	pending->bytes = e->bytes;
+	pending->kind = 0;
+	if (known) {
+		pending->birth = block->birth;
+		pending->stack = block->stack;
+		pending->tid = block->tid;
+		pending->kind = block->kind;
+	}
+}
+
+static void realloc_end(struct ring_pending *pending, const struct event *e)
+{
+	bool known = pending->active && pending->kind;
+	struct live_block block = block_of(e, known ? pending->birth : e->clock);
+
+	if (known)
+		ld__live_realloc_end(pending->addr, pending->birth);
+	pending->active = 0;
+	block.kind = STREAM_NODE_REALLOC;
+	if (e->addr)		/* 0: realloc(p, 0) that freed the block */
+		ld__live_insert(&block);
+}
+
+static void remap_end(struct ring_pending *pending, const struct event *e)
+{
+	struct live_block block = block_of(e, pending->birth);
+	bool known = pending->active && pending->kind;
+
+	pending->active = 0;
+	block.kind = STREAM_NODE_MAPPING;
+	if (known)
+		ld__live_map(&block);
+	else
+		ld__live_unmap(e->addr, e->bytes, NULL);	/* a file's pages moved over it */
+}
+
+static void remap_fail(struct ring_pending *pending)
+{
+	struct live_block block = {
+		.addr = pending->addr, .bytes = pending->bytes, .birth = pending->birth,
+		.stack = pending->stack, .tid = pending->tid, .kind = STREAM_NODE_MAPPING,
+	};
+
+	if (pending->active && pending->kind)
+		ld__live_map(&block);
+	pending->active = 0;
+}
+
+static void apply(struct ring *ring, const struct event *e)
+{
+	struct live_block block;
+
+	switch (e->kind) {
+	case EVENT_FREE:
+		ld__live_remove(e->addr, NULL);		/* unknown: allocated before capture began */
+		break;
+	case EVENT_REALLOC_BEGIN:
+		begin(&ring->realloc_pending, e, ld__live_realloc_begin(e->addr, &block), &block);
+		break;
+	case EVENT_REALLOC_END:
+		realloc_end(&ring->realloc_pending, e);
+		break;
+	case EVENT_REALLOC_FAIL:
+		if (ring->realloc_pending.active && ring->realloc_pending.kind)
+			ld__live_realloc_fail(e->addr, ring->realloc_pending.birth);
+		ring->realloc_pending.active = 0;
+		break;
+	case STREAM_NODE_MAPPING:
+		block = block_of(e, e->clock);
+		ld__live_map(&block);
+		break;
+	case EVENT_UNMAP:
+		ld__live_unmap(e->addr, e->bytes, NULL);
+		break;
+	case EVENT_REMAP_BEGIN:
+		begin(&ring->remap_pending, e, ld__live_unmap(e->addr, e->bytes, &block), &block);
+		break;
+	case EVENT_REMAP_END:
+		remap_end(&ring->remap_pending, e);
+		break;
+	case EVENT_REMAP_FAIL:
+		remap_fail(&ring->remap_pending);
+		break;
+	default:
+		block = block_of(e, e->clock);
+		ld__live_insert(&block);
+	}
+}
+
+/* ---- merging ---- */
+
+static void sift_down(uint32_t at)
+{
+	struct cursor moved = heap[at];
+
+	for (;;) {
+		uint32_t child = 2 * at + 1;
+
+		if (child >= heap_count)
+			break;
+		if (child + 1 < heap_count && heap[child + 1].clock < heap[child].clock)
+			child++;
+		if (heap[child].clock >= moved.clock)
+			break;
+		heap[at] = heap[child];
+		at = child;
+	}
+	heap[at] = moved;
+}
+
+static bool heap_make_room(uint32_t count)
+{
+	uint32_t room = heap_room ? heap_room : CURSORS_FIRST;
+	struct cursor *fresh;
+
+	if (count <= heap_room)
+		return true;
+	while (room < count)
+		room *= 2;
+	fresh = ld__arena_map(room * sizeof(*fresh));
+	if (!fresh)
+		return false;
+	ld__arena_unmap(heap, heap_room * sizeof(*heap));
+	heap = fresh;
+	heap_room = room;
+	return true;
+}
+
+static void collect(uint64_t horizon)
+{
+	uint32_t rings = ld__ring_count();
+
+	heap_count = 0;
+	if (!heap_make_room(rings) && !heap)
+		return;			/* no memory: the owner that needs room will come again */
+	for (uint32_t i = 0; i < rings && heap_count < heap_room; i++) {
+		struct ring *ring = ld__ring_get(i);
+		struct cursor c = { .ring = ring };
+
+		if (!ring)
+			continue;
+		c.at = ring->tail;
+		/* pairs with the release store of head in ld__ring_push() */
+		c.end = __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE);
+		if (c.at == c.end)
+			continue;
+		c.clock = ld__ring_events(ring)[c.at & ring->event_mask].clock;
+		if (c.clock <= horizon)
+			heap[heap_count++] = c;
+	}
+	for (uint32_t i = heap_count / 2; i-- > 0;)
+		sift_down(i);
+}
+
+/* Apply the events of the least cursor as long as it stays the least. */
+static void run(uint64_t horizon)
+{
+	struct cursor *c = &heap[0];
+	const struct event *events = ld__ring_events(c->ring);
+	uint32_t mask = c->ring->event_mask;
+	uint64_t limit = horizon, first = c->at;
+
+	if (heap_count > 1 && heap[1].clock < limit)
+		limit = heap[1].clock;
+	if (heap_count > 2 && heap[2].clock < limit)
+		limit = heap[2].clock;
+	do {
+		apply(c->ring, &events[c->at & mask]);
+		c->at++;
+		c->clock = c->at < c->end ? events[c->at & mask].clock : UINT64_MAX;
+	} while (c->at < c->end && c->clock <= limit);
+	/* the slots have been read: pairs with the acquire load in ld__ring_has_room() */
+	__atomic_store_n(&c->ring->tail, c->at, __ATOMIC_RELEASE);
+	atomic_store_explicit(&drained, atomic_load_explicit(&drained, memory_order_relaxed) + c->at - first,
+			      memory_order_relaxed);
+	if (c->at == c->end || c->clock > horizon)
+		heap[0] = heap[--heap_count];
+	if (heap_count)
+		sift_down(0);
+}
+
+static void drain_to(uint64_t horizon)
+{
+	collect(horizon);
+	while (heap_count)
+		run(horizon);
+}
+
+void ld__drain_locked(void)
+{
+	drain_to(ld__clock_now());
+}
+
+void ld__drain_stopped(void)
+{
+	drain_to(UINT64_MAX - 1);
+}
+
+void ld__drain(void)
+{
+	uint64_t signals;
+
+	block_signals(&signals);
+	if (ld__drain_lock(UINT64_MAX)) {
+		ld__drain_locked();
+		ld__drain_unlock();
+	}
+	restore_signals(&signals);
+}
+
+bool ld__drain_make_room(struct ring *ring, uint32_t slots)
+{
+	uint64_t signals;
+	bool room = false;
+
+	block_signals(&signals);
+	/* the fork's prepare phase holds the lock while other handlers still run in this thread */
+	if (atomic_load_explicit(&lock_owner, memory_order_relaxed) == ld__sys_gettid()) {
+		ld__drain_locked();
+		room = ld__ring_has_room(ring, slots);
+		goto out;
+	}
+	for (uint32_t i = 0; i < WAIT_SLICES && !room; i++) {
+		if (ld__drain_lock(WAIT_SLICE_NS)) {
+			/* whoever had the lock has mostly emptied this ring too */
+			if (!ld__ring_has_room(ring, slots))
+				ld__drain_locked();
+			ld__drain_unlock();
+		}
+		room = ld__ring_has_room(ring, slots);
+	}
+out:
+	restore_signals(&signals);
+	return room;
+}
+
+uint64_t ld__drain_lost(void)
+{
+	return atomic_load(&lost) + ld__live_refused();
+}
+
+void ld__drain_count_lost(uint64_t events)
+{
+	atomic_fetch_add(&lost, events);
+}
+
+uint64_t ld__drain_events(void)
+{
+	return atomic_load_explicit(&drained, memory_order_relaxed);
+}
