@@ -181,11 +181,6 @@ static uint32_t intern_frame(uint32_t parent, void *pc, uint16_t flags)
 	return insert(&key, hash);
 }
 
-uint32_t ld__stacks_child(uint32_t parent, void *pc, int truncated)
-{
-	return intern_frame(parent, pc, truncated && !parent ? STREAM_STACK_TRUNCATED : 0);
-}
-
 uint32_t ld__stacks_child(uint32_t parent, uint64_t pc, int truncated)
 {
 	return intern_frame(parent, (void *)(uintptr_t)pc,

@@ -21,10 +21,6 @@ struct stack_memo *ld__stacks_memo_new(void);
 uint32_t ld__stacks_intern(void *const *pcs, int count, int truncated);
 uint32_t ld__stacks_intern_with(struct stack_memo *memo, void *const *pcs, int count, int truncated);
 
-/* The stack of `pc` called from stack `parent`; parent 0: pc is the outermost frame, and only then does
- * truncated count. One step of ld__stacks_intern(), for an unwinder that knows the outer frames' id. */
-uint32_t ld__stacks_child(uint32_t parent, void *pc, int truncated);
-
 /* The stack of `pc` (a return address) called from stack `parent`; parent 0 means that pc is the
  * outermost frame, and only then does truncated count. The step that ld__stacks_intern() repeats,
  * for an unwinder that knows the id of the outer frames already. Same rules, same returns. */

@@ -37,6 +37,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "preload/arena.h"
 #include "preload/stacks.h"
@@ -47,7 +48,7 @@
 #define LINE_SLOTS 4u
 #define CLAIMED 1u			/* no pc */
 #define TEXT_BYTES 1024u		/* of /proc/self/maps at a time: the stack may be small */
-#define MAIN_STACK_MAX (UINT64_C(1) << 30)
+#define MAIN_STACK_MAX (UINT64_C(1) << 30)	/* where the limit says "unlimited" */
 #define UNLOAD_RUNNING 0xffffu		/* low bits of `unloads`: how many run; above: how many ended */
 #define UNLOAD_ENDED 0x10000u
 
@@ -91,14 +92,17 @@ struct rule_line {
 };
 
 static struct rule_line *rules;
+static uint64_t main_thread;		/* thread pointer of the thread that the kernel gave its stack */
 static _Atomic uint64_t unloads;
 static _Atomic uint64_t rules_computed, nested, handed_over[CFI_REASON_COUNT];
 static struct step *_Atomic all_steps;
 
 int ld__step_init(void)
 {
-	if (!rules)
+	if (!rules) {
+		main_thread = (uint64_t)(uintptr_t)__builtin_thread_pointer();
 		rules = ld__arena_map(LINES * sizeof(*rules));
+	}
 	return rules ? 0 : -ENOMEM;
 }
 
@@ -124,6 +128,7 @@ void ld__step_reset(struct step *step)
 
 void ld__step_set_bounds(struct step *step, uint64_t low, uint64_t high)
 {
+	step->count = 0;
 	step->low = low;
 	step->high = high;
 	step->foreign = 0;
@@ -343,31 +348,41 @@ static bool maps_line(struct maps_reader *r, struct maps_line *ret)
 	return true;
 }
 
-/* The thread's own stack: the mapping that holds its thread pointer when that lies above sp (every
- * stack that pthread_create made or was given), else the kernel's stack of the main thread, with the
- * room that it may still grow into. Anything else belongs to a program that switches stacks: it may
- * unmap them whenever it likes, so their bounds are not for us to remember. */
+/* The thread's own stack: the one that the kernel made for the main thread, with the room that it may
+ * still grow into; for every other thread the mapping that holds its thread pointer, which lies above
+ * the frames in every stack that pthread_create made or was given. Anything else belongs to a program
+ * that switches stacks: it may unmap them whenever it likes, so their bounds are not for us to
+ * remember. */
 static __attribute__((noinline, cold)) void bounds_find(struct step *step, uint64_t sp)
 {
 	struct maps_reader reader;
 	struct maps_line line;
-	uint64_t thread, previous_end = 0;
+	uint64_t thread = (uint64_t)(uintptr_t)__builtin_thread_pointer(), previous_end = 0;
+	uint64_t limit[2] = { MAIN_STACK_MAX, 0 };
 
-	__asm__("mov %%fs:0x10, %0" : "=r"(thread));
+	/* nothing is mapped between the main stack's limit and its end, as long as the limit stays */
+	ld__sys4(SYS_prlimit64, 0, RLIMIT_STACK, 0, limit);
+	if (limit[0] > MAIN_STACK_MAX)
+		limit[0] = MAIN_STACK_MAX;
 	reader.at = reader.have = 0;
+	step->count = 0;
 	reader.fd = (int)ld__sys4(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
 	if (reader.fd < 0)
 		return;
 	while (maps_line(&reader, &line)) {
-		if (line.writable && thread >= line.start && thread < line.end && sp >= line.start && sp < thread) {
+		if (thread != main_thread && line.writable && thread >= line.start && thread < line.end) {
+			if (sp < line.start || sp >= thread)
+				break;
 			step->low = line.start;
 			step->high = thread;
 			break;
 		}
-		if (line.stack) {
-			step->low = previous_end;
-			if (line.end - step->low > MAIN_STACK_MAX)
-				step->low = line.end - MAIN_STACK_MAX;
+		if (thread == main_thread && line.stack) {
+			step->low = line.end - limit[0];
+			if (step->low > line.start)
+				step->low = line.start;
+			if (step->low < previous_end)
+				step->low = previous_end;
 			step->high = line.end;
 		}
 		previous_end = line.end;
@@ -546,7 +561,7 @@ static inline uint32_t settle(struct step *step, struct walk *w, int32_t base, e
 			*e = step->fresh[k];
 			live = e->flags & ENTRY_USES_BP ? ENTRY_LIVE : e->flags & ENTRY_LOADS_BP ? 0 : live;
 			e->flags = (uint16_t)(e->flags | live | (e->bp_slot && live ? ENTRY_CHECK : 0));
-			stack = ld__stacks_child(stack, (void *)(uintptr_t)e->pc, end == END_CUT && base == 1);
+			stack = ld__stacks_child(stack, e->pc, end == END_CUT && base == 1);
 			if (!stack)
 				return 0;	/* count stays 0: nothing may be built on a stack without an id */
 			e->stack = stack;

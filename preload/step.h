@@ -16,7 +16,7 @@
 struct step;
 
 /* Map the table of rules. Until then, and when memory is refused, every stack is handed over.
- * Returns 0 or -ENOMEM. Idempotent; from one thread. */
+ * Returns 0 or -ENOMEM. Idempotent; from the main thread, whose stack is known by that. */
 int ld__step_init(void);
 
 /* Memory for one thread's last stack. NULL when refused. Never freed: hand it to the next thread with

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_step.c - stacks by rules against libunwind's, over random call chains.
+ *
+ * A "tree" calls random functions of many shapes (frame pointers or none, alloca, variable arrays,
+ * realigned and huge frames, tail calls, rbp used for data) to random depths and takes the stack at
+ * random moments, so that every walk shares some outer frames with the one before. Each stack found
+ * by rules must equal libunwind's, and its id must lead to the same addresses. */
+#include <step.h>
+
+#include <alloca.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "preload/stacks.h"
+
+#include "test.h"
+
+#define NOINLINE __attribute__((noinline, noclone))
+
+static int (*unw_backtrace)(void **, int);
+static __thread struct step *step;
+static __thread uint32_t depth_limit = STEP_DEPTH_MAX;
+static __thread uint64_t random_state = 0x9e3779b97f4a7c15;
+static uint64_t compared, differing, handed_over;
+static __thread int last_result;
+
+static uint32_t chance(uint32_t n)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return (uint32_t)(random_state >> 20) % n;
+}
+
+static void setup(void)
+{
+	if (!unw_backtrace) {
+		void *library = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
+
+		unw_backtrace = library ? (int (*)(void **, int))dlsym(library, "unw_backtrace") : NULL;
+		if (!unw_backtrace) {
+			fprintf(stderr, "libunwind.so.8 is needed\n");
+			exit(1);
+		}
+		ld__step_init();
+	}
+	if (!step)
+		step = ld__step_new();
+}
+
+/* Walk the interned stack back and compare it with addresses, innermost first. */
+static bool id_leads_to(uint32_t id, void **pcs, uint32_t count, int truncated)
+{
+	struct stream_stack node = { 0 };
+
+	for (uint32_t i = 0; i < count; i++, id = node.parent) {
+		if (!id)
+			return false;
+		ld__stacks_get(id, &node);
+		if (node.pc != (uint64_t)(uintptr_t)pcs[i])
+			return false;
+	}
+	return id == 0 && !(node.flags & STREAM_STACK_TRUNCATED) == !truncated;
+}
+
+static void print_difference(void **fast, uint32_t fast_count, void **slow, uint32_t slow_count)
+{
+	for (uint32_t i = 0; i < fast_count || i < slow_count; i++) {
+		Dl_info info = { 0 };
+		void *a = i < fast_count ? fast[i] : NULL, *b = i < slow_count ? slow[i] : NULL;
+
+		if (b)
+			dladdr(b, &info);
+		fprintf(stderr, "  %3u %14p %14p %s %s\n", i, a, b, a == b ? "  " : "!!",
+			info.dli_sname ? info.dli_sname : "");
+	}
+}
+
+/* Take the caller's stack both ways. */
+static NOINLINE void probe(void)
+{
+	void *fast[STEP_DEPTH_MAX], *slow[300];
+	uint32_t id = 0, n;
+	int truncated, slow_truncated, count, skip;
+
+	last_result = ld__step_capture(step, __builtin_frame_address(0), depth_limit, &id);
+	if (last_result) {
+		__atomic_fetch_add(&handed_over, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	n = ld__step_last(step, fast, STEP_DEPTH_MAX, &truncated);
+	count = unw_backtrace(slow, 300);
+	for (skip = 0; skip < count && slow[skip] != __builtin_return_address(0); skip++)
+		;
+	count -= skip;
+	while (count > 0 && !slow[skip + count - 1])
+		count--;
+	slow_truncated = count > (int)depth_limit;
+	if (slow_truncated)
+		count = (int)depth_limit;
+	__atomic_fetch_add(&compared, 1, __ATOMIC_RELAXED);
+	if (n == (uint32_t)count && truncated == slow_truncated &&
+	    memcmp(fast, slow + skip, n * sizeof(fast[0])) == 0 && id_leads_to(id, fast, n, truncated))
+		return;
+	if (__atomic_fetch_add(&differing, 1, __ATOMIC_RELAXED) < 3) {
+		fprintf(stderr, "difference (truncated %d %d):\n", truncated, slow_truncated);
+		print_difference(fast, n, slow + skip, (uint32_t)count);
+	}
+}
+
+/* ------------------------------------------------------------------ functions of many shapes */
+
+static __thread int tree_budget;
+static __thread uint32_t tree_depth;
+typedef uint64_t shape(uint32_t depth, uint64_t a, uint64_t b);
+static shape *const shapes[];
+static const uint32_t shape_count;
+
+static NOINLINE uint64_t descend(uint32_t depth, uint64_t a, uint64_t b);
+
+#define CALLS(depth, a, b)                                                                          \
+	uint64_t sum = (a) ^ (b);                                                                   \
+	for (uint32_t calls_ = chance(3) + 1; calls_ > 0; calls_--) {                               \
+		if (chance(4) == 0)                                                                 \
+			probe();                                                                    \
+		sum += descend((depth) + 1, sum, a);                                                \
+		sum ^= descend((depth) + 1, b, sum) + calls_;                                       \
+	}                                                                                           \
+	if (chance(2))                                                                              \
+		probe();
+
+#define SHAPE(name, options, before, after)                                                         \
+	static NOINLINE __attribute__((optimize options)) uint64_t name(uint32_t depth, uint64_t a, uint64_t b) \
+	{                                                                                           \
+		before                                                                              \
+		CALLS(depth, a, b)                                                                  \
+		after                                                                               \
+		return sum;                                                                         \
+	}
+#define TOUCH(array) memset(array, (int)a, sizeof(array)); __asm__ volatile("" : : "r"(array) : "memory");
+#define USE_BP                                                                                      \
+	uint64_t v0 = a * 3, v1 = b * 5, v2 = a + b, v3 = a - b, v4 = a ^ b, v5 = a * b;            \
+	__asm__ volatile("" : "+r"(v0), "+r"(v1), "+r"(v2), "+r"(v3), "+r"(v4), "+r"(v5));
+#define USED_BP sum += v0 + v1 + v2 + v3 + v4 + v5;
+
+SHAPE(plain, ("O2"), , )
+SHAPE(plain_o0, ("O0"), , )
+SHAPE(plain_o1, ("O1"), , )
+SHAPE(with_fp, ("O2", "no-omit-frame-pointer"), , )
+SHAPE(without_fp, ("O2", "omit-frame-pointer"), USE_BP, USED_BP)
+SHAPE(without_fp_small, ("Os", "omit-frame-pointer"), USE_BP, USED_BP)
+SHAPE(o0_without_fp, ("O0", "omit-frame-pointer"), , )
+SHAPE(o3, ("O3"), USE_BP, USED_BP)
+SHAPE(large, ("O2"), uint8_t big[5000]; TOUCH(big), sum += big[depth % 5000];)
+SHAPE(large_fp, ("O2", "no-omit-frame-pointer"), uint8_t big[3000]; TOUCH(big), sum += big[depth % 3000];)
+SHAPE(with_alloca, ("O2"), uint8_t *p = alloca(16 + chance(600)); p[0] = 1; __asm__ volatile("" : : "r"(p) : "memory");,
+      sum += p[0];)
+SHAPE(with_alloca_bp, ("O2"), USE_BP uint8_t *p = alloca(1 + chance(60)); p[0] = 1;
+      __asm__ volatile("" : : "r"(p) : "memory");, USED_BP sum += p[0];)
+SHAPE(with_vla, ("O1"), uint8_t p[1 + chance(300)]; p[0] = 1; __asm__ volatile("" : : "r"(p) : "memory");, sum += p[0];)
+SHAPE(realigned, ("O2"), _Alignas(64) uint8_t p[64]; TOUCH(p), sum += p[3];)
+SHAPE(realigned_alloca, ("O2"), _Alignas(128) uint8_t p[64]; TOUCH(p) uint8_t *q = alloca(16 + chance(99)); q[0] = 2;
+      __asm__ volatile("" : : "r"(q) : "memory");, sum += p[3] + q[0];)
+
+static NOINLINE uint64_t tail(uint32_t depth, uint64_t a, uint64_t b)
+{
+	if (chance(3) == 0)
+		probe();
+	return descend(depth + 1, b, a);
+}
+
+static NOINLINE uint64_t direct(uint32_t depth, uint64_t a, uint64_t b)
+{
+	uint64_t sum = depth < tree_depth ? direct(depth + 1, b, a) : 1;
+
+	if (chance(3) == 0)
+		probe();
+	return sum + a;
+}
+
+static __thread jmp_buf *landing;
+
+static NOINLINE uint64_t lands(uint32_t depth, uint64_t a, uint64_t b)
+{
+	jmp_buf here, *outer = landing;
+	volatile uint64_t sum = a;
+
+	if (setjmp(here) == 0) {
+		landing = &here;
+		sum += descend(depth + 1, b, a);
+	}
+	landing = outer;
+	probe();
+	return sum;
+}
+
+static NOINLINE uint64_t jumps(uint32_t depth, uint64_t a, uint64_t b)
+{
+	(void)depth;
+	probe();
+	if (landing && chance(2))
+		longjmp(*landing, 1);
+	return a + b;
+}
+
+/* Hand-written, with right unwind information, and rbp given another meaning. */
+uint64_t asm_frame(uint32_t depth, uint64_t a, uint64_t b);
+uint64_t asm_descend(uint32_t depth, uint64_t a, uint64_t b);
+#if defined(__x86_64__)
+__asm__(".text\n.type asm_frame, @function\nasm_frame:\n.cfi_startproc\n"
+	"push %rbx\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset %rbx, 0\n"
+	"push %rbp\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset %rbp, 0\n"
+	"sub $24, %rsp\n.cfi_adjust_cfa_offset 24\n"
+	"mov $12345, %rbp\n"
+	"call asm_descend\n"
+	"add $24, %rsp\n.cfi_adjust_cfa_offset -24\n"
+	"pop %rbp\n.cfi_adjust_cfa_offset -8\n.cfi_restore %rbp\n"
+	"pop %rbx\n.cfi_adjust_cfa_offset -8\n.cfi_restore %rbx\n"
+	"ret\n.cfi_endproc\n.size asm_frame, .-asm_frame\n");
+#else
+uint64_t asm_frame(uint32_t depth, uint64_t a, uint64_t b)
+{
+	return asm_descend(depth, a, b);
+}
+#endif
+
+uint64_t asm_descend(uint32_t depth, uint64_t a, uint64_t b)
+{
+	return descend(depth, a, b);
+}
+
+static shape *const shapes[] = {
+	plain, plain_o0, plain_o1, with_fp, without_fp, without_fp_small, o0_without_fp, o3, large, large_fp,
+	with_alloca, with_alloca_bp, with_vla, realigned, realigned_alloca, tail, direct, lands, jumps, asm_frame,
+};
+static const uint32_t shape_count = sizeof(shapes) / sizeof(shapes[0]);
+
+static NOINLINE uint64_t descend(uint32_t depth, uint64_t a, uint64_t b)
+{
+	if (depth >= tree_depth || tree_budget-- <= 0) {
+		probe();
+		return a;
+	}
+	return shapes[chance(shape_count)](depth, a, b) + 1;
+}
+
+static NOINLINE void trees(int count)
+{
+	for (int i = 0; i < count; i++) {
+		static const uint32_t limits[] = { 128, 128, 64, 20, 5, 2, 1 };
+
+		if (chance(8) == 0)
+			depth_limit = limits[chance(7)];
+		tree_depth = 1 + chance(chance(4) ? 24 : 60);
+		tree_budget = 40 + (int)chance(400);
+		descend(0, 1, 2);
+	}
+}
+
+static void counters_clear(void)
+{
+	compared = differing = handed_over = 0;
+}
+
+TEST(random_trees_have_the_stacks_that_libunwind_finds)
+{
+	struct step_counts counts;
+
+	setup();
+	counters_clear();
+	trees(1500);
+	depth_limit = STEP_DEPTH_MAX;
+	ld__step_counts(&counts);
+	printf("main thread: %" PRIu64 " compared, %" PRIu64 " handed over, %" PRIu64 " frames stepped, %" PRIu64
+	       " found unchanged\n", compared, handed_over, counts.stepped, counts.compared);
+	EXPECT_TRUE(compared > 200000);
+	EXPECT_U64_EQ(differing, 0);
+	EXPECT_U64_EQ(handed_over, 0);
+	EXPECT_TRUE(counts.compared > counts.stepped);
+}
+
+static void *tree_thread(void *argument)
+{
+	random_state += (uint64_t)(uintptr_t)argument * 0x1234567;
+	setup();
+	trees(150);
+	return NULL;
+}
+
+TEST(threads_end_where_libunwind_ends)
+{
+	pthread_t threads[4];
+
+	setup();
+	counters_clear();
+	for (uintptr_t i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, tree_thread, (void *)(i + 1));
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	EXPECT_TRUE(compared > 50000);
+	EXPECT_U64_EQ(differing, 0);
+	EXPECT_U64_EQ(handed_over, 0);
+}
+
+TEST(a_thread_on_a_stack_of_its_own_choice_is_known_too)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	void *memory = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	setup();
+	counters_clear();
+	pthread_attr_init(&attr);
+	pthread_attr_setstack(&attr, memory, 1 << 20);
+	pthread_create(&thread, &attr, tree_thread, (void *)77);
+	pthread_join(thread, NULL);
+	munmap(memory, 1 << 20);
+	EXPECT_TRUE(compared > 10000);
+	EXPECT_U64_EQ(differing, 0);
+	EXPECT_U64_EQ(handed_over, 0);
+}
+
+static ucontext_t main_context, other_context;
+static int other_result;
+
+static void other_stack(void)
+{
+	probe();
+	other_result = last_result;
+	trees(2);
+}
+
+TEST(another_stack_is_handed_over_and_the_first_one_goes_on)
+{
+	uint8_t *memory = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	setup();
+	for (int i = 0; i < 20; i++) {
+		getcontext(&other_context);
+		other_context.uc_stack.ss_sp = memory;
+		other_context.uc_stack.ss_size = 1 << 20;
+		other_context.uc_link = &main_context;
+		makecontext(&other_context, other_stack, 0);
+		swapcontext(&main_context, &other_context);
+		EXPECT_INT_EQ(other_result, 1 + CFI_FOREIGN_STACK);
+		counters_clear();
+		trees(5);
+		EXPECT_U64_EQ(differing, 0);
+		EXPECT_U64_EQ(handed_over, 0);
+	}
+	munmap(memory, 1 << 20);
+}
+
+static volatile int handler_result;	/* raise() is declared to call nothing of ours */
+
+static void handler(int sig)
+{
+	(void)sig;
+	probe();
+	handler_result = last_result;
+}
+
+TEST(a_signal_handler_is_handed_over)
+{
+	uint8_t *memory = mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	stack_t alternative = { .ss_sp = memory, .ss_size = 1 << 16 }, off = { .ss_flags = SS_DISABLE };
+	struct sigaction action = { .sa_handler = handler };
+
+	setup();
+	sigaction(SIGUSR1, &action, NULL);
+	raise(SIGUSR1);
+	EXPECT_INT_EQ(handler_result, 1 + CFI_SIGNAL);
+	action.sa_flags = SA_ONSTACK;
+	sigaltstack(&alternative, NULL);
+	sigaction(SIGUSR1, &action, NULL);
+	raise(SIGUSR1);
+	EXPECT_INT_EQ(handler_result, 1 + CFI_FOREIGN_STACK);
+	sigaltstack(&off, NULL);
+	signal(SIGUSR1, SIG_DFL);
+	munmap(memory, 1 << 16);
+}
+
+static NOINLINE void generated_code_calls(void (*call)(void))
+{
+	/* sub $8, %rsp; call *%rdi; add $8, %rsp; ret - in no module, like a compiler's at run time */
+	static const uint8_t code[] = { 0x48, 0x83, 0xec, 0x08, 0xff, 0xd7, 0x48, 0x83, 0xc4, 0x08, 0xc3 };
+	void *memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	memcpy(memory, code, sizeof(code));
+	mprotect(memory, 4096, PROT_READ | PROT_EXEC);
+	((void (*)(void (*)(void)))memory)(call);
+	munmap(memory, 4096);
+}
+
+/* In a module, but without a word about its frame. */
+void asm_silent(void (*call)(void));
+#if defined(__x86_64__)
+__asm__(".text\n.type asm_silent, @function\nasm_silent:\n"
+	"sub $40, %rsp\ncall *%rdi\nadd $40, %rsp\nret\n.size asm_silent, .-asm_silent\n");
+#else
+void asm_silent(void (*call)(void))
+{
+	call();
+}
+#endif
+
+TEST(code_without_unwind_information_is_handed_over)
+{
+	setup();
+	generated_code_calls(probe);
+	EXPECT_INT_EQ(last_result, 1 + CFI_NO_MODULE);
+	asm_silent(probe);
+	EXPECT_INT_EQ(last_result, 1 + CFI_NO_FDE);
+}
+
+TEST(while_a_library_goes_everything_is_handed_over)
+{
+	struct step_counts before, after;
+
+	setup();
+	probe();
+	EXPECT_INT_EQ(last_result, 0);
+	ld__step_unload_begin();
+	probe();
+	EXPECT_INT_EQ(last_result, 1 + CFI_UNLOADING);
+	ld__step_unload_begin();
+	ld__step_unload_end();
+	probe();
+	EXPECT_INT_EQ(last_result, 1 + CFI_UNLOADING);
+	ld__step_counts(&before);
+	ld__step_forget(0, UINT64_MAX);
+	ld__step_unload_end();
+	probe();
+	EXPECT_INT_EQ(last_result, 0);
+	ld__step_counts(&after);
+	EXPECT_TRUE(after.rules > before.rules);
+}
+
+static NOINLINE void fresh_thread_probe(uint64_t low, uint64_t high, int expected)
+{
+	ld__step_set_bounds(step, low, high);
+	probe();
+	EXPECT_INT_EQ(last_result, expected);
+	ld__step_reset(step);
+}
+
+TEST(a_walk_stays_inside_the_bounds)
+{
+	uint64_t here = (uint64_t)(uintptr_t)__builtin_frame_address(0);
+
+	setup();
+	probe();
+	EXPECT_INT_EQ(last_result, 0);
+	/* The outermost frames lie beyond these bounds. */
+	fresh_thread_probe(here - 4096, here + 64, 1 + CFI_OUTSIDE);
+	probe();
+	EXPECT_INT_EQ(last_result, 0);
+}
+
+TEST_MAIN()
