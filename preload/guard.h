@@ -4,6 +4,7 @@
  *   *ld__switch     SWITCH_ON      record
  *                   SWITCH_OFF     forward only
  *                   SWITCH_COLD    nothing is set up yet: the first call does it
+ *                   SWITCH_WAKE    record, but first start the agent again
  *                   0              the kernel wiped the page: this is a fork child, see process.h
  *
  * The word lies alone in a page with MADV_WIPEONFORK, so that even a raw clone(2) is noticed by the
@@ -23,6 +24,7 @@ enum switch_state {
 	SWITCH_ON,
 	SWITCH_OFF,
 	SWITCH_COLD,
+	SWITCH_WAKE,
 };
 
 struct ring;

@@ -389,12 +389,16 @@ uint64_t ld__live_visit(void (*visit)(const struct live_block *block, void *data
 
 void ld__live_clear(void)
 {
+	for (uint32_t s = 0; s < SHARDS; s++)
+		ld__arena_unmap(shards[s].slots, (shards[s].mask + 1) * sizeof(*shards[s].slots));
+	ld__live_abandon();
+}
+
+void ld__live_abandon(void)
+{
 	if (recent)
 		memset(recent, 0, RECENT * sizeof(*recent));
-	for (uint32_t s = 0; s < SHARDS; s++) {
-		ld__arena_unmap(shards[s].slots, (shards[s].mask + 1) * sizeof(*shards[s].slots));
-		memset(&shards[s], 0, sizeof(shards[s]));
-	}
+	memset(shards, 0, sizeof(shards));
 	map_count = 0;
 	atomic_store(&live_blocks, 0);
 	atomic_store(&live_bytes, 0);

@@ -55,6 +55,9 @@ bool ld__live_unmap(uint64_t addr, uint64_t bytes, struct live_block *ret_first)
 /* Forget everything: recording starts anew. */
 void ld__live_clear(void);
 
+/* Forget everything without touching it: it may be in the middle of a change. Fork child only. */
+void ld__live_abandon(void);
+
 /* Blocks whose free was never seen, and blocks refused for want of memory. */
 uint64_t ld__live_anomalies(void);
 uint64_t ld__live_refused(void);

@@ -21,18 +21,20 @@ bool ld__capture_stale(void);
 /* Trouble: switch recording off for good and say why, once. Any thread. */
 void ld__capture_fail(const char *why);
 
-/* First call of any hook (SWITCH_COLD) and first call in a fork child (SWITCH_WIPED). Returns whether
- * recording is on now. */
+/* First call of any hook (SWITCH_COLD), first call in a fork child (SWITCH_WIPED), first call after the
+ * agent stepped aside (SWITCH_WAKE). Returns whether recording is on now. */
 bool ld__process_wake(void);
 
-/* The fork, in three phases around the real call. The prepare phase takes the drain lock and drains,
- * so that the child's live table is whole; the child's work is done at its first recorded event. */
+/* The fork, in three phases around the real call (pthread_atfork). The prepare phase takes the drain
+ * lock and drains, so that the child's live table is whole; the child's own work is done at its first
+ * recorded event, so that fork and exec cost it nothing. */
 enum process_fork_phase { FORK_PREPARE, FORK_PARENT, FORK_CHILD };
 void ld__process_fork(enum process_fork_phase phase);
 
-/* Stop the agent when the process counts its threads (CPython 3.12 and later warn at os.fork()).
- * Returns true if it was stopped; ld__process_agent_wanted() starts it again at the next event. */
-bool ld__process_agent_yield(void);
+/* Stop the agent: always (pause), or when the process counts its threads at a fork, as CPython 3.12
+ * and later do to warn about them (yield). wanted: start it again with the next event. */
+void ld__process_agent_pause(void);
+void ld__process_agent_yield(void);
 void ld__process_agent_wanted(void);
 
 /* Process id of this image, cached (right in fork children after their first event). */

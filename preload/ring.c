@@ -31,6 +31,7 @@
 
 #define RINGS_A_CHUNK 16u
 #define EVENTS_DEFAULT 4096u
+#define RETIRED UINT32_MAX		/* owner of a ring that nobody takes over; no tid */
 #define PROBES 8u			/* rings checked for a dead owner before a new one is made */
 #define PCS_MAX 160u			/* deepest stack (128), our own frames, one to see a cut */
 
@@ -46,6 +47,7 @@ static uint32_t chunk_left;
 static struct { char *start; size_t bytes; } chunks[RING_MAX / RINGS_A_CHUNK + 16];
 static uint32_t chunk_count;
 
+static bool opened;				/* or tried to: the settings are known */
 static struct ring_file *file;			/* mapped header; NULL = anonymous */
 static uint64_t file_bytes;
 static char path[PATH_MAX];
@@ -103,7 +105,9 @@ static char *extend_file(size_t bytes)
 
 static bool add_chunk(void)
 {
-	size_t bytes = RINGS_A_CHUNK * ring_bytes();
+	/* before the settings are read there is one thread, which moves to the file then */
+	uint32_t count = opened ? RINGS_A_CHUNK : 1;
+	size_t bytes = count * ring_bytes();
 	char *start = NULL;
 
 	if (chunk_count >= sizeof(chunks) / sizeof(*chunks))
@@ -111,7 +115,7 @@ static bool add_chunk(void)
 	if (file) {
 		start = extend_file(bytes);
 		if (start)
-			file->ring_count += RINGS_A_CHUNK;
+			file->ring_count += count;
 		else
 			file = NULL;	/* the file keeps what it has; the geometry stays true */
 	}
@@ -123,7 +127,7 @@ static bool add_chunk(void)
 	chunks[chunk_count].start = start;
 	chunks[chunk_count++].bytes = bytes;
 	chunk = start;
-	chunk_left = RINGS_A_CHUNK;
+	chunk_left = count;
 	return true;
 }
 
@@ -175,7 +179,7 @@ static struct ring *take_over(uint32_t tid)
 	for (uint32_t n = 0; n < PROBES && n < total; n++) {
 		uint32_t i = (start + n) % total, owner = atomic_load(&owners[i]);
 
-		if ((!owner || thread_is_gone(owner)) &&
+		if (owner != RETIRED && (!owner || thread_is_gone(owner)) &&
 		    atomic_compare_exchange_strong(&owners[i], &owner, tid))
 			return atomic_load_explicit(&rings[i], memory_order_acquire);
 	}
@@ -198,13 +202,13 @@ struct ring *ld__ring_acquire(void)
 	return ring;
 }
 
-void ld__ring_release(void)
+void ld__ring_retire(void)
 {
 	struct ring *ring = ld__guard.ring;
 
 	ld__guard.ring = NULL;
 	if (ring)
-		atomic_store(&owners[ring->index], 0);
+		atomic_store(&owners[ring->index], RETIRED);
 }
 
 int ld__ring_open(const char *folder, uint32_t events)
@@ -215,6 +219,7 @@ int ld__ring_open(const char *folder, uint32_t events)
 	size_t length = strlen(folder);
 	long fd, r, ret;
 
+	opened = true;
 	event_count = events;
 	chunk_left = 0;
 	path[0] = 0;

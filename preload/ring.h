@@ -112,8 +112,8 @@ void ld__ring_after_fork_child(void);
  * and ld__guard.tid. Inside the guard. NULL when memory or RING_MAX is exhausted. */
 struct ring *ld__ring_acquire(void);
 
-/* Give the calling thread's ring back: only where it moves to another one. */
-void ld__ring_release(void);
+/* Leave the calling thread's ring for good: its next event gets it another one. */
+void ld__ring_retire(void);
 
 /* All rings, dead owners included; lock-free. Never shrinks but for a fork. */
 uint32_t ld__ring_count(void);

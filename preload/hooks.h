@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L7  hooks.h - what the files of interposed names share. */
+#ifndef LEAKDIFF_HOOKS_H
+#define LEAKDIFF_HOOKS_H
+
+#include <stddef.h>
+
+#define LD_EXPORT __attribute__((visibility("default")))
+#define LD_HOOK_ATTRIBUTES visibility("hidden")
+
+/* Our malloc under a name that nobody can stand in front of: does the service really call it? */
+void *ld__hook_malloc(size_t bytes);
+
+/* Look up the C++ operators that the process has from the start. Constructor only. */
+void ld__operators_resolve(void);
+
+/* Names that libc's headers do not declare in every version. */
+void free_sized(void *block, size_t bytes);
+void free_aligned_sized(void *block, size_t align, size_t bytes);
+void *aligned_alloc(size_t align, size_t bytes);
+void *memalign(size_t align, size_t bytes);
+void *valloc(size_t bytes);
+void *pvalloc(size_t bytes);
+size_t malloc_usable_size(void *block);
+void *malloc(size_t bytes);
+void free(void *block);
+void *calloc(size_t count, size_t size);
+void *realloc(void *old, size_t bytes);
+void *reallocarray(void *old, size_t count, size_t size);
+int posix_memalign(void **ret_block, size_t align, size_t bytes);
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L7  hooks_process.c - interposed names that change the process rather than its heap.
+ *
+ *   fork            the agent steps aside where the program counts its threads (process.c does the
+ *                   rest, from pthread_atfork and from the wiped page)
+ *   dlclose         the list of modules is brought up to date before and after
+ *   unshare, setns  refused by the kernel to a process with a second thread: the agent steps aside
+ *   epoll_wait      notes its timeout, for whoever has to interrupt and restart it
+ *
+ * dlopen is not hooked: the loader searches along the RUNPATH of the caller, which would be us. */
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "preload/hooks.h"
+#include "preload/modules.h"
+#include "preload/process.h"
+#include "preload/real.h"
+#include "preload/record.h"
+#include "preload/step.h"
+#include "preload/unwind.h"
+
+static bool capturing(const struct guard *g)
+{
+	return !g->depth && *ld__switch == SWITCH_ON;
+}
+
+static void resolve_first(void)
+{
+	if (!ld__real.epoll_pwait)
+		ld__process_wake();
+}
+
+LD_EXPORT pid_t fork(void)
+{
+	resolve_first();
+	ld__process_agent_yield();	/* it comes back with the next event, here and in the child */
+	return ld__real.fork();
+}
+
+LD_EXPORT int dlclose(void *handle)
+{
+	struct guard *g = &ld__guard;
+	bool on;
+	int r;
+
+	resolve_first();
+	on = capturing(g);
+	if (on) {
+		ld__guard_enter();
+		ld__modules_refresh();
+		ld__guard_leave();
+	}
+	r = ld__real.dlclose(handle);	/* destructors run: recorded as ever */
+	if (on) {
+		ld__guard_enter();
+		ld__modules_refresh();
+		ld__unwind_flush();
+		ld__guard_leave();
+	}
+	return r;
+}
+
+LD_EXPORT int unshare(int flags)
+{
+	int r;
+
+	resolve_first();
+	ld__process_agent_pause();
+	r = ld__real.unshare(flags);
+	ld__process_agent_wanted();
+	return r;
+}
+
+LD_EXPORT int setns(int fd, int type)
+{
+	int r;
+
+	resolve_first();
+	ld__process_agent_pause();
+	r = ld__real.setns(fd, type);
+	ld__process_agent_wanted();
+	return r;
+}
+
+static struct ring *wait_begin(int timeout_ms)
+{
+	struct guard *g = &ld__guard;
+	struct timespec now;
+	struct ring *ring;
+
+	if (timeout_ms <= 0 || !capturing(g))
+		return NULL;		/* at once or for ever: nothing to shorten */
+	ring = ld__record_ring(g);
+	if (!ring)
+		return NULL;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	ring->wait_timeout_ms = timeout_ms;
+	__atomic_store_n(&ring->wait_start_ns, (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
+			 __ATOMIC_RELEASE);
+	return ring;
+}
+
+/* Not by a cleanup: a thread cancelled in there takes its ring with it, and the next owner starts
+ * with no wait running. */
+static void wait_end(struct ring *ring)
+{
+	if (ring && ring == ld__guard.ring)
+		__atomic_store_n(&ring->wait_start_ns, 0, __ATOMIC_RELEASE);
+}
+
+LD_EXPORT int epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms)
+{
+	struct ring *ring;
+	int r;
+
+	resolve_first();
+	ring = wait_begin(timeout_ms);
+	r = ld__real.epoll_wait(fd, events, max, timeout_ms);
+	wait_end(ring);
+	return r;
+}
+
+LD_EXPORT int epoll_pwait(int fd, struct epoll_event *events, int max, int timeout_ms, const sigset_t *mask)
+{
+	struct ring *ring;
+	int r;
+
+	resolve_first();
+	ring = wait_begin(timeout_ms);
+	r = ld__real.epoll_pwait(fd, events, max, timeout_ms, mask);
+	wait_end(ring);
+	return r;
+}

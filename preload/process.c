@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L6  process.c - life of the library in the process: first call, constructor, fork, exit.
+ *
+ *   COLD --first hook call--> ON (events in anonymous rings, stacks of one frame)
+ *        --constructor------> ON (settings, libunwind, ring file, agent) or OFF
+ *   0    --first hook call--> what the parent was; new ring file, new agent
+ *
+ * (1) Recording begins with the very first call, long before our constructor: what other libraries'
+ *     constructors allocate lives as long as the process, and what it points to must be found.
+ * (2) A fork is noticed by the wiped page, however it was made. The atfork handlers only see to it
+ *     that the child inherits a whole live table; after a raw clone(2) what was still in the rings is
+ *     missing, and a table that was just being changed is given up (counted as lost).
+ * (3) A child does nothing until its first event, so fork and exec cost nothing.
+ * (4) vfork and posix_spawn children share our memory and the word in the page: nothing to do. */
+#include "preload/process.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "preload/agent.h"
+#include "preload/allocmaps.h"
+#include "preload/arena.h"
+#include "preload/clock.h"
+#include "preload/config.h"
+#include "preload/drain.h"
+#include "preload/hooks.h"
+#include "preload/live.h"
+#include "preload/modules.h"
+#include "preload/real.h"
+#include "preload/record.h"
+#include "preload/ring.h"
+#include "preload/snapshot.h"
+#include "preload/stacks.h"
+#include "preload/stream.h"
+#include "preload/sys.h"
+#include "preload/unwind.h"
+
+#define PAGE 4096u
+#define LITE_MEAN_BYTES (512u * 1024u)
+#define PYTHON_WARNS_FROM 0x030c0000ul
+
+/* The unit tests link the parts of the library without its hooks and its agent. */
+#pragma weak ld__agent_start
+#pragma weak ld__agent_stop
+#pragma weak ld__agent_after_fork_child
+#pragma weak ld__agent_snapshot_and_wait
+#pragma weak ld__hook_malloc
+#pragma weak ld__operators_resolve
+
+static _Atomic uint32_t state = SWITCH_ON;	/* what the word in the page is when nobody wiped it */
+static atomic_flag booted = ATOMIC_FLAG_INIT;
+static atomic_flag reviving = ATOMIC_FLAG_INIT;
+static _Atomic uint32_t failed, stale, process_id;
+static bool constructed;
+static uint64_t allocator_start, allocator_end;
+
+uint32_t ld__process_pid(void)
+{
+	return atomic_load_explicit(&process_id, memory_order_relaxed);
+}
+
+bool ld__process_in_allocator(uint64_t pc)
+{
+	return pc - allocator_start < allocator_end - allocator_start;
+}
+
+/* ---- the switch ---- */
+
+bool ld__capture_on(void)
+{
+	uint32_t word = *ld__switch;
+
+	return word == SWITCH_ON || word == SWITCH_WAKE;
+}
+
+bool ld__capture_stale(void)
+{
+	return atomic_load(&stale);
+}
+
+static void set_state(uint32_t to)
+{
+	atomic_store(&state, to);
+	__atomic_store_n(ld__switch, to, __ATOMIC_SEQ_CST);
+}
+
+void ld__capture_set(bool on)
+{
+	if (atomic_load(&failed) || on == ld__capture_on())
+		return;
+	if (!on) {
+		atomic_store(&stale, 1);
+		set_state(SWITCH_OFF);
+		return;
+	}
+	ld__drain();		/* old events must not meet the new table */
+	if (!ld__drain_lock(UINT64_MAX))
+		return;
+	ld__live_clear();
+	ld__drain_unlock();
+	ld__modules_refresh();
+	atomic_store(&stale, 0);
+	set_state(SWITCH_ON);
+}
+
+void ld__capture_fail(const char *why)
+{
+	if (atomic_exchange(&failed, 1))
+		return;
+	atomic_store(&stale, 1);
+	set_state(SWITCH_OFF);
+	ld__say("recording is switched off: %s. The program goes on", why);
+}
+
+/* ---- the first call ---- */
+
+static bool make_page(void)
+{
+	long page = ld__sys6(SYS_mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (ld__sys_failed(page))
+		return false;
+	/* refused by kernels before 4.14: then the atfork handler clears the word */
+	ld__sys3(SYS_madvise, page, PAGE, MADV_WIPEONFORK);
+	ld__arena_own((void *)page, PAGE);
+	*(uint32_t *)page = atomic_load(&state);
+	ld__switch = (uint32_t *)page;
+	return true;
+}
+
+static bool boot(void)
+{
+	if (atomic_flag_test_and_set(&booted))
+		return false;	/* another thread is at it, or dlsym() below */
+	ld__guard_enter();
+	ld__real_resolve();
+	ld__clock_init();
+	atomic_store(&process_id, ld__sys_getpid());
+	ld__record_set_plain_allocator(ld__real_same_object((void *)(uintptr_t)ld__real.malloc,
+							    (void *)(uintptr_t)ld__real.fork));
+	if (ld__live_init() < 0 || !make_page())
+		ld__capture_fail("no memory for the table of live blocks");
+	ld__guard_leave();
+	return ld__capture_on();
+}
+
+/* ---- fork ---- */
+
+static void start_agent(void)
+{
+	if (ld__agent_start && !atomic_load(&failed))
+		ld__agent_start();
+}
+
+static void open_rings(void)
+{
+	const struct config *config = ld__config();
+	int r = ld__ring_open(config->folder, config->ring_events);
+
+	if (r < 0 && *config->folder)
+		ld__say("no ring file in %s: %s. Recording goes on without one", config->folder,
+			r == -ENOSPC ? "the disk is full" :
+			r == -EACCES || r == -EPERM || r == -EROFS ? "not permitted" :
+			r == -ENOENT ? "the folder is gone" : "it cannot be created");
+}
+
+static bool revive(void)
+{
+	bool quiet;
+
+	if (ld__in_snapshot_child || atomic_flag_test_and_set(&reviving))
+		return false;
+	ld__guard_enter();
+	atomic_store(&process_id, ld__sys_getpid());
+	quiet = ld__drain_after_fork_child();
+	if (!quiet) {
+		ld__live_abandon();
+		ld__drain_count_lost(1);
+	}
+	ld__ring_after_fork_child();
+	ld__guard.ring = NULL;
+	ld__modules_after_fork_child();
+	ld__allocator_maps_after_fork_child();
+	if (ld__agent_after_fork_child)
+		ld__agent_after_fork_child();
+	if (constructed && !atomic_load(&failed))
+		open_rings();
+	__atomic_store_n(ld__switch, atomic_load(&state), __ATOMIC_SEQ_CST);
+	atomic_flag_clear(&reviving);
+	if (constructed)
+		start_agent();
+	ld__guard_leave();
+	return ld__capture_on();
+}
+
+bool ld__process_wake(void)
+{
+	uint32_t wake = SWITCH_WAKE;
+
+	switch (*ld__switch) {
+	case SWITCH_COLD:
+		return boot();
+	case SWITCH_WIPED:
+		return revive();
+	case SWITCH_WAKE:
+		if (__atomic_compare_exchange_n(ld__switch, &wake, SWITCH_ON, false, __ATOMIC_SEQ_CST,
+						__ATOMIC_SEQ_CST)) {
+			ld__guard_enter();
+			start_agent();
+			ld__guard_leave();
+		}
+		return true;
+	case SWITCH_ON:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void ld__process_fork(enum process_fork_phase phase)
+{
+	static bool locked;
+
+	switch (phase) {
+	case FORK_PREPARE:
+		locked = false;
+		if (!ld__capture_on())
+			break;
+		ld__guard_enter();
+		ld__drain();
+		locked = ld__drain_lock(1000000000u);
+		if (locked)
+			ld__drain_locked();
+		ld__guard_leave();
+		break;
+	case FORK_PARENT:
+		if (locked)
+			ld__drain_unlock();
+		break;
+	case FORK_CHILD:
+		if (locked)
+			ld__drain_after_fork_child();
+		*ld__switch = SWITCH_WIPED;
+		break;
+	}
+}
+
+static void fork_prepare(void)
+{
+	ld__process_fork(FORK_PREPARE);
+}
+
+static void fork_parent(void)
+{
+	ld__process_fork(FORK_PARENT);
+}
+
+static void fork_child(void)
+{
+	ld__process_fork(FORK_CHILD);
+}
+
+/* ---- the agent steps aside ---- */
+
+void ld__process_agent_pause(void)
+{
+	if (ld__agent_stop && constructed && *ld__switch != SWITCH_WIPED)
+		ld__agent_stop();
+}
+
+void ld__process_agent_yield(void)
+{
+	const unsigned long *version;
+
+	if (!constructed || *ld__switch != SWITCH_ON)
+		return;
+	ld__guard_enter();
+	version = dlsym(RTLD_DEFAULT, "Py_Version");
+	if (!version)
+		dlerror();
+	ld__guard_leave();
+	if (!version || *version < PYTHON_WARNS_FROM)
+		return;
+	ld__process_agent_pause();
+	ld__process_agent_wanted();
+}
+
+void ld__process_agent_wanted(void)
+{
+	uint32_t on = SWITCH_ON;
+
+	if (constructed)
+		__atomic_compare_exchange_n(ld__switch, &on, SWITCH_WAKE, false, __ATOMIC_SEQ_CST,
+					    __ATOMIC_SEQ_CST);
+}
+
+/* ---- constructor, destructor ---- */
+
+/* An executable that defines malloc itself is served by that one, and nobody calls ours. (One that
+ * only takes malloc's address has an undefined symbol with the address of its PLT entry.) */
+static bool malloc_is_ours(void)
+{
+	void *first = dlsym(RTLD_DEFAULT, "malloc"), *symbol = NULL;
+	Dl_info info;
+
+	if (!ld__hook_malloc || !first || first == (void *)(uintptr_t)ld__hook_malloc)
+		return true;
+	return dladdr1(first, &info, &symbol, RTLD_DL_SYMENT) && symbol &&
+	       ((const ElfW(Sym) *)symbol)->st_shndx == SHN_UNDEF;
+}
+
+/* Which object serves malloc, and is it one that maps its memory through the hooked names? */
+static void find_allocator(void)
+{
+	static const char *const known[] = { "jemalloc", "tcmalloc", "mimalloc", "rpmalloc", "snmalloc",
+					     "hoard", "scudo" };
+
+	ld__modules_set_allocator((uint64_t)(uintptr_t)ld__real.malloc);
+	for (uint32_t i = 0; i < ld__modules_count(); i++) {
+		const struct module *m = ld__modules_get(i);
+
+		if (!(m->flags & STREAM_MODULE_ALLOCATOR) || (m->flags & STREAM_MODULE_LIBC))
+			continue;
+		for (size_t k = 0; k < sizeof(known) / sizeof(*known); k++) {
+			if (strstr(m->path, known[k])) {
+				allocator_start = m->start;
+				allocator_end = m->end;
+			}
+		}
+	}
+}
+
+static void configure(void)
+{
+	const struct config *config;
+
+	ld__config_read();
+	config = ld__config();
+	ld__record_configure(config->depth, config->mode == CONFIG_LITE ? LITE_MEAN_BYTES : 0);
+	if (!config->start_on) {
+		set_state(SWITCH_OFF);
+		ld__drain();
+		if (ld__drain_lock(UINT64_MAX)) {
+			ld__live_clear();
+			ld__drain_unlock();
+		}
+	}
+	if (ld__unwind_init() < 0)
+		ld__say("libunwind.so.8 is not installed: stacks have one frame, the caller of malloc");
+	/* the main thread moves from its first, anonymous ring to one in the file */
+	open_rings();
+	ld__ring_retire();
+}
+
+__attribute__((constructor)) static void construct(void)
+{
+	int saved_errno = errno;
+
+#ifdef LEAKDIFF_PARTS
+	return;			/* a unit test sets up what it tests */
+#endif
+	if (*ld__switch == SWITCH_COLD)
+		boot();
+	ld__guard_enter();
+	if (!malloc_is_ours()) {
+		ld__config_read();
+		ld__capture_fail("the program defines malloc itself, which cannot be interposed");
+		goto out;
+	}
+	configure();
+	ld__modules_refresh();
+	find_allocator();
+	if (ld__operators_resolve)
+		ld__operators_resolve();
+	pthread_atfork(fork_prepare, fork_parent, fork_child);
+	constructed = true;
+	start_agent();
+out:
+	ld__guard_leave();
+	errno = saved_errno;
+}
+
+static void log_end(void)
+{
+	uint64_t blocks, bytes, mappings, mapped;
+
+	ld__drain();
+	ld__live_totals(&blocks, &bytes);
+	ld__live_mapping_totals(&mappings, &mapped);
+	ld__say("pid %u: %lu live blocks of %lu bytes, %lu mappings of %lu bytes, %lu events, %lu lost, "
+		"%lu anomalies, %u stacks, %lu refused, %u rings, %lu bytes of our own", ld__process_pid(),
+		blocks, bytes, mappings, mapped, ld__drain_events(), ld__drain_lost(),
+		ld__live_anomalies(), ld__stacks_count(), ld__stacks_refused(), ld__ring_count(),
+		ld__arena_bytes());
+}
+
+__attribute__((destructor)) static void destruct(void)
+{
+	if (!constructed || ld__in_snapshot_child)
+		return;
+	/* a fork child without an event of its own must not speak or act for its parent; and a vfork
+	 * child that calls exit() is in its parent's memory */
+	if (*ld__switch == SWITCH_WIPED || ld__process_pid() != ld__sys_getpid())
+		return;
+	ld__guard_enter();
+	if (ld__config()->at_exit && ld__capture_on() && ld__agent_snapshot_and_wait)
+		ld__agent_snapshot_and_wait(SNAPSHOT_EXIT);
+	if (ld__config()->log > 0)
+		log_end();
+	if (ld__agent_stop)
+		ld__agent_stop();
+	ld__ring_unlink();
+	ld__guard_leave();
+}

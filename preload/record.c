@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L4  record.c - from "a hook was called" to "an event is in the ring".
+ *
+ * (1) Room is made before the event's time is read, and RING_SLACK slots more than needed, so that a
+ *     signal handler's events in between find room too.
+ * (2) The order is: real function, stack, push. While the stack is walked a signal handler may come
+ *     and record (phase RECORD); while a slot is written it may not (phase PUSH): its event is
+ *     dropped and counted, the only loss that full mode knows.
+ * (3) What an allocator does inside of its own call is its own affair: allocations there are not
+ *     recorded. Frees are, since a block that we know must not stay on the list for ever.
+ * (4) A handler that leaves a hook with siglongjmp() is noticed by the next hook of the thread: it is
+ *     called from a frame at or above that of the hook which seems to be at work.
+ * Keeps errno; takes no lock but the drain's. */
+#include "preload/record.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#include "preload/config.h"
+#include "preload/drain.h"
+#include "preload/process.h"
+#include "preload/stacks.h"
+#include "preload/step.h"
+#include "preload/stream.h"
+#include "preload/sys.h"
+#include "preload/unwind.h"
+
+static uint32_t depth = 64;
+static uint64_t sample_mean_bytes;	/* 0 = a stack for every block */
+static bool plain_allocator;
+
+void ld__record_configure(uint32_t frames, uint64_t mean_bytes)
+{
+	depth = frames;
+	sample_mean_bytes = mean_bytes;
+}
+
+void ld__record_set_plain_allocator(bool plain)
+{
+	plain_allocator = plain;
+}
+
+/* ---- entering ---- */
+
+static enum enter start(struct guard *g, uint64_t sp)
+{
+	g->sp = sp;
+	g->phase = PHASE_REAL;
+	g->depth = 1;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return ENTER_RECORD;
+}
+
+enum enter ld__record_wake(struct guard *g, uint64_t sp)
+{
+	return ld__process_wake() ? start(g, sp) : ENTER_FORWARD;
+}
+
+static bool on_signal_stack(void)
+{
+	stack_t now = { .ss_flags = SS_DISABLE };
+
+	return ld__sys2(SYS_sigaltstack, 0, &now) == 0 && (now.ss_flags & SS_ONSTACK);
+}
+
+enum enter ld__record_nested(struct guard *g, uint64_t sp)
+{
+	if (g->quiet || *ld__switch != SWITCH_ON)
+		return ENTER_FORWARD;
+	if (sp >= g->sp && !on_signal_stack())
+		return start(g, sp);
+	if (g->phase == PHASE_PUSH) {
+		ld__drain_count_lost(1);
+		return ENTER_FORWARD;
+	}
+	return ENTER_NESTED;
+}
+
+/* ---- room ---- */
+
+static __attribute__((noinline, cold)) struct ring *acquire(struct guard *g)
+{
+	struct ring *ring;
+
+	ld__guard_enter();
+	ring = ld__ring_acquire();
+	/* what libunwind and the loader allocate for a new thread is not the service's */
+	if (ring)
+		ld__unwind_warm();
+	ld__guard_leave();
+	(void)g;
+	return ring;
+}
+
+static __attribute__((noinline)) struct ring *ready_slow(struct guard *g)
+{
+	struct ring *ring = g->ring;
+
+	if (!ring)
+		ring = acquire(g);
+	if (ring && !ld__ring_has_room(ring, 1 + RING_SLACK) &&
+	    !ld__drain_make_room(ring, 1 + RING_SLACK))
+		ring = NULL;
+	if (!ring)
+		ld__drain_count_lost(1);
+	return ring;
+}
+
+/* The thread's ring with room for an event, NULL when there is none (counted). A nested call takes
+ * from the slack: it must not wait, the real allocator's locks may be held below it. */
+static inline struct ring *ready(struct guard *g, enum enter how)
+{
+	struct ring *ring = g->ring;
+
+	if (UNLIKELY(how == ENTER_NESTED)) {
+		if (ring && ld__ring_has_room(ring, 2))
+			return ring;
+		ld__drain_count_lost(1);
+		return NULL;
+	}
+	if (LIKELY(ring && ld__ring_has_room(ring, 1 + RING_SLACK)))
+		return ring;
+	return ready_slow(g);
+}
+
+struct ring *ld__record_ring(struct guard *g)
+{
+	return g->ring ? g->ring : acquire(g);
+}
+
+/* ---- stacks ---- */
+
+/* Bytes to the next sampled one: exponentially distributed, so that every byte has the same chance. */
+static uint64_t next_sample(struct guard *g)
+{
+	uint64_t x = g->random ? g->random : (uint64_t)g->tid * 0x9e3779b97f4a7c15ull + g->sp;
+	uint32_t bits, zeros;
+	double m, t, t2, ln_m;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	g->random = x;
+	/* -ln(u), u = m * 2^-(zeros + 1) in (0, 1), m in [1, 2): no libm in the service */
+	bits = (uint32_t)(x >> 32) | 1u;
+	zeros = (uint32_t)__builtin_clz(bits);
+	m = (double)bits / (double)(1ull << (31 - zeros));
+	t = (m - 1) / (m + 1);
+	t2 = t * t;
+	ln_m = 2 * t * (1 + t2 * (1.0 / 3 + t2 * (1.0 / 5 + t2 / 7)));
+	return (uint64_t)(((zeros + 1) * 0.6931471805599453 - ln_m) * (double)sample_mean_bytes) + 1;
+}
+
+static bool sampled(struct guard *g, size_t bytes)
+{
+	if (bytes >= sample_mean_bytes)
+		return true;
+	if (!g->sample_bytes)
+		g->sample_bytes = next_sample(g);
+	if (bytes < g->sample_bytes) {
+		g->sample_bytes -= bytes;
+		return false;
+	}
+	g->sample_bytes = next_sample(g);
+	return true;
+}
+
+static __attribute__((noinline)) uint32_t stack_by_libunwind(struct ring *ring, void *caller)
+{
+	int truncated, count = ld__unwind(ring->pcs, (int)depth, caller, &truncated);
+
+	return ld__stacks_intern_with(ring->memo, ring->pcs, count, truncated);
+}
+
+static inline uint32_t stack_here(struct guard *g, struct ring *ring, enum enter how, size_t bytes,
+				  struct where where)
+{
+	if (UNLIKELY(sample_mean_bytes) && !sampled(g, bytes))
+		return 0;
+	if (UNLIKELY(how == ENTER_NESTED))	/* the buffers are in use below us */
+		return ld__stacks_intern(&where.caller, 1, 1);
+	return stack_by_libunwind(ring, where.caller);
+}
+
+/* ---- events ---- */
+
+static inline void push_with_stack(struct guard *g, enum enter how, uint32_t kind, const void *start_,
+				   size_t bytes, struct where where)
+{
+	struct ring *ring;
+	uint32_t phase = g->phase, stack;
+
+	g->phase = PHASE_RECORD;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	ring = ready(g, how);
+	if (LIKELY(ring)) {
+		stack = stack_here(g, ring, how, bytes, where);
+		ld__ring_push(g, ring, kind, (uint64_t)(uintptr_t)start_, bytes, stack);
+	}
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	g->phase = phase;
+}
+
+static inline void push_plain(struct guard *g, enum enter how, uint32_t kind, const void *start_,
+			      size_t bytes)
+{
+	struct ring *ring;
+	uint32_t phase = g->phase;
+
+	g->phase = PHASE_RECORD;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	ring = ready(g, how);
+	if (LIKELY(ring))
+		ld__ring_push(g, ring, kind, (uint64_t)(uintptr_t)start_, bytes, 0);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	g->phase = phase;
+}
+
+/* Inside the real call of an allocator that may call itself by name, an allocation is its own. */
+static inline bool is_allocators_own(const struct guard *g, enum enter how)
+{
+	return UNLIKELY(how == ENTER_NESTED) && g->phase == PHASE_REAL && !plain_allocator;
+}
+
+void ld__record_alloc(struct guard *g, enum enter how, uint32_t kind, const void *block, size_t bytes,
+		      struct where where)
+{
+	if (!is_allocators_own(g, how))
+		push_with_stack(g, how, kind, block, bytes, where);
+}
+
+void ld__record_free_slow(struct guard *g, enum enter how, const void *block)
+{
+	push_plain(g, how, EVENT_FREE, block, 0);
+}
+
+void ld__record_realloc_begin(struct guard *g, enum enter how, const void *old)
+{
+	/* nested: the ring may be between the halves of another realloc, so the block ends here */
+	push_plain(g, how, how == ENTER_NESTED ? EVENT_FREE : EVENT_REALLOC_BEGIN, old, 0);
+}
+
+void ld__record_realloc_end(struct guard *g, enum enter how, const void *old, const void *block,
+			    size_t bytes, struct where where)
+{
+	if (how == ENTER_NESTED) {
+		if (block)
+			ld__record_alloc(g, how, STREAM_NODE_REALLOC, block, bytes, where);
+	} else if (block) {
+		push_with_stack(g, how, EVENT_REALLOC_END, block, bytes, where);
+	} else {
+		push_plain(g, how, bytes ? EVENT_REALLOC_FAIL : EVENT_REALLOC_END, bytes ? old : NULL, 0);
+	}
+}
+
+void ld__record_range(struct guard *g, enum enter how, uint32_t kind, const void *start_, size_t bytes)
+{
+	push_plain(g, how, kind, start_, bytes);
+}
+
+void ld__record_mapping(struct guard *g, enum enter how, uint32_t kind, const void *start_, size_t bytes,
+			struct where where)
+{
+	push_with_stack(g, how, kind, start_, bytes, where);
+}

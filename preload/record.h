@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L4  record.h - from "a hook was called" to "an event is in the ring".
+ *
+ * A hook runs in three parts:
+ *
+ *   how = ld__hook_enter(g)      ENTER_FORWARD  only call the real function
+ *   ... the real function ...    ENTER_RECORD   record, with the whole stack
+ *   ld__record_...(g, how, ...)  ENTER_NESTED   this is a signal handler's call that interrupted a
+ *   ld__hook_leave(g, how)                      hook of this thread: record, with its caller alone
+ *
+ * An allocation is recorded after the real call, a free before it, realloc as both halves: so the
+ * events of one address have one true order, whichever threads make them (see drain.c). */
+#ifndef LEAKDIFF_RECORD_H
+#define LEAKDIFF_RECORD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "preload/guard.h"
+#include "preload/ring.h"
+
+enum enter { ENTER_FORWARD, ENTER_RECORD, ENTER_NESTED };
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* The slow parts of ld__hook_enter(). */
+enum enter ld__record_wake(struct guard *g, uint64_t sp);
+enum enter ld__record_nested(struct guard *g, uint64_t sp);
+
+static inline uint64_t ld__stack_pointer(void)
+{
+	uint64_t sp;
+#if defined(__x86_64__)
+	__asm__ volatile("mov %%rsp, %0" : "=r"(sp));
+#elif defined(__aarch64__)
+	__asm__ volatile("mov %0, sp" : "=r"(sp));
+#else
+	sp = (uint64_t)(uintptr_t)__builtin_frame_address(0);
+#endif
+	return sp;
+}
+
+static inline enum enter ld__hook_enter(struct guard *g)
+{
+	uint64_t sp = ld__stack_pointer();
+
+	if (UNLIKELY(g->depth))
+		return ld__record_nested(g, sp);
+	if (UNLIKELY(*ld__switch != SWITCH_ON))
+		return ld__record_wake(g, sp);
+	g->sp = sp;
+	g->depth = 1;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return ENTER_RECORD;
+}
+
+static inline void ld__hook_leave(struct guard *g, enum enter how)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (how == ENTER_RECORD)
+		g->depth = 0;
+}
+
+/* Where a hook was called: its frame (saved frame pointer, return address). */
+struct where {
+	const void *frame;
+	void *caller;
+};
+#define WHERE ((struct where){ __builtin_frame_address(0), __builtin_return_address(0) })
+
+/* An allocation that succeeded. kind: enum stream_node_kind. */
+void ld__record_alloc(struct guard *g, enum enter how, uint32_t kind, const void *block, size_t bytes,
+		      struct where where);
+
+/* A block that is about to be given up. */
+void ld__record_free_slow(struct guard *g, enum enter how, const void *block);
+
+static inline void ld__record_free(struct guard *g, enum enter how, const void *block)
+{
+	struct ring *ring = g->ring;
+
+	if (LIKELY(how == ENTER_RECORD && ring && ld__ring_has_room(ring, 1 + RING_SLACK)))
+		ld__ring_push(g, ring, EVENT_FREE, (uint64_t)(uintptr_t)block, 0, 0);
+	else
+		ld__record_free_slow(g, how, block);
+}
+
+/* Both halves of realloc. bytes is what was asked for, block what came (NULL: failed, or freed when
+ * bytes is 0); after_failure of a nested call is told the old block's usable size. */
+void ld__record_realloc_begin(struct guard *g, enum enter how, const void *old);
+void ld__record_realloc_end(struct guard *g, enum enter how, const void *old, const void *block,
+			    size_t bytes, struct where where);
+
+/* Mappings: any event of EVENT_UNMAP, EVENT_REMAP_BEGIN, EVENT_REMAP_FAIL (no stack) ... */
+void ld__record_range(struct guard *g, enum enter how, uint32_t kind, const void *start, size_t bytes);
+/* ... and those that carry one: STREAM_NODE_MAPPING, EVENT_REMAP_END. */
+void ld__record_mapping(struct guard *g, enum enter how, uint32_t kind, const void *start, size_t bytes,
+			struct where where);
+
+/* Make sure that the thread has a ring, for the fields that are not events. NULL when it cannot. */
+struct ring *ld__record_ring(struct guard *g);
+
+/* Depth of stacks and lite mode, from the settings. Until then: 64 frames, every stack. */
+void ld__record_configure(uint32_t depth, uint64_t sample_mean_bytes);
+
+/* Is the allocator libc, which calls no hook of ours from inside? Then a nested call is a signal
+ * handler's. */
+void ld__record_set_plain_allocator(bool plain);
+
+#endif
