@@ -475,7 +475,7 @@ static int program_run(struct reader r, const struct cie *cie, uint64_t loc, uin
 static uint64_t row_rule(const struct row *row)
 {
 	uint64_t cfa, bp = RULE_BP_SAME;
-	int64_t bp_offset = 0;
+	int64_t bp_offset = -8;		/* nothing saved: any word of the frame will do */
 
 	if (row->ra.place == PLACE_UNDEFINED)
 		return RULE_END;

@@ -6,7 +6,8 @@
  *   bits 0..1    RULE_NONE, RULE_STEP, RULE_END, RULE_HARD
  *   bits 2..3    RULE_CFA_*: what the canonical frame address is counted from
  *   bits 4..5    RULE_BP_*: what becomes of rbp
- *   bits 16..31  signed, in 8 bytes: where rbp is saved, from the CFA (from rbp: RULE_BP_AT_BP)
+ *   bits 16..31  signed, in 8 bytes: where rbp is saved, from the CFA (from rbp: RULE_BP_AT_BP);
+ *                -1, the return address, where it is not saved
  *   bits 32..63  signed, in bytes: the CFA's distance; for RULE_HARD the reason, enum cfi_reason
  *
  * With a RULE_STEP the return address lies at CFA - 8 and the caller's rsp is the CFA: everything
@@ -32,6 +33,10 @@
 #define RULE_BP_AT_BP 2u	/* rbp is saved at rbp + offset */
 #define RULE_BP_LOST 3u		/* rbp is undefined in the caller */
 #define RULE_BP(rule) ((uint32_t)(rule) >> 4 & 3u)
+
+/* The usual kind, for which one condition and no further branch is needed: CFA from rsp or rbp, rbp
+ * the same or saved at an offset from the CFA. */
+#define RULE_IS_PLAIN(rule) (((uint32_t)(rule) & 0x2bu) == RULE_STEP)
 
 #define RULE_BP_OFFSET(rule) ((int64_t)(int16_t)((rule) >> 16) * 8)
 #define RULE_CFA_DISTANCE(rule) ((int64_t)(rule) >> 32)

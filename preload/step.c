@@ -14,19 +14,20 @@
  * frames from there on are the same and so is their stack id. Nothing has to be known about how the
  * thread got there: calls, longjmp, exceptions and switched stacks all show in the state or in a word.
  *
- * (1) A word is compared only after all frames inside of it were found to be the same: then it lies
- *     in a frame that is alive, exactly where a walk without memory would have read it.
+ * (1) First the words of the last stack are compared, from the outermost frame inwards, up to the
+ *     first that changed; then the walk goes outwards until it meets one of the frames compared.
  * (2) A saved rbp is compared only if an outer frame computes its CFA from it (ENTRY_LIVE); compilers
  *     use rbp for data, which changes all the time.
- * (3) Every other load lies in [sp, end of the thread's stack), and every CFA lies above its sp, so
- *     a walk ends.
+ * (3) Every load lies in the thread's own stack, which is mapped as long as the thread lives, and of
+ *     a walk's in [sp, end); every CFA lies above its sp, so a walk ends.
  * (4) The last stack is valid at any instruction: its count is 0 while it changes. A signal handler
  *     that interrupts a walk is handed over.
  * (5) A rule is a fact about code, so it is kept until that code is unloaded: see the word `unloads`.
  *
- * Table of rules: lines of four (pc, rule), a pc belongs to one line. Written by whoever misses:
- * pc 1 claims a slot, then the rule, then the pc. Read pc, rule, pc: equal pcs mean that the rule
- * between is theirs. A full line gives up one of its four. */
+ * Two tables, for all threads, of 16-byte slots that whoever misses may write: pc -> rule, and
+ * (outer stack, pc) -> stack. A slot is claimed by setting its first word to 1, then the second is
+ * written, then the first. A reader takes first, second, first: the same key twice means that the
+ * value between belongs to it. A key has few places, and the last one gives way: these are caches. */
 #include "preload/step.h"
 
 #include <dlfcn.h>
@@ -43,10 +44,14 @@
 #include "preload/stacks.h"
 #include "preload/sys.h"
 
-#define LINE_BITS 14u
-#define LINES (1u << LINE_BITS)
-#define LINE_SLOTS 4u
+#define RULE_BITS 16u
+#define RULE_SLOTS (1u << RULE_BITS)
+#define RULE_PROBES 4u
+#define CHILD_BITS 16u
+#define CHILD_SLOTS (1u << CHILD_BITS)
+#define CHILD_PROBES 4u			/* slots in a cache line */
 #define CLAIMED 1u			/* no pc */
+#define BP_LOST UINT64_MAX		/* no rbp: a CFA made from it is not aligned, so never believed */
 #define TEXT_BYTES 1024u		/* of /proc/self/maps at a time: the stack may be small */
 #define MAIN_STACK_MAX (UINT64_C(1) << 30)	/* where the limit says "unlimited" */
 #define UNLOAD_RUNNING 0xffffu		/* low bits of `unloads`: how many run; above: how many ended */
@@ -55,13 +60,13 @@
 enum entry_flag {
 	ENTRY_LIVE = 1,			/* a CFA from here on outwards is computed from this bp */
 	ENTRY_CHECK = 2,		/* bp was loaded and is live: compare the word */
-	ENTRY_BY_RULE = 4,		/* the step from the next inner frame needs its rule */
+	ENTRY_BY_RULE = 4,		/* the step from the next inner frame is not of the plain kind */
 	ENTRY_USES_BP = 8,		/* this frame's own step needs bp */
 	ENTRY_LOADS_BP = 16,		/* this frame's own step replaces bp */
 };
 
-/* One frame. How its bp came from the next inner frame: loaded at sp + bp_slot * 8, or the same as
- * there when bp_slot is 0. */
+/* One frame. bp_slot: where the step from the next inner frame loaded bp, in 8 bytes from sp; -1 (the
+ * return address) when bp was the same there. */
 struct entry {
 	uint64_t sp, pc, bp;
 	uint32_t stack;
@@ -85,13 +90,12 @@ struct step {
 	struct entry fresh[STEP_DEPTH_MAX];	/* new frames of a walk, innermost first */
 };
 
-struct rule_line {
-	struct {
-		_Atomic uint64_t pc, rule;
-	} slot[LINE_SLOTS];
+struct slot {
+	_Atomic uint64_t key, value;
 };
 
-static struct rule_line *rules;
+static struct slot *rules;		/* pc, rule */
+static struct slot *children;		/* pc, parent << 32 | stack */
 static uint64_t main_thread;		/* thread pointer of the thread that the kernel gave its stack */
 static _Atomic uint64_t unloads;
 static _Atomic uint64_t rules_computed, nested, handed_over[CFI_REASON_COUNT];
@@ -101,7 +105,10 @@ int ld__step_init(void)
 {
 	if (!rules) {
 		main_thread = (uint64_t)(uintptr_t)__builtin_thread_pointer();
-		rules = ld__arena_map(LINES * sizeof(*rules));
+		rules = ld__arena_map((RULE_SLOTS + RULE_PROBES) * sizeof(*rules));
+		children = ld__arena_map(CHILD_SLOTS * sizeof(*children));
+		if (!children)
+			rules = NULL;
 	}
 	return rules ? 0 : -ENOMEM;
 }
@@ -181,25 +188,54 @@ void ld__step_unload_end(void)
 	atomic_fetch_add(&unloads, UNLOAD_ENDED - 1);
 }
 
+/* Write a slot whose first word is `old`, unless somebody else is at it. A value that was computed while
+ * libraries went away (`unloads_before` is out of date) is withdrawn: ld__step_forget() has seen this
+ * slot, or we see that it ran. */
+static void slot_write(struct slot *slot, uint64_t old, uint64_t key, uint64_t value, uint64_t unloads_before)
+{
+	if (old == CLAIMED || !atomic_compare_exchange_strong(&slot->key, &old, CLAIMED))
+		return;
+	atomic_store_explicit(&slot->value, value, memory_order_relaxed);
+	atomic_store(&slot->key, key);
+	if (atomic_load(&unloads) != unloads_before && atomic_compare_exchange_strong(&slot->key, &key, CLAIMED)) {
+		atomic_store_explicit(&slot->value, 0, memory_order_relaxed);
+		atomic_store_explicit(&slot->key, 0, memory_order_release);
+	}
+}
+
+static void slots_forget(struct slot *slots, uint32_t count, uint64_t start, uint64_t end)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t key = atomic_load_explicit(&slots[i].key, memory_order_relaxed);
+
+		/* a return address may lie one byte behind the code that it belongs to */
+		if (key <= CLAIMED || key < start || key > end)
+			continue;
+		if (!atomic_compare_exchange_strong(&slots[i].key, &key, CLAIMED))
+			continue;
+		atomic_store_explicit(&slots[i].value, 0, memory_order_relaxed);
+		atomic_store_explicit(&slots[i].key, 0, memory_order_release);
+	}
+}
+
 void ld__step_forget(uint64_t start, uint64_t end)
 {
-	/* A thread that computes a rule now either sees this change or its rule is seen below. */
 	atomic_fetch_add(&unloads, UNLOAD_ENDED);
 	if (!rules)
 		return;
-	for (uint32_t i = 0; i < LINES; i++) {
-		for (uint32_t k = 0; k < LINE_SLOTS; k++) {
-			uint64_t pc = atomic_load_explicit(&rules[i].slot[k].pc, memory_order_relaxed);
+	slots_forget(rules, RULE_SLOTS + RULE_PROBES, start, end);
+	slots_forget(children, CHILD_SLOTS, start, end);
+}
 
-			/* a return address may lie one byte behind the code that it belongs to */
-			if (pc <= CLAIMED || pc < start || pc > end)
-				continue;
-			if (!atomic_compare_exchange_strong(&rules[i].slot[k].pc, &pc, CLAIMED))
-				continue;
-			atomic_store_explicit(&rules[i].slot[k].rule, RULE_NONE, memory_order_relaxed);
-			atomic_store_explicit(&rules[i].slot[k].pc, 0, memory_order_release);
-		}
-	}
+/* The value of `key` in this slot, 0 when it is not there. */
+static inline uint64_t slot_read(const struct slot *slot, uint64_t key)
+{
+	uint64_t value;
+
+	if (atomic_load_explicit(&slot->key, memory_order_acquire) != key)
+		return 0;
+	value = atomic_load_explicit(&slot->value, memory_order_acquire);
+	return atomic_load_explicit(&slot->key, memory_order_relaxed) == key ? value : 0;
 }
 
 /* ------------------------------------------------------------------ rules */
@@ -209,9 +245,9 @@ void ld__step_forget(uint64_t start, uint64_t end)
 /* glibc 2.35 and later: which object holds an address, without the loader's lock. */
 extern int _dl_find_object(void *, struct dl_find_object *) __attribute__((weak));
 
-static struct rule_line *line_of(uint64_t pc)
+static inline struct slot *rule_slot(uint64_t pc)
 {
-	return &rules[pc * 0x9e3779b97f4a7c15ull >> (64 - LINE_BITS)];
+	return &rules[pc * 0x9e3779b97f4a7c15ull >> (64 - RULE_BITS)];
 }
 
 static uint64_t rule_compute(uint64_t pc)
@@ -228,58 +264,29 @@ static uint64_t rule_compute(uint64_t pc)
 	return ld__cfi_rule(&image, pc);
 }
 
-static void rule_publish(uint64_t pc, uint64_t rule, uint64_t unloads_before)
+static __attribute__((noinline, cold)) uint64_t rule_find(uint64_t pc)
 {
-	struct rule_line *line = line_of(pc);
-	uint32_t k, victim = (uint32_t)(pc >> 4) % LINE_SLOTS;
-	uint64_t old;
+	uint64_t before = atomic_load(&unloads), rule, key = 0;
+	struct slot *slot = rule_slot(pc);
 
-	for (k = 0; k < LINE_SLOTS; k++) {
-		old = 0;
-		if (atomic_compare_exchange_strong(&line->slot[k].pc, &old, CLAIMED))
-			goto claimed;
-		if (old == pc)
-			return;
-	}
-	k = victim;
-	old = atomic_load(&line->slot[k].pc);
-	if (old == CLAIMED || !atomic_compare_exchange_strong(&line->slot[k].pc, &old, CLAIMED))
-		return;
-claimed:
-	atomic_store_explicit(&line->slot[k].rule, rule, memory_order_relaxed);
-	atomic_store(&line->slot[k].pc, pc);
-	/* pairs with ld__step_forget(): it has seen this slot, or we see that it ran */
-	if (atomic_load(&unloads) != unloads_before && atomic_compare_exchange_strong(&line->slot[k].pc, &pc, CLAIMED)) {
-		atomic_store_explicit(&line->slot[k].rule, RULE_NONE, memory_order_relaxed);
-		atomic_store_explicit(&line->slot[k].pc, 0, memory_order_release);
-	}
-}
-
-static __attribute__((noinline, cold)) uint64_t rule_miss(uint64_t pc)
-{
-	uint64_t before = atomic_load(&unloads), rule = rule_compute(pc);
-
-	/* a module that is being loaded may be found the next time */
-	if (rule != (RULE_HARD | (uint64_t)CFI_NO_MODULE << 32))
-		rule_publish(pc, rule, before);
-	return rule;
-}
-
-static inline uint64_t rule_of(uint64_t pc)
-{
-	struct rule_line *line = line_of(pc);
-
-	for (uint32_t k = 0; k < LINE_SLOTS; k++) {
-		uint64_t rule;
-
-		if (atomic_load_explicit(&line->slot[k].pc, memory_order_acquire) != pc)
-			continue;
-		rule = atomic_load_explicit(&line->slot[k].rule, memory_order_acquire);
-		if (atomic_load_explicit(&line->slot[k].pc, memory_order_relaxed) == pc)
+	for (uint32_t k = 0; k < RULE_PROBES; k++) {
+		rule = slot_read(slot + k, pc);
+		if (rule)
 			return rule;
-		break;
 	}
-	return rule_miss(pc);
+	rule = rule_compute(pc);
+	/* a module that is being loaded may be found the next time */
+	if (rule == (RULE_HARD | (uint64_t)CFI_NO_MODULE << 32))
+		return rule;
+	for (uint32_t k = 0; k < RULE_PROBES; k++, slot++) {
+		key = atomic_load(&slot->key);
+		if (!key || key == pc)
+			break;
+	}
+	if (key && key != pc)
+		slot -= 1 + (pc >> 4) % RULE_PROBES;
+	slot_write(slot, atomic_load(&slot->key), pc, rule, before);
+	return rule;
 }
 
 /* ------------------------------------------------------------------ bounds of the stack */
@@ -410,13 +417,11 @@ static inline uint64_t load(uint64_t addr)
 	return *(const volatile uint64_t *)(uintptr_t)addr;
 }
 
-/* A walk in progress: the state, how it was reached, and where in the last stack it may rejoin. */
+/* A walk in progress: the state of the next frame, and how it was reached. */
 struct walk {
 	uint64_t pc, sp, bp;
-	int32_t bp_slot;		/* of the step that led here, as in struct entry */
+	int32_t bp_slot;		/* as in struct entry */
 	uint32_t by_rule;		/* ENTRY_BY_RULE or 0 */
-	bool bp_lost;
-	int32_t candidate;		/* index in last[], -1 = none left */
 	uint32_t fresh;			/* frames in fresh[] */
 };
 
@@ -428,193 +433,251 @@ static inline void push(struct step *step, struct walk *w, uint32_t own_flags)
 	};
 }
 
-/* Step over the frame of state w by its rule. Returns 0, -1 at the outermost frame, or a reason + 1. */
-static inline int step_by_rule(struct step *step, struct walk *w)
+enum { STEP_DONE = 0, STEP_OUTERMOST = -1 };	/* or a reason + 1 */
+
+static inline bool outside(const struct walk *w, uint64_t at, uint64_t high)
 {
-	uint64_t rule = rule_of(w->pc), cfa, at;
-	uint32_t own = 0;
+	return (at - w->sp > high - 8 - w->sp) | ((at & 7) != 0);
+}
+
+/* Any rule, the plain ones included. */
+static __attribute__((noinline)) int step_by_rule(struct step *step, struct walk *w)
+{
+	uint64_t rule = rule_find(w->pc), cfa, at, bp = w->bp;
+	uint32_t own = 0, by_rule = 0;
+	int32_t slot = -1;
 
 	if (RULE_KIND(rule) == RULE_END) {
 		push(step, w, 0);
-		return -1;
+		return STEP_OUTERMOST;
 	}
 	if (RULE_KIND(rule) != RULE_STEP)
 		return 1 + (int)RULE_REASON(rule);
-	if (RULE_CFA(rule) == RULE_CFA_SP) {
-		cfa = w->sp + (uint64_t)RULE_CFA_DISTANCE(rule);
-	} else {
-		if (w->bp_lost)
+	if (RULE_CFA(rule) != RULE_CFA_SP || RULE_BP(rule) == RULE_BP_AT_BP) {
+		own |= ENTRY_USES_BP;
+		if (w->bp == BP_LOST)
 			return 1 + CFI_BP_LOST;
-		own = ENTRY_USES_BP;
-		cfa = w->bp + (uint64_t)RULE_CFA_DISTANCE(rule);
-		if (RULE_CFA(rule) == RULE_CFA_AT_BP) {
-			if (cfa < w->sp || cfa > step->high - 8 || cfa % 8)
-				return 1 + CFI_OUTSIDE;
-			cfa = load(cfa);
-		}
 	}
-	if (cfa <= w->sp || cfa > step->high || cfa % 8)
+	cfa = (RULE_CFA(rule) == RULE_CFA_SP ? w->sp : w->bp) + (uint64_t)RULE_CFA_DISTANCE(rule);
+	if (RULE_CFA(rule) == RULE_CFA_AT_BP) {
+		by_rule = ENTRY_BY_RULE;
+		if (outside(w, cfa, step->high))
+			return 1 + CFI_OUTSIDE;
+		cfa = load(cfa);
+	}
+	if (cfa <= w->sp || outside(w, cfa - 8, step->high))
 		return 1 + CFI_OUTSIDE;
 	if (RULE_BP(rule) != RULE_BP_SAME)
 		own |= ENTRY_LOADS_BP;
-	if (RULE_BP(rule) == RULE_BP_AT_BP)
-		own |= ENTRY_USES_BP;
-	push(step, w, own);
-
-	w->by_rule = RULE_CFA(rule) == RULE_CFA_AT_BP ? ENTRY_BY_RULE : 0;
-	w->bp_slot = 0;
 	if (RULE_BP(rule) == RULE_BP_LOST) {
-		w->by_rule = ENTRY_BY_RULE;
-		w->bp_lost = true;
+		by_rule = ENTRY_BY_RULE;
+		bp = BP_LOST;
 	} else if (RULE_BP(rule) != RULE_BP_SAME) {
-		if (RULE_BP(rule) == RULE_BP_AT_CFA) {
-			at = cfa + (uint64_t)RULE_BP_OFFSET(rule);
-			w->bp_slot = (int32_t)(RULE_BP_OFFSET(rule) / 8);
-		} else {
-			if (w->bp_lost)
-				return 1 + CFI_BP_LOST;
-			at = w->bp + (uint64_t)RULE_BP_OFFSET(rule);
-			w->by_rule = ENTRY_BY_RULE;
-		}
-		if (at < w->sp || at > step->high - 8 || at % 8)
+		at = RULE_BP(rule) == RULE_BP_AT_CFA ? cfa : w->bp;
+		at += (uint64_t)RULE_BP_OFFSET(rule);
+		if (outside(w, at, step->high))
 			return 1 + CFI_OUTSIDE;
-		if (!w->bp_slot)
-			w->by_rule = ENTRY_BY_RULE;
-		w->bp = load(at);
-		w->bp_lost = false;
+		if (RULE_BP(rule) == RULE_BP_AT_CFA)
+			slot = (int32_t)(RULE_BP_OFFSET(rule) / 8);
+		else
+			by_rule = ENTRY_BY_RULE;
+		bp = load(at);
 	}
+	push(step, w, own);
 	w->pc = load(cfa - 8);
 	w->sp = cfa;
-	return 0;
+	w->bp = bp;
+	w->bp_slot = slot;
+	w->by_rule = by_rule;
+	return STEP_DONE;
 }
 
-/* Is everything outside of last[from] as it was? Returns the index of the outermost frame that is
- * certain: 0 when all are. */
-static inline int32_t compare_outwards(const struct step *step, int32_t from)
+/* The same for plain rules, without a branch that depends on which. */
+static inline int step_over(struct step *step, struct walk *w)
 {
-	const struct entry *e = &step->last[from];
+	const struct slot *at_slot = rule_slot(w->pc);
+	uint64_t rule = slot_read(at_slot, w->pc), uses_bp, loads_bp, cfa, at, saved;
 
-	for (; from > 0; from--) {
-		e--;
-		if ((e->flags & ENTRY_BY_RULE) || load(e->sp - 8) != e->pc)
+	if (!RULE_IS_PLAIN(rule))
+		return step_by_rule(step, w);
+	uses_bp = rule >> 2 & 1;
+	loads_bp = rule >> 4 & 1;
+	cfa = w->sp + ((w->bp - w->sp) & -uses_bp) + (uint64_t)RULE_CFA_DISTANCE(rule);
+	at = cfa + (uint64_t)RULE_BP_OFFSET(rule);
+	if ((cfa <= w->sp) | outside(w, cfa - 8, step->high) | outside(w, at, step->high))
+		return w->bp == BP_LOST ? 1 + CFI_BP_LOST : 1 + CFI_OUTSIDE;
+	push(step, w, (uint32_t)(uses_bp * ENTRY_USES_BP + loads_bp * ENTRY_LOADS_BP));
+	saved = load(at);
+	w->pc = load(cfa - 8);
+	w->sp = cfa;
+	w->bp ^= (w->bp ^ saved) & -loads_bp;
+	w->bp_slot = (int32_t)(int16_t)(rule >> 16);
+	w->by_rule = 0;
+	return STEP_DONE;
+}
+
+/* Is the step from last[i + 1] to last[i], not of the plain kind, as it was? The frame that is stepped
+ * over is repeated in the scratch of the walk. */
+static __attribute__((noinline)) bool repeats(struct step *step, uint32_t i)
+{
+	const struct entry *inner = &step->last[i + 1], *e = &step->last[i];
+	struct walk w = { .pc = inner->pc, .sp = inner->sp, .bp = inner->bp };
+
+	return step_by_rule(step, &w) == STEP_DONE && w.sp == e->sp && w.pc == e->pc &&
+	       (!(e->flags & ENTRY_LIVE) || w.bp == e->bp);
+}
+
+/* How far inwards the last stack is as it was: all steps outwards from last[i], for the returned i,
+ * load what they loaded then. All these words lie in the thread's own stack, so they can be read before
+ * it is known whether they still belong to frames: that is only decided when the walk comes to one of
+ * these states. -1 when nothing is remembered. */
+static inline int32_t unchanged(struct step *step, uint64_t sp)
+{
+	const struct entry *e = step->last;
+	uint32_t i, n = step->count;
+
+	if (!n)
+		return -1;
+	for (i = 0; i + 1 < n; i++, e++) {
+		if (load(e->sp - 8) != e->pc || e->sp < sp)
 			break;
-		if ((e->flags & ENTRY_CHECK) && load(e->sp + (uint64_t)(int64_t)e->bp_slot * 8) != e->bp)
+		if (!(e->flags & (ENTRY_CHECK | ENTRY_BY_RULE)))
+			continue;
+		if (e->flags & ENTRY_BY_RULE) {
+			if (!repeats(step, i))
+				break;
+		} else if (load(e->sp + (uint64_t)(int64_t)e->bp_slot * 8) != e->bp) {
 			break;
+		}
 	}
-	return from;
+	return (int32_t)i;
 }
 
 static inline bool rejoins(const struct walk *w, const struct entry *e)
 {
-	if (e->sp != w->sp || e->pc != w->pc)
-		return false;
-	return !(e->flags & ENTRY_LIVE) || (e->bp == w->bp && !w->bp_lost);
+	return e->sp == w->sp && e->pc == w->pc && (!(e->flags & ENTRY_LIVE) || e->bp == w->bp);
 }
 
-/* Copy the frames last[from] .. last[to] (to <= from), known to be unchanged, as new frames of this
- * walk, at most until there are `depth`. Leaves w at last[to]. */
-static void copy_outwards(struct step *step, struct walk *w, int32_t from, int32_t to, uint32_t depth)
+static __attribute__((noinline, cold)) uint32_t child_find(struct slot *slot, uint32_t parent, uint64_t pc)
 {
-	for (int32_t i = from;; i--) {
-		const struct entry *e = &step->last[i];
+	uint64_t before = atomic_load(&unloads), value;
+	uintptr_t at = (uintptr_t)slot;
+	struct slot *place = NULL, *probe;
+	uint32_t stack;
 
-		if (i < from) {
-			w->pc = e->pc;
-			w->sp = e->sp;
-			w->bp_slot = e->bp_slot;
-			w->by_rule = 0;
-			if (e->bp_slot) {
-				w->bp = load(e->sp + (uint64_t)(int64_t)e->bp_slot * 8);
-				w->bp_lost = false;
-			}
-		}
-		if (i == to || w->fresh == depth)
-			return;
-		push(step, w, e->flags & (ENTRY_USES_BP | ENTRY_LOADS_BP));
+	/* the other slots of the cache line */
+	for (uintptr_t k = 0; k < CHILD_PROBES; k++) {
+		probe = (struct slot *)(at ^ k * sizeof(*slot));
+		value = slot_read(probe, pc);
+		if (value >> 32 == parent && (uint32_t)value)
+			return (uint32_t)value;
+		if (!place && !atomic_load_explicit(&probe->key, memory_order_relaxed))
+			place = probe;
 	}
+	stack = ld__stacks_child(parent, pc, 0);
+	if (!place)
+		place = (struct slot *)(at ^ stack % CHILD_PROBES * sizeof(*slot));
+	if (stack)
+		slot_write(place, atomic_load(&place->key), pc, (uint64_t)parent << 32 | stack, before);
+	return stack;
 }
 
-/* Put the new frames on top of last[0..base-1] and intern them. */
-static inline uint32_t settle(struct step *step, struct walk *w, int32_t base, enum end_kind end)
+static inline uint32_t child(uint32_t parent, uint64_t pc)
 {
-	uint32_t stack = base ? step->last[base - 1].stack : 0;
-	uint32_t live = base ? step->last[base - 1].flags & ENTRY_LIVE : 0;
+	uint64_t hash = pc * 0x9e3779b97f4a7c15ull + parent * 0xc2b2ae3d27d4eb4full, value;
+	struct slot *slot = &children[hash >> (64 - CHILD_BITS)];
 
-	if (w->fresh) {
-		step->count = 0;
-		atomic_signal_fence(memory_order_seq_cst);
-		if (!base) {
-			step->end = end;
-			step->end_sp = w->sp;
-		} else {
-			/* the frame that was rejoined has a new inner neighbour */
-			struct entry *e = &step->last[base - 1];
+	value = slot_read(slot, pc);
+	if (value >> 32 == parent && (uint32_t)value)
+		return (uint32_t)value;
+	return child_find(slot, parent, pc);
+}
 
-			e->bp_slot = (int16_t)w->bp_slot;
-			e->bp = w->bp;
-			e->flags = (uint16_t)((e->flags & ~(ENTRY_CHECK | ENTRY_BY_RULE)) | w->by_rule |
-					      (w->bp_slot && live ? ENTRY_CHECK : 0));
-		}
-		for (uint32_t k = w->fresh; k-- > 0;) {
-			struct entry *e = &step->last[base++];
+/* Put the new frames on top of last[0..base-1] and intern them. Returns the innermost frame's stack. */
+static inline uint32_t settle(struct step *step, const struct walk *w, uint32_t base, enum end_kind end)
+{
+	uint32_t stack = 0, live = 0, k = w->fresh;
+	struct entry *e = &step->last[base];
 
-			*e = step->fresh[k];
-			live = e->flags & ENTRY_USES_BP ? ENTRY_LIVE : e->flags & ENTRY_LOADS_BP ? 0 : live;
-			e->flags = (uint16_t)(e->flags | live | (e->bp_slot && live ? ENTRY_CHECK : 0));
-			stack = ld__stacks_child(stack, e->pc, end == END_CUT && base == 1);
-			if (!stack)
-				return 0;	/* count stays 0: nothing may be built on a stack without an id */
-			e->stack = stack;
-		}
+	if (!k) {
+		step->count = base;
+		return step->last[base - 1].stack;
+	}
+	step->count = 0;
+	atomic_signal_fence(memory_order_seq_cst);
+	if (!base) {
+		step->end = end;
+		step->end_sp = w->sp;
+	} else {
+		/* the frame that was rejoined has a new inner neighbour */
+		e[-1].bp_slot = (int16_t)w->bp_slot;
+		e[-1].bp = w->bp;
+		stack = e[-1].stack;
+		live = e[-1].flags & ENTRY_LIVE;
+		e[-1].flags = (uint16_t)((e[-1].flags & ~(ENTRY_CHECK | ENTRY_BY_RULE)) | w->by_rule |
+					 (w->bp_slot != -1 ? live * ENTRY_CHECK : 0));
+	}
+	for (; k-- > 0; e++) {
+		uint32_t flags = step->fresh[k].flags;
+
+		*e = step->fresh[k];
+		live = (flags >> 3 & 1) | (live & ~(flags >> 4));
+		e->flags = (uint16_t)(flags | live | (e->bp_slot != -1 ? live * ENTRY_CHECK : 0));
+		if (end == END_CUT && e == step->last)
+			stack = ld__stacks_child(0, e->pc, 1);
+		else
+			stack = child(stack, e->pc);
+		if (!stack)
+			return 0;	/* count stays 0: nothing may be built on a stack without an id */
+		e->stack = stack;
 	}
 	atomic_signal_fence(memory_order_seq_cst);
-	step->count = (uint32_t)base;
+	step->count = (uint32_t)(e - step->last);
 	return stack;
 }
 
 /* Returns 0 or a reason + 1. */
 static inline int walk(struct step *step, struct walk *w, uint32_t depth, uint32_t *ret_stack)
 {
+	int32_t join = unchanged(step, w->sp);
+	uint64_t join_sp = UINT64_MAX;
+	int r;
+
+	step->compared += (uint32_t)(join + 1);
+	if (join >= 0 && !(step->end == END_ZERO && load(step->end_sp - 8) != 0))
+		join_sp = step->last[join].sp;
 	for (;;) {
-		const struct entry *last = step->last;
-		int32_t certain;
-		int r;
+		while (w->sp >= join_sp) {
+			uint32_t total = w->fresh + (uint32_t)join + 1;
 
-		if (w->pc == 0) {
-			*ret_stack = settle(step, w, 0, END_ZERO);
-			return 0;
-		}
-		if (w->fresh == depth) {
-			*ret_stack = settle(step, w, 0, END_CUT);
-			return 0;
-		}
-		while (w->candidate >= 0 && last[w->candidate].sp < w->sp)
-			w->candidate--;
-		if (w->candidate >= 0 && rejoins(w, &last[w->candidate])) {
-			int32_t from = w->candidate;
-			uint32_t total = w->fresh + (uint32_t)from + 1;
-
-			certain = compare_outwards(step, from);
-			step->compared += (uint32_t)(from - certain);
-			if (certain == 0 && (step->end == END_CUT ? total == depth : total <= depth) &&
-			    (step->end != END_ZERO || load(step->end_sp - 8) == 0)) {
-				*ret_stack = settle(step, w, from + 1, step->end);
+			if (rejoins(w, &step->last[join]) &&
+			    (step->end == END_CUT ? total == depth : total <= depth)) {
+				step->stepped += w->fresh;
+				*ret_stack = settle(step, w, (uint32_t)join + 1, step->end);
 				return 0;
 			}
-			copy_outwards(step, w, from, certain, depth);
-			w->candidate = certain - 1;
-			if (w->fresh == depth)
-				continue;
+			join--;
+			join_sp = join >= 0 ? step->last[join].sp : UINT64_MAX;
 		}
-		r = step_by_rule(step, w);
+		if (w->pc == 0) {
+			r = END_ZERO;
+			break;
+		}
+		if (w->fresh == depth) {
+			r = END_CUT;
+			break;
+		}
+		r = step_over(step, w);
 		if (r > 0)
 			return r;
-		step->stepped++;
-		if (r < 0) {
-			*ret_stack = settle(step, w, 0, END_RULE);
-			return 0;
+		if (r == STEP_OUTERMOST) {
+			r = END_RULE;
+			break;
 		}
 	}
+	step->stepped += w->fresh;
+	*ret_stack = settle(step, w, 0, (enum end_kind)r);
+	return 0;
 }
 
 static __attribute__((noinline, cold)) int hand_over(struct step *step, int reason)
@@ -658,10 +721,8 @@ int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint3
 	w.sp = at + 16;
 	w.bp = words[0];
 	w.pc = words[1];
-	w.bp_slot = 0;
-	w.by_rule = ENTRY_BY_RULE;
-	w.bp_lost = false;
-	w.candidate = (int32_t)step->count - 1;
+	w.bp_slot = -1;
+	w.by_rule = 0;
 	w.fresh = 0;
 	r = walk(step, &w, depth, ret_stack);
 	if (r)

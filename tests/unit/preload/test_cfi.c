@@ -58,7 +58,7 @@ static uint64_t oracle_rule(const struct oracle *o, Dwarf_Frame *frame, bool sig
 	Dwarf_Op memory[3], *ops;
 	size_t count;
 	uint64_t cfa, bp = RULE_BP_SAME;
-	int64_t distance, offset = 0;
+	int64_t distance, offset = -8;
 
 	if (signal)
 		return RULE_HARD;
@@ -337,7 +337,7 @@ static uint64_t rule_of(const char *augmentation, const uint8_t *program, size_t
 TEST(a_frame_pointer_prologue_has_three_rows)
 {
 #define PROLOGUE 0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6
-	EXPECT_STEP(RULE_OF(1, PROLOGUE), RULE_CFA_SP, 8, RULE_BP_SAME, 0);
+	EXPECT_STEP(RULE_OF(1, PROLOGUE), RULE_CFA_SP, 8, RULE_BP_SAME, -8);
 	EXPECT_STEP(RULE_OF(2, PROLOGUE), RULE_CFA_SP, 16, RULE_BP_AT_CFA, -16);
 	EXPECT_STEP(RULE_OF(5, PROLOGUE), RULE_CFA_BP, 16, RULE_BP_AT_CFA, -16);
 	EXPECT_STEP(RULE_OF(FAKE_FUNCTION_BYTES, PROLOGUE), RULE_CFA_BP, 16, RULE_BP_AT_CFA, -16);
@@ -346,15 +346,15 @@ TEST(a_frame_pointer_prologue_has_three_rows)
 TEST(the_call_before_the_return_address_decides)
 {
 	/* A call that is the function's last instruction returns to the next function. */
-	EXPECT_STEP(RULE_OF(FAKE_FUNCTION_BYTES, 0x0e, 32), RULE_CFA_SP, 32, RULE_BP_SAME, 0);
+	EXPECT_STEP(RULE_OF(FAKE_FUNCTION_BYTES, 0x0e, 32), RULE_CFA_SP, 32, RULE_BP_SAME, -8);
 	EXPECT_HARD(RULE_OF(FAKE_FUNCTION_BYTES + 1, 0x0e, 32), CFI_NO_FDE);
 	EXPECT_HARD(RULE_OF(0, 0x0e, 32), CFI_NO_FDE);
 }
 
 TEST(remembered_rows_come_back)
 {
-	EXPECT_STEP(RULE_OF(2, 0x0a, 0x41, 0x0e, 64, 0x41, 0x0b), RULE_CFA_SP, 64, RULE_BP_SAME, 0);
-	EXPECT_STEP(RULE_OF(3, 0x0a, 0x41, 0x0e, 64, 0x41, 0x0b), RULE_CFA_SP, 8, RULE_BP_SAME, 0);
+	EXPECT_STEP(RULE_OF(2, 0x0a, 0x41, 0x0e, 64, 0x41, 0x0b), RULE_CFA_SP, 64, RULE_BP_SAME, -8);
+	EXPECT_STEP(RULE_OF(3, 0x0a, 0x41, 0x0e, 64, 0x41, 0x0b), RULE_CFA_SP, 8, RULE_BP_SAME, -8);
 	EXPECT_HARD(RULE_OF(3, 0x0b), CFI_DAMAGED);
 }
 
@@ -383,7 +383,7 @@ TEST(what_a_rule_cannot_say_is_hard)
 	EXPECT_HARD(RULE_OF(1, 0x14, 7, 2), CFI_SP_RULE);
 	EXPECT_HARD(RULE_OF(1, 0x87, 2), CFI_SP_RULE);
 	EXPECT_HARD(RULE_OF(1, 0x09, 6, 3), CFI_BP_RULE);
-	EXPECT_STEP(RULE_OF(1, 0x07, 6), RULE_CFA_SP, 8, RULE_BP_LOST, 0);
+	EXPECT_STEP(RULE_OF(1, 0x07, 6), RULE_CFA_SP, 8, RULE_BP_LOST, -8);
 	EXPECT_HARD(RULE_OF(1, 0x0e, 0xff, 0xff, 0xff, 0xff, 0x7f), CFI_RANGE);
 	EXPECT_HARD(RULE_OF(1, 0x3f), CFI_UNKNOWN);
 	EXPECT_HARD(rule_of("zRS", nothing, 1, 1), CFI_SIGNAL);
