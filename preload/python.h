@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L3  python.h - CPython seen from outside: is it there, what are its objects, who holds them.
+ *
+ * Only python*.c know CPython. They need none of its headers and no symbol of it at link time: what
+ * they call is looked up in the running process, what they read lies at offsets that are fixed per
+ * minor version (python_layout.inc) and are checked before use.
+ *
+ *   service     ld__python_present()                 before the threads are stopped
+ *               ld__python_with_gil(take a snapshot)  a thread of ours holds the GIL across the fork
+ *   child       ld__python_child_begin()             bump allocators, no collector, fault guard
+ *               ld__python_enumerate(...)            every object, and the buffers objects own
+ *               ld__python_references(object, ...)   exact, labelled references of one object
+ *               ld__python_held(word)                a native word points at an object: who explains it
+ *               ld__python_roots(...)                modules, running frames, held from C
+ *
+ * The child never releases the GIL, never runs bytecode, never imports, never prints through Python;
+ * so no lock that another thread held at the fork is ever wanted. */
+#ifndef LEAKDIFF_PYTHON_H
+#define LEAKDIFF_PYTHON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Is there an interpreter that is initialised, not finalising, and of a kind we can read? Cheap when
+ * there is none. May take the loader's lock: never while threads are stopped.
+ * ret_why (may be NULL): set to a sentence when the answer is no although CPython is loaded. */
+bool ld__python_present(const char **ret_why);
+
+/* Is CPython in this process at all (symbols found), whatever its state? Cheap, cached, no loader
+ * lock once found; the answer may turn from false to true (an embedder opens it late). */
+bool ld__python_loaded(void);
+
+/* Run call(data) in a short-lived thread of ours that holds the GIL, and wait for it.
+ *
+ * The thread inherits the caller's descriptor table and blocks all signals. Outcome:
+ *   0            call has run
+ *   -ETIMEDOUT   the GIL could not be had in time; call will not run (the thread goes away by itself
+ *                when it gets the GIL), ret_holder_tid names the thread that holds it (0 = unknown)
+ *   -EBUSY       such a late thread still waits
+ *   other        the thread could not be made */
+int ld__python_with_gil(void (*call)(void *data), void *data, uint64_t timeout_ns,
+			uint32_t *ret_holder_tid);
+
+/* Fork child of the service: the thread above was not inherited. */
+void ld__python_after_fork_child(void);
+
+/* One key=value fact for META per call; values are short texts. After enumerate in the child. */
+void ld__python_facts(void (*fact)(const char *key, const char *value, void *data), void *data);
+
+/* --- in the snapshot child, which holds the GIL -------------------------------------------- */
+
+/* Must be the first thing that concerns Python. Returns 0, or -ENOMEM / -ENOTSUP. */
+int ld__python_child_begin(void);
+
+struct python_object {
+	uint64_t addr;			/* first byte of its allocation: before the GC header, if it has one */
+	uint64_t bytes;			/* sys.getsizeof */
+	uint64_t object;		/* what a PyObject * to it would be */
+	uint64_t type;			/* address of its type object, for ld__python_type_name() */
+	uint32_t extra;			/* references that no reference found explains */
+};
+
+struct python_buffer {			/* memory that an object owns beside itself */
+	uint64_t owner;			/* object */
+	uint64_t addr;			/* somewhere in the native block, usually its first byte */
+	bool counted;			/* its bytes are part of the owner's size already */
+};
+
+/* Visit every object, in no order. Objects that lie in no allocation (static types, None) come too.
+ * Returns how many. */
+uint64_t ld__python_enumerate(void (*object)(const struct python_object *object, void *data),
+			      void (*buffer)(const struct python_buffer *buffer, void *data),
+			      void *data);
+
+struct python_reference {
+	uint64_t target;		/* object; for OWNS and CAPSULE with !is_object any address */
+	uint64_t value;			/* for labels with a number */
+	const char *text;		/* for labels with a text: NUL-terminated UTF-8, until visit returns */
+	uint64_t text_id;		/* equal ids mean equal texts (0 = none): a cheap key for interning */
+	uint32_t label;			/* enum stream_label */
+	bool is_object;
+};
+
+/* References of one object (address as in python_object.object). */
+void ld__python_references(uint64_t object,
+			   void (*visit)(const struct python_reference *ref, void *data), void *data);
+
+/* A word in native memory: is it the address of an object with unexplained references? Then it
+ * is taken to be one of them. A word that merely looks like an object all of whose references are
+ * known is not a reference. */
+bool ld__python_held(uint64_t word);
+
+/* Is it the address of an object at all? */
+bool ld__python_is_object(uint64_t word);
+
+/* Name as module.qualname (built-in types without module), valid until the child ends. */
+const char *ld__python_type_name(uint64_t type);
+
+struct python_root {
+	uint64_t start;			/* module object, frame; 0 for C */
+	uint32_t kind;			/* enum stream_root_kind: PY_MODULE, PY_FRAME, PY_C */
+	uint32_t tid;			/* PY_FRAME: native thread id, 0 = unknown */
+	uint64_t thread_pointer;	/* PY_FRAME: pthread_t of the thread, 0 = unknown */
+	const char *name;		/* until the visit returns */
+};
+
+/* Visit roots, each followed by its references. PY_C comes last and covers what is unexplained after
+ * all calls of ld__python_held(). */
+void ld__python_roots(void (*root)(const struct python_root *root, void *data),
+		      void (*reference)(const struct python_reference *ref, void *data), void *data);
+
+#endif
