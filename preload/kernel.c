@@ -2,7 +2,8 @@
  * L0  kernel.c - signal handlers and numbers as text, without libc. */
 #include "kernel.h"
 
-#include <stdarg.h>
+#include <errno.h>
+#include <sys/resource.h>
 
 #if !defined(__x86_64__)
 #error "the snapshot half of the library knows x86-64 only"
@@ -32,6 +33,17 @@ int ld__kernel_sigaction(int sig, const struct kernel_sigaction *action, struct 
 	return (int)ld__sys4(SYS_rt_sigaction, sig, action ? &copy : NULL, ret_old, 8);
 }
 
+void ld__kernel_close_from(unsigned first)
+{
+	struct rlimit limit = { 0, 0 };
+
+	if (ld__sys3(SYS_close_range, first, ~0u, 0) != -ENOSYS)
+		return;
+	ld__sys2(SYS_getrlimit, RLIMIT_NOFILE, &limit);	/* before Linux 5.9 */
+	for (unsigned fd = first; fd < limit.rlim_cur && fd < 1u << 20; fd++)
+		kernel_close((int)fd);
+}
+
 struct out {
 	char *buffer;
 	size_t capacity, length;
@@ -58,10 +70,18 @@ static void put_number(struct out *out, uint64_t value, unsigned base)
 
 size_t ld__text_format(char *buffer, size_t capacity, size_t length, const char *format, ...)
 {
-	struct out out = { buffer, capacity, length };
 	va_list args;
 
 	va_start(args, format);
+	length = ld__text_vformat(buffer, capacity, length, format, args);
+	va_end(args);
+	return length;
+}
+
+size_t ld__text_vformat(char *buffer, size_t capacity, size_t length, const char *format, va_list args)
+{
+	struct out out = { buffer, capacity, length };
+
 	for (const char *f = format; *f; f++) {
 		if (*f != '%') {
 			put(&out, *f);
@@ -90,7 +110,6 @@ size_t ld__text_format(char *buffer, size_t capacity, size_t length, const char 
 			put(&out, *f);
 		}
 	}
-	va_end(args);
 	if (capacity)
 		buffer[out.length] = 0;
 	return out.length;

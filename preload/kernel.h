@@ -8,6 +8,7 @@
 #define LEAKDIFF_KERNEL_H
 
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 
@@ -47,6 +48,10 @@ static inline long kernel_futex(uint32_t *word, int op, uint32_t value, const st
 {
 	return ld__sys6(SYS_futex, word, op, value, timeout, 0, 0);
 }
+/* Close all descriptors from `first` on. */
+#define kernel_close_from ld__kernel_close_from
+void ld__kernel_close_from(unsigned first);
+
 _Noreturn static inline void kernel_exit_group(int status)
 {
 	for (;;)
@@ -131,6 +136,8 @@ static inline const char *text_base_name(const char *path)
  * %lu %lx (64 bits), %%. Returns the new length. */
 size_t ld__text_format(char *buffer, size_t capacity, size_t length, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+
+size_t ld__text_vformat(char *buffer, size_t capacity, size_t length, const char *format, va_list args);
 
 /* Read a decimal or hexadecimal number, move *at behind it; 0 where there is none. */
 uint64_t ld__text_decimal(const char **at);

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/poll.h>
 
 #include "crc.h"
 #include "kernel.h"
@@ -38,6 +39,13 @@ static void write_all(struct writer *writer, const unsigned char *data, size_t b
 	while (bytes && !writer->error) {
 		long n = kernel_write(writer->fd, data, bytes);
 
+		if (n == -EAGAIN) {	/* the reader made it so */
+			struct pollfd ready = { .fd = writer->fd, .events = POLLOUT };
+
+			n = ld__sys3(SYS_poll, &ready, 1, -1);
+			if (n > 0)
+				continue;
+		}
 		if (n == -EINTR)	/* only the child's own time limit interrupts it */
 			n = -ETIMEDOUT;
 		if (n <= 0) {

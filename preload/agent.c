@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L8  agent.c - the guest thread: its life, its descriptors, its loop.
+ *
+ *   start (any thread) --> own stack, all signals blocked --> own descriptor table and directory
+ *        ^                                                         |
+ *        |                                                         v
+ *   stop (any thread)  <------------- poll: socket, wake-up, timer, threshold, children
+ *
+ * (1) The thread unshares its descriptor table and file-system view first of all and closes what it
+ *     copied. A service that closes every descriptor, changes root or counts its descriptors neither
+ *     harms nor sees it, no pipe is held open by it, no lock is lost by its closing, and the snapshot
+ *     children that are cloned from it inherit four descriptors.
+ * (2) Its stack is our own memory, which holds its thread-local storage too: never a root.
+ * (3) It holds the guard for ever, so nothing that it does is recorded.
+ * (4) Other threads wake it with a signal that only its own descriptor ever sees (blocked, read
+ *     through signalfd), since no descriptor of its table can be written from another table.
+ * (5) Signals 32 and 33 stay open: libc's setuid() waits for every thread's answer to them. */
+#include "agent.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/poll.h>
+#include <sys/stat.h>
+
+#include "agent_private.h"
+#include "arena.h"
+#include "clock.h"
+#include "config.h"
+#include "guard.h"
+#include "kernel.h"
+#include "process.h"
+#include "snapshot.h"
+#include "stream.h"
+
+#define STACK_BYTES (256ul << 10)
+#define WAKE_SIGNAL SIGURG		/* ignored by default: harmless wherever it might end up */
+#define STOP_WAIT_NS (12 * NS_PER_S)	/* a snapshot that began is finished first */
+#define REQUEST_WAIT_NS (30 * NS_PER_S)
+#define EXIT_WAIT_NS (600 * NS_PER_S)	/* at exit the snapshot must be whole before the process goes */
+#define CHILD_POLL_MS 100
+#define RSS_POLL_MS 1000
+#define LIBC_SIGNALS (3ull << 31)	/* 32 and 33 */
+
+enum { AGENT_NONE, AGENT_STARTING, AGENT_RUNNING, AGENT_STOPPING };
+
+static struct {
+	uint32_t state;			/* futex */
+	uint32_t stop_wanted;
+	uint32_t tid;
+	uint32_t request;		/* snapshot wanted by another thread: trigger + 1, 0 = none */
+	uint32_t served;		/* futex; requests served so far */
+	void *stack;			/* kept for the next life */
+	bool private;			/* (1) worked */
+	int proc_fd, folder_fd, signal_fd, listen_fd;
+	uint64_t due_ns;		/* next snapshot of the timer */
+	bool late;			/* recording began after the process had run without */
+	uint64_t capture_birth;
+	char environment[8192];
+	size_t environment_bytes;
+} agent = { .proc_fd = -1, .folder_fd = -1, .signal_fd = -1, .listen_fd = -1 };
+
+int ld__agent_proc_fd(void)
+{
+	return agent.proc_fd;
+}
+
+int ld__agent_folder_fd(void)
+{
+	return agent.folder_fd;
+}
+
+bool ld__agent_is_private(void)
+{
+	return agent.private;
+}
+
+/* ---- settings that only tests need ---- */
+
+static void read_environment(void)
+{
+	int fd = kernel_openat(agent.proc_fd, "self/environ", O_RDONLY, 0);
+	size_t kept = 0, at = 0;
+	char *text = agent.environment;
+
+	if (fd < 0)
+		return;
+	/* Keep what begins with LEAKDIFF_, whatever the size of the rest. */
+	for (;;) {
+		long n = kernel_read(fd, text + at, sizeof(agent.environment) - 1 - at);
+		size_t end = n > 0 ? at + (size_t)n : at, start = kept;
+
+		for (size_t i = kept; i < end; i++) {
+			if (text[i])
+				continue;
+			if (text_starts(text + start, "LEAKDIFF_")) {
+				memmove(text + kept, text + start, i + 1 - start);
+				kept += i + 1 - start;
+			}
+			start = i + 1;
+		}
+		memmove(text + kept, text + start, end - start);
+		at = kept + (end - start);
+		if (n <= 0 || at >= sizeof(agent.environment) - 1)
+			break;
+	}
+	agent.environment_bytes = kept;
+	kernel_close(fd);
+}
+
+const char *ld__agent_setting(const char *name)
+{
+	size_t length = text_length(name);
+
+	for (size_t at = 0; at < agent.environment_bytes; at += text_length(agent.environment + at) + 1)
+		if (text_starts(agent.environment + at, name) && agent.environment[at + length] == '=')
+			return agent.environment + at + length + 1;
+	return NULL;
+}
+
+/* ---- messages ---- */
+
+/* The service's standard error as it is now. */
+static int borrow_stderr(void)
+{
+	long pidfd = ld__sys2(SYS_pidfd_open, ld__sys_getpid(), 0);
+	long fd = -ENOSYS;
+
+	if (pidfd >= 0) {
+		fd = ld__sys3(SYS_pidfd_getfd, pidfd, 2, 0);
+		kernel_close((int)pidfd);
+	}
+	if (fd < 0)			/* before Linux 5.6; works for files, pipes and terminals */
+		fd = kernel_openat(agent.proc_fd, "self/fd/2", O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK, 0);
+	return (int)fd;
+}
+
+void ld__agent_say(const char *format, ...)
+{
+	static char line[1024];
+	va_list args;
+	size_t used;
+	int fd = agent.private ? borrow_stderr() : 2;
+
+	if (fd < 0)
+		return;
+	used = ld__text_format(line, sizeof(line) - 1, 0, "libleakdiff: ");
+	va_start(args, format);
+	used = ld__text_vformat(line, sizeof(line) - 1, used, format, args);
+	va_end(args);
+	line[used++] = '\n';
+	kernel_write(fd, line, used);
+	if (agent.private)
+		kernel_close(fd);
+}
+
+/* ---- capture, as snapshots tell it ---- */
+
+bool ld__agent_saw_everything(void)
+{
+	return !agent.late && ld__config()->mode != CONFIG_SAMPLE && ld__config()->start_on &&
+	       !ld__capture_stale();
+}
+
+uint64_t ld__agent_capture_birth(void)
+{
+	struct stream_clock first;
+
+	if (agent.capture_birth)
+		return agent.capture_birth;
+	ld__clock_first(&first);
+	return first.birth;
+}
+
+const char *ld__agent_capture_state(void)
+{
+	return ld__capture_on() ? "on" : ld__capture_stale() ? "stopped" : "off";
+}
+
+void ld__agent_capture_set(bool on)
+{
+	if (on && !ld__capture_on()) {
+		agent.late = true;
+		agent.capture_birth = ld__clock_now();
+	}
+	ld__capture_set(on);
+}
+
+/* ---- the thread ---- */
+
+/* (1). Without it (a seccomp filter) the agent lives on the service's table with as little as it can. */
+static void unshare_files(void)
+{
+	agent.private = ld__sys1(SYS_unshare, CLONE_FILES | CLONE_FS) == 0;
+	if (!agent.private)
+		return;
+	kernel_close_from(0);
+	ld__sys1(SYS_umask, 0077);
+	for (int fd = 0; fd < 3; fd++)
+		kernel_openat(AT_FDCWD, "/dev/null", O_RDWR, 0);
+}
+
+static void open_files(void)
+{
+	uint64_t wake = 1ull << (WAKE_SIGNAL - 1);
+
+	agent.proc_fd = kernel_openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY, 0);
+	if (ld__config()->folder[0])
+		agent.folder_fd = kernel_openat(AT_FDCWD, ld__config()->folder, O_RDONLY | O_DIRECTORY, 0);
+	agent.signal_fd = (int)ld__sys4(SYS_signalfd4, -1, &wake, 8, O_CLOEXEC | O_NONBLOCK);
+	agent.listen_fd = ld__control_listen(agent.folder_fd);
+}
+
+/* On a shared table the service may have closed our descriptors and opened its own in their place. */
+static bool still_ours(int fd, uint32_t type)
+{
+	struct stat now;
+
+	return fd >= 0 && ld__sys2(SYS_fstat, fd, &now) == 0 && (now.st_mode & S_IFMT) == type;
+}
+
+static void check_files(void)
+{
+	if (agent.private)
+		return;
+	if (!still_ours(agent.proc_fd, S_IFDIR))
+		agent.proc_fd = kernel_openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY, 0);
+	if (!still_ours(agent.folder_fd, S_IFDIR) && ld__config()->folder[0])
+		agent.folder_fd = kernel_openat(AT_FDCWD, ld__config()->folder, O_RDONLY | O_DIRECTORY, 0);
+	if (!ld__control_is_ours(agent.listen_fd))
+		agent.listen_fd = ld__control_listen(agent.folder_fd);
+}
+
+static void close_files(void)
+{
+	ld__control_unlink(agent.folder_fd);
+	if (agent.private) {
+		kernel_close_from(0);
+	} else {
+		check_files();
+		kernel_close(agent.listen_fd);
+		kernel_close(agent.signal_fd);
+		kernel_close(agent.folder_fd);
+		kernel_close(agent.proc_fd);
+	}
+	agent.proc_fd = agent.folder_fd = agent.signal_fd = agent.listen_fd = -1;
+}
+
+/* Snapshot on the library's own account; messages for a person go to the service's standard error. */
+static void snapshot_unasked(enum snapshot_trigger trigger)
+{
+	struct snapshot_request request = {
+		.trigger = trigger, .fd = -1, .max_pause_ns = ld__config()->max_pause_ns,
+	};
+	struct snapshot_result result;
+
+	if (!ld__capture_on() && !ld__capture_stale())
+		return;			/* dormant: there is nothing to see */
+	if (ld__snapshot_take(&request, &result) < 0)
+		ld__agent_say("no snapshot: %s", result.error);
+	else if (ld__config()->log > 0)
+		ld__agent_say("snapshot %u: the service stood still for %lu us", result.number,
+			      (unsigned long)(result.pause_ns / 1000));
+}
+
+static void serve_request(void)
+{
+	uint32_t request = __atomic_load_n(&agent.request, __ATOMIC_ACQUIRE);
+
+	if (!request)
+		return;
+	snapshot_unasked((enum snapshot_trigger)(request - 1));
+	if (request - 1 == SNAPSHOT_EXIT)
+		ld__snapshot_reap(EXIT_WAIT_NS);
+	__atomic_store_n(&agent.request, 0, __ATOMIC_RELEASE);
+	__atomic_add_fetch(&agent.served, 1, __ATOMIC_RELEASE);
+	kernel_futex(&agent.served, 129 /* FUTEX_WAKE | FUTEX_PRIVATE_FLAG */, 1 << 30, NULL);
+}
+
+static void serve_triggers(void)
+{
+	uint64_t now = kernel_now_ns();
+
+	serve_request();
+	if (agent.due_ns && now >= agent.due_ns) {
+		snapshot_unasked(SNAPSHOT_TIMER);
+		while (agent.due_ns <= kernel_now_ns())
+			agent.due_ns += ld__config()->every_ns;
+	}
+	if (ld__trigger_rss_reached())
+		snapshot_unasked(SNAPSHOT_RSS);
+}
+
+static int poll_timeout(void)
+{
+	uint64_t now = kernel_now_ns(), ms = UINT64_MAX;
+
+	if (ld__snapshot_child_pid())
+		ms = CHILD_POLL_MS;
+	if (ld__trigger_rss_wanted() && ms > RSS_POLL_MS)
+		ms = RSS_POLL_MS;
+	if (!agent.private && ms > RSS_POLL_MS)
+		ms = RSS_POLL_MS;	/* to notice lost descriptors */
+	if (agent.due_ns) {
+		uint64_t left = agent.due_ns > now ? (agent.due_ns - now) / NS_PER_MS + 1 : 0;
+
+		if (left < ms)
+			ms = left;
+	}
+	return ms == UINT64_MAX ? -1 : ms > 60000 ? 60000 : (int)ms;
+}
+
+static void loop(void)
+{
+	while (!__atomic_load_n(&agent.stop_wanted, __ATOMIC_ACQUIRE)) {
+		struct pollfd fds[2];
+		char signals[128];
+		long r;
+
+		check_files();
+		fds[0] = (struct pollfd) { .fd = agent.signal_fd, .events = POLLIN };
+		fds[1] = (struct pollfd) { .fd = agent.listen_fd, .events = POLLIN };
+		r = ld__sys3(SYS_poll, fds, 2, poll_timeout());
+		if (r > 0 && fds[0].revents & POLLIN)
+			kernel_read(agent.signal_fd, signals, sizeof(signals));
+		ld__snapshot_reap(0);
+		if (__atomic_load_n(&agent.stop_wanted, __ATOMIC_ACQUIRE))
+			break;
+		if (r > 0 && fds[1].revents & POLLIN)
+			ld__control_serve(agent.listen_fd);
+		serve_triggers();
+	}
+	serve_request();		/* whoever asked must not wait for ever */
+}
+
+static void set_state(uint32_t state)
+{
+	__atomic_store_n(&agent.state, state, __ATOMIC_RELEASE);
+	kernel_futex(&agent.state, 129, 1 << 30, NULL);
+}
+
+static void *agent_main(void *unused)
+{
+	(void)unused;
+	ld__guard_own_thread();
+	unshare_files();
+	ld__sys5(SYS_prctl, PR_SET_NAME, "leakdiff", 0, 0, 0);
+	agent.tid = ld__sys_gettid();
+	open_files();
+	read_environment();
+	if (ld__config()->every_ns)
+		agent.due_ns = kernel_now_ns() + ld__config()->every_ns;
+	set_state(AGENT_RUNNING);
+	loop();
+	close_files();
+	set_state(AGENT_NONE);
+	return NULL;
+}
+
+/* Has the thread `tid` of this process really gone, so that its stack may be used again? */
+static bool is_gone(uint32_t tid)
+{
+	return !tid || kernel_tgkill((int)ld__sys_getpid(), (int)tid, 0) == -ESRCH;
+}
+
+static int start_thread(void)
+{
+	uint64_t all = ~LIBC_SIGNALS, old = 0;
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int r;
+
+	for (int i = 0; i < 1000 && !is_gone(agent.tid); i++)
+		ld__sys_sleep_ns(NS_PER_MS);
+	if (agent.stack && !is_gone(agent.tid))
+		agent.stack = NULL;	/* it clings to life: let it keep its stack */
+	if (!agent.stack) {
+		agent.stack = ld__arena_map(STACK_BYTES);
+		if (!agent.stack)
+			return -ENOMEM;
+		ld__sys3(SYS_mprotect, agent.stack, PAGE_BYTES, PROT_NONE);
+	}
+	agent.tid = 0;
+	agent.stop_wanted = 0;
+	r = pthread_attr_init(&attributes);
+	if (r)
+		return -r;
+	pthread_attr_setstack(&attributes, (char *)agent.stack + PAGE_BYTES, STACK_BYTES - PAGE_BYTES);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	kernel_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&thread, &attributes, agent_main, NULL);
+	kernel_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attributes);
+	return -r;
+}
+
+int ld__agent_start(void)
+{
+	uint32_t none = AGENT_NONE;
+	int r;
+
+	if (!__atomic_compare_exchange_n(&agent.state, &none, AGENT_STARTING, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return 0;
+	ld__guard_enter();
+	r = start_thread();
+	ld__guard_leave();
+	if (r < 0) {
+		static bool said;
+
+		set_state(AGENT_NONE);
+		if (!said)
+			ld__say("the agent thread could not be started (error %d): no snapshots can be taken", -r);
+		said = true;
+	}
+	return r;
+}
+
+/* Wait until the state is `state`. Returns whether it came. */
+static bool await_state(uint32_t state, uint64_t wait_ns)
+{
+	uint64_t deadline = kernel_now_ns() + wait_ns;
+
+	for (;;) {
+		uint32_t now = __atomic_load_n(&agent.state, __ATOMIC_ACQUIRE);
+		struct timespec tick = { 0, 50 * NS_PER_MS };
+
+		if (now == state)
+			return true;
+		if (kernel_now_ns() >= deadline)
+			return false;
+		kernel_futex(&agent.state, 128 /* FUTEX_WAIT | FUTEX_PRIVATE_FLAG */, now, &tick);
+	}
+}
+
+static void wake(void)
+{
+	if (agent.tid)
+		kernel_tgkill((int)ld__sys_getpid(), (int)agent.tid, WAKE_SIGNAL);
+}
+
+void ld__agent_stop(void)
+{
+	uint32_t state = __atomic_load_n(&agent.state, __ATOMIC_ACQUIRE);
+
+	if (state == AGENT_NONE || ld__sys_gettid() == agent.tid)
+		return;
+	ld__guard_enter();
+	if (await_state(AGENT_RUNNING, NS_PER_S)) {
+		__atomic_store_n(&agent.stop_wanted, 1, __ATOMIC_RELEASE);
+		wake();
+		await_state(AGENT_NONE, STOP_WAIT_NS);
+		for (int i = 0; i < 1000 && !is_gone(agent.tid); i++)
+			ld__sys_sleep_ns(20000);	/* a program that counts its threads must not see it */
+	}
+	ld__guard_leave();
+}
+
+void ld__agent_after_fork_child(void)
+{
+	agent.state = AGENT_NONE;
+	agent.tid = 0;
+	agent.request = 0;
+	agent.due_ns = 0;
+	agent.proc_fd = agent.folder_fd = agent.signal_fd = agent.listen_fd = -1;
+	ld__snapshot_after_fork_child();
+	ld__trigger_after_fork_child();
+}
+
+void ld__agent_snapshot_and_wait(int trigger)
+{
+	uint64_t deadline = kernel_now_ns() + (trigger == SNAPSHOT_EXIT ? EXIT_WAIT_NS : REQUEST_WAIT_NS);
+	uint32_t none = 0, served;
+
+	if (ld__sys_gettid() == agent.tid)
+		return;
+	ld__guard_enter();
+	if (ld__agent_start() < 0 || !await_state(AGENT_RUNNING, 5 * NS_PER_S))
+		goto out;
+	served = __atomic_load_n(&agent.served, __ATOMIC_ACQUIRE);
+	if (!__atomic_compare_exchange_n(&agent.request, &none, (uint32_t)trigger + 1, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE) && trigger != SNAPSHOT_EXIT)
+		goto out;		/* another thread asked just now: one snapshot serves both */
+	wake();
+	while (__atomic_load_n(&agent.served, __ATOMIC_ACQUIRE) == served && kernel_now_ns() < deadline) {
+		struct timespec tick = { 0, 50 * NS_PER_MS };
+
+		kernel_futex(&agent.served, 128, served, &tick);
+	}
+out:
+	ld__guard_leave();
+}
