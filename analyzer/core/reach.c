@@ -107,7 +107,7 @@ int reach_flood(const struct heap *heap, struct reach **ret_reach)
 		}
 	}
 	reach->reached = flood.tail;
-	free(flood.queue);
+	reach->order = flood.queue;
 	*ret_reach = reach;
 	return 0;
 }
@@ -117,6 +117,7 @@ struct reach *reach_free(struct reach *reach)
 	if (reach) {
 		free(reach->region);
 		free(reach->parent);
+		free(reach->order);
 		free(reach);
 	}
 	return NULL;
@@ -127,6 +128,28 @@ uint32_t reach_root_of(const struct heap *heap, const struct reach *reach, uint3
 	while (node < heap->nodes)
 		node = reach->parent[node];
 	return node == HEAP_NONE ? HEAP_NONE : node - heap->nodes;
+}
+
+int reach_roots(const struct heap *heap, const struct reach *reach, uint32_t **ret_root)
+{
+	const uint32_t unknown = HEAP_NONE - 1;
+	uint32_t *root = malloc(((size_t)heap->nodes + 1) * sizeof(*root));
+
+	if (!root)
+		return -ENOMEM;
+	for (uint32_t v = 0; v < heap->nodes; v++)
+		root[v] = reach->parent[v] == HEAP_NONE ? HEAP_NONE : unknown;
+	for (uint32_t v = 0; v < heap->nodes; v++) {
+		uint32_t up = v, answer;
+
+		while (up < heap->nodes && root[up] == unknown)
+			up = reach->parent[up];
+		answer = up < heap->nodes ? root[up] : up - heap->nodes;
+		for (up = v; up < heap->nodes && root[up] == unknown; up = reach->parent[up])
+			root[up] = answer;
+	}
+	*ret_root = root;
+	return 0;
 }
 
 /* ---- the unreachable part ------------------------------------------------------------------- */

@@ -27,6 +27,7 @@ enum reach_region { REACH_HELD = 0, REACH_WORK, REACH_NONE };
 struct reach {
 	uint8_t *region;		/* enum reach_region of every graph node, nodes + roots long */
 	uint32_t *parent;		/* graph node that each node was first met from; HEAP_NONE = not reached */
+	uint32_t *order;		/* the reached nodes, parents before children, `reached` long */
 	uint32_t reached;		/* number of nodes that some root reaches */
 };
 
@@ -44,6 +45,11 @@ unsigned reach_root_tier(const struct heap_root *root);
 
 /* The root (index in heap.root) whose path reach.parent holds for a node; HEAP_NONE = unreachable. */
 uint32_t reach_root_of(const struct heap *heap, const struct reach *reach, uint32_t node);
+
+/* The same for every node at once, linear. Returns 0 with *ret_root (`nodes` long, the caller frees
+ * it), or -ENOMEM. */
+int reach_roots(const struct heap *heap, const struct reach *reach, uint32_t **ret_root)
+	__attribute__((warn_unused_result));
 
 enum reach_leak {
 	REACH_DIRECT,			/* nothing that is unreachable refers to it */

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L6  chains.c - paths, folded and labelled. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/chains.h"
+#include "core/names.h"
+#include "core/walk.h"
+
+#define TURNS_MAX 3			/* kinds that may take turns in a folded run */
+
+char *chain_type_of(const struct heap *heap, uint32_t id)
+{
+	struct text text = { 0 };
+
+	if (id >= heap->nodes) {
+		text_append(&text, names_root_kind(heap->root[id - heap->nodes].kind));
+	} else {
+		const struct heap_type *type = &heap->types[heap->type[id]];
+
+		names_type(&text, type->name, type->source, true, heap->bytes[id]);
+	}
+	return text_take(&text);
+}
+
+char *chain_name_of(const struct heap *heap, uint32_t id)
+{
+	if (id >= heap->nodes)
+		return strdup(heap->root[id - heap->nodes].name);
+	return text_format("0x%" PRIx64, heap->addr[id]);
+}
+
+struct label_search {
+	const struct heap *heap;
+	uint32_t from, to;
+	struct text text;
+	bool interior;
+	uint64_t slots;
+};
+
+static int find_label(const struct heap_reference *ref, void *data)
+{
+	struct label_search *search = data;
+
+	if (ref->to != search->to)
+		return 0;
+	if (search->slots++ == 0 || (search->interior && !ref->interior)) {
+		/* The first, but rather one that points at the very start. */
+		text_done(&search->text);
+		search->text = (struct text){ 0 };
+		names_reference(&search->text, ref, search->from >= search->heap->nodes ?
+				&search->heap->root[search->from - search->heap->nodes] : NULL);
+		if (ref->interior)
+			text_printf(&search->text, " (into +%" PRIu64 ")", ref->target_offset);
+		search->interior = ref->interior;
+	}
+	return 0;
+}
+
+int chain_label(const struct heap *heap, uint32_t from, uint32_t to, char **ret_label, bool *ret_interior,
+		uint64_t *ret_slots)
+{
+	struct label_search search = { .heap = heap, .from = from, .to = to };
+	int r = heap_references(heap, from, find_label, &search);
+
+	if (r < 0) {
+		text_done(&search.text);
+		return r;
+	}
+	if (!search.slots)
+		text_append(&search.text, "");
+	char *label = text_take(&search.text);
+	if (!label)
+		return -ENOMEM;
+	*ret_label = label;
+	*ret_interior = search.interior;
+	if (ret_slots)
+		*ret_slots = search.slots;
+	return 0;
+}
+
+int64_t chain_path(const struct heap *heap, const struct reach *reach, uint32_t node, uint32_t **ret_path)
+{
+	uint32_t length = 0, *path;
+
+	if (node < heap->nodes && reach->parent[node] == HEAP_NONE)
+		return 0;
+	for (uint32_t v = node;; v = reach->parent[v]) {
+		length++;
+		if (v >= heap->nodes)
+			break;
+	}
+	path = malloc((size_t)length * sizeof(*path));
+	if (!path)
+		return -ENOMEM;
+	for (uint32_t v = node, i = length; i > 0; v = v < heap->nodes ? reach->parent[v] : v)
+		path[--i] = v;
+	*ret_path = path;
+	return length;
+}
+
+static struct chain_step *add_step(struct chain *chain, size_t *room)
+{
+	if (chain->count == *room) {
+		size_t wider = *room ? *room * 2 : 16;
+		struct chain_step *grown = realloc(chain->steps, wider * sizeof(*grown));
+
+		if (!grown)
+			return NULL;
+		chain->steps = grown;
+		*room = wider;
+	}
+	memset(&chain->steps[chain->count], 0, sizeof(*chain->steps));
+	return &chain->steps[chain->count++];
+}
+
+/* Longest run from path[i] in which `turn` kinds take turns; in whole turns, in nodes. */
+static uint32_t run_length(const struct heap *heap, const uint32_t *path, uint32_t length, uint32_t i,
+			   uint32_t turn)
+{
+	uint32_t end = i + turn;
+
+	while (end < length && walk_is_alike(heap, path[end - turn], path[end]))
+		end++;
+	return (end - i) / turn * turn;
+}
+
+/* One step for path[i], its edge to path[i + 1] repeated `times`. */
+static int step_for(const struct heap *heap, const uint32_t *path, uint32_t length, uint32_t i,
+		    uint32_t times, uint64_t count, struct chain *chain, size_t *room)
+{
+	struct chain_step *step = add_step(chain, room);
+	uint32_t id = path[i];
+
+	if (!step)
+		return -ENOMEM;
+	step->id = id;
+	step->role = id >= heap->nodes ? CHAIN_ROOT : CHAIN_PLAIN;
+	step->count = count;
+	step->size = id < heap->nodes ? heap->bytes[id] :
+		     heap->root[id - heap->nodes].end - heap->root[id - heap->nodes].start;
+	step->bytes = id < heap->nodes ? step->size * count : 0;
+	step->type = chain_type_of(heap, id);
+	step->name = count == 1 ? chain_name_of(heap, id) : NULL;
+	if (!step->type || (count == 1 && !step->name))
+		return -ENOMEM;
+	if (i + 1 < length) {
+		char *label;
+		int r = chain_label(heap, id, path[i + 1], &label, &step->interior, NULL);
+
+		if (r < 0)
+			return r;
+		step->edge = times > 1 ? text_format("%s x %" PRIu32, label, times) : strdup(label);
+		free(label);
+		if (!step->edge)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Too many steps even when folded: keep both ends. */
+static int cut_middle(struct chain *chain)
+{
+	size_t head = CHAIN_MAX / 2, tail = CHAIN_MAX - head - 1, cut;
+	struct chain_step middle = { .role = CHAIN_CUT, .id = HEAP_NONE };
+
+	if (chain->count <= CHAIN_MAX)
+		return 0;
+	cut = chain->count - head - tail;
+	middle.count = cut;
+	for (size_t i = head; i < head + cut; i++)
+		middle.bytes += chain->steps[i].bytes;
+	middle.type = text_format("(%zu steps not shown)", cut);
+	middle.edge = chain->steps[head + cut - 1].edge;
+	chain->steps[head + cut - 1].edge = NULL;
+	if (!middle.type) {
+		free(middle.edge);
+		return -ENOMEM;
+	}
+	for (size_t i = head; i < head + cut; i++) {
+		free(chain->steps[i].type);
+		free(chain->steps[i].name);
+		free(chain->steps[i].edge);
+	}
+	chain->steps[head] = middle;
+	memmove(chain->steps + head + 1, chain->steps + head + cut, tail * sizeof(*chain->steps));
+	chain->count = CHAIN_MAX;
+	return 0;
+}
+
+int chain_make(const struct heap *heap, const uint32_t *path, uint32_t length, struct chain *ret_chain)
+{
+	struct chain chain = { 0 };
+	size_t room = 0;
+	int r = 0;
+
+	for (uint32_t i = 0; i < length && r == 0;) {
+		uint32_t turn = 0, run = 0;
+
+		for (uint32_t t = 1; t <= TURNS_MAX && !turn; t++) {
+			run = run_length(heap, path, length, i, t);
+			if (run >= (t == 1 ? CHAIN_RUN : 3 * t))
+				turn = t;
+		}
+		if (!turn) {
+			r = step_for(heap, path, length, i, 1, 1, &chain, &room);
+			i++;
+			continue;
+		}
+		/* One turn stands for all but the last one, which is written out. */
+		uint32_t rounds = run / turn - 1;
+		for (uint32_t t = 0; t < turn && r == 0; t++)
+			r = step_for(heap, path, length, i + t, t + 1 == turn ? rounds : 1, rounds, &chain, &room);
+		for (uint32_t t = 0; t < turn && r == 0; t++)
+			r = step_for(heap, path, length, i + run - turn + t, 1, 1, &chain, &room);
+		i += run;
+	}
+	if (r == 0)
+		r = cut_middle(&chain);
+	if (r < 0) {
+		chain_done(&chain);
+		return r;
+	}
+	*ret_chain = chain;
+	return 0;
+}
+
+void chain_done(struct chain *chain)
+{
+	for (size_t i = 0; i < chain->count; i++) {
+		free(chain->steps[i].type);
+		free(chain->steps[i].name);
+		free(chain->steps[i].edge);
+	}
+	free(chain->steps);
+	chain->steps = NULL;
+	chain->count = 0;
+}

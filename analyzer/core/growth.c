@@ -1,0 +1,824 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L5  growth.c - what grew and where it accumulates: marks, walks, clusters.
+ *
+ * A start is a place below which growth is looked for. The first starts are the children of the top
+ * of the dominator tree: roots, and blocks that several roots share. From each start the walk finds a
+ * point; the point's children are items or further starts; the items become clusters and what they
+ * carry is taken off the weights, until too little is left. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/diff.h"
+#include "core/growth.h"
+#include "core/walk.h"
+#include "core/weigh.h"
+
+struct finder {
+	struct growth *growth;
+	const struct series *series;
+	const struct heap *heap;	/* the last one */
+	const struct reach *reach;
+	struct walk walk;		/* over the dominator tree */
+	uint64_t *own;			/* grown bytes that no cluster has claimed */
+	uint32_t *at;			/* id at each place of the span numbering */
+	uint64_t min_bytes;
+	uint32_t *start;		/* stack of starts */
+	uint32_t start_count, start_room;
+	/* sums by type, zero between uses; `touched` lists what must be cleared */
+	uint64_t *type_bytes;
+	uint32_t *type_count, *touched, touched_count;
+	uint8_t *mark;			/* by node: scratch, zero between uses */
+};
+
+static int push_id(uint32_t **array, uint32_t *count, uint32_t *room, uint32_t id)
+{
+	if (*count == *room) {
+		uint32_t wider = *room ? *room * 2 : 16;
+		uint32_t *grown = realloc(*array, (size_t)wider * sizeof(**array));
+
+		if (!grown)
+			return -ENOMEM;
+		*array = grown;
+		*room = wider;
+	}
+	(*array)[(*count)++] = id;
+	return 0;
+}
+
+/* ---- which nodes grew ----------------------------------------------------------------------- */
+
+struct youngest {
+	uint64_t birth;
+	uint32_t place, node;
+};
+
+static int compare_youngest(const void *a, const void *b)
+{
+	const struct youngest *x = a, *y = b;
+
+	if (x->place != y->place)
+		return x->place < y->place ? -1 : 1;
+	if (x->birth != y->birth)
+		return x->birth > y->birth ? -1 : 1;
+	return x->node < y->node ? -1 : x->node > y->node;
+}
+
+/* Two processes share no blocks. Of each row that grew, as many blocks count as grown as it has more
+ * than before, the youngest first: those that the longer run added. */
+static int mark_by_rows(struct finder *f)
+{
+	struct diff_options options = { .by = DIFF_BY_TYPE };
+	struct diff *diff;
+	struct youngest *list;
+	uint32_t count = 0, taken_place = HEAP_NONE;
+	int64_t want = 0;
+	int r = diff_make(f->series, &options, &diff);
+
+	if (r < 0)
+		return r;
+	list = malloc(((size_t)f->heap->nodes + 1) * sizeof(*list));
+	if (!list) {
+		diff_free(diff);
+		return -ENOMEM;
+	}
+	for (uint32_t v = 0; v < f->heap->nodes; v++)
+		if (diff->row_of[v] != HEAP_NONE)
+			list[count++] = (struct youngest){ f->heap->birth[v], diff->place[diff->row_of[v]], v };
+	qsort(list, count, sizeof(*list), compare_youngest);
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t v = list[i].node;
+
+		if (list[i].place != taken_place) {
+			taken_place = list[i].place;
+			want = diff_growth_count(diff, &diff->rows[taken_place]);
+		}
+		if (want <= 0)
+			continue;
+		want -= (int64_t)weigh_count(f->heap, v);
+		f->growth->bytes[v] = series_last(f->series)->bytes[v];
+	}
+	free(list);
+	diff_free(diff);
+	return 0;
+}
+
+static int mark_grown(struct finder *f)
+{
+	struct growth *growth = f->growth;
+	const struct series *series = f->series;
+	int r = 0;
+
+	growth->bytes = calloc((size_t)f->heap->nodes + 1, sizeof(*growth->bytes));
+	if (!growth->bytes)
+		return -ENOMEM;
+	if (series->count < 2)
+		return 0;
+	if (!series->same_process)
+		r = mark_by_rows(f);
+	for (uint32_t v = 0; v < f->heap->nodes && r == 0; v++) {
+		uint64_t *bytes = &growth->bytes[v];
+
+		if (series->same_process && weigh_is_counted(f->heap, v)) {
+			if (series_is_new(series, v))
+				*bytes = series_last(series)->bytes[v];
+			else if (f->reach->region[v] == REACH_NONE)
+				*bytes = series_was_referenced(series, v) ? series_last(series)->bytes[v] : 0;
+			else
+				*bytes = series_resized_bytes(series, v);
+		}
+		growth->total_bytes += *bytes;
+	}
+	return r;
+}
+
+/* ---- clusters ------------------------------------------------------------------------------- */
+
+static struct cluster *new_cluster(struct finder *f)
+{
+	struct growth *growth = f->growth;
+
+	if (!growth->clusters) {
+		growth->clusters = calloc(GROWTH_MAX_CLUSTERS, sizeof(*growth->clusters));
+		if (!growth->clusters)
+			return NULL;
+	}
+	struct cluster *cluster = &growth->clusters[growth->cluster_count++];
+	cluster->point = HEAP_NONE;
+	return cluster;
+}
+
+static int take_node(struct finder *f, struct cluster *cluster, uint32_t v)
+{
+	if (!f->own[v])
+		return 0;
+	cluster->bytes += f->own[v];
+	f->own[v] = 0;
+	return push_id(&cluster->node, &cluster->node_count, &cluster->node_room, v);
+}
+
+/* Put an item, with all growth that only it holds, into a cluster. The weights above the item are put
+ * right by whoever calls, once for all items. */
+static int take_item(struct finder *f, struct cluster *cluster, uint32_t item)
+{
+	const struct dominators_span *span = &f->growth->span;
+	int r = push_id(&cluster->item, &cluster->item_count, &cluster->item_room, item);
+
+	for (uint32_t i = span->first[item]; i < span->last[item] && r == 0; i++) {
+		uint32_t id = f->at[i];
+
+		if (id < f->heap->nodes)
+			r = take_node(f, cluster, id);
+		f->walk.left[id] = 0;
+	}
+	return r;
+}
+
+static void take_off(struct finder *f, uint32_t id, uint64_t bytes)
+{
+	for (;;) {
+		f->walk.left[id] -= bytes < f->walk.left[id] ? bytes : f->walk.left[id];
+		if (id == f->growth->tree->top)
+			break;
+		id = f->growth->tree->idom[id];
+	}
+}
+
+static void clear_types(struct finder *f)
+{
+	while (f->touched_count) {
+		uint32_t type = f->touched[--f->touched_count];
+
+		f->type_bytes[type] = 0;
+		f->type_count[type] = 0;
+	}
+}
+
+static void add_type(struct finder *f, uint32_t type, uint64_t bytes)
+{
+	if (!f->type_count[type]++)
+		f->touched[f->touched_count++] = type;
+	f->type_bytes[type] += bytes;
+}
+
+/* Name the type that grew most, count its blocks, and sum up what the cluster retains. */
+static void finish_cluster(struct finder *f, struct cluster *cluster)
+{
+	const struct growth *growth = f->growth;
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < cluster->node_count; i++)
+		add_type(f, f->heap->type[cluster->node[i]], growth->bytes[cluster->node[i]]);
+	for (uint32_t i = 0; i < f->touched_count; i++)
+		if (f->type_bytes[f->touched[i]] > most) {
+			most = f->type_bytes[f->touched[i]];
+			cluster->type = f->touched[i];
+		}
+	clear_types(f);
+	cluster->type_count = cluster->type_bytes = 0;
+	for (uint32_t i = 0; i < cluster->node_count; i++) {
+		uint32_t v = cluster->node[i];
+
+		if (f->heap->type[v] == cluster->type) {
+			cluster->type_count += weigh_count(f->heap, v);
+			cluster->type_bytes += growth->bytes[v];
+		}
+	}
+	/* A list hangs from one item, and still has as many children as elements. */
+	uint64_t elements = 0;
+	for (uint32_t i = 0; i < cluster->node_count && cluster->item_count; i++)
+		elements += f->heap->type[cluster->node[i]] == f->heap->type[cluster->item[0]];
+	cluster->children = elements > cluster->item_count ? (uint32_t)elements : cluster->item_count;
+	cluster->retained_bytes = cluster->bytes;
+	cluster->resized = cluster->point < f->heap->nodes &&
+			   f->series->earlier[cluster->point] != HEAP_NONE &&
+			   growth->bytes[cluster->point] * 2 > cluster->bytes;
+	if (cluster->resized && growth->retained[cluster->point] > cluster->bytes)
+		cluster->retained_bytes = growth->retained[cluster->point];
+}
+
+static void mark_items(struct finder *f, const uint32_t *items, uint32_t count, uint8_t value)
+{
+	for (uint32_t i = 0; i < count; i++)
+		f->mark[items[i]] = value;
+}
+
+/* Does anything in the cluster, or its point, refer to a marked item? Clears the marks that it meets;
+ * returns how many. */
+static uint32_t meet_marks(struct finder *f, const struct cluster *cluster)
+{
+	uint32_t met = 0;
+
+	for (uint32_t i = 0; i <= cluster->node_count; i++) {
+		uint32_t v = i < cluster->node_count ? cluster->node[i] : cluster->point;
+
+		if (v == HEAP_NONE || v >= f->heap->nodes + f->heap->roots)
+			continue;
+		for (uint64_t e = f->heap->edge_start[v]; e < f->heap->edge_start[v + 1]; e++)
+			if (f->mark[f->heap->edge_to[e]]) {
+				f->mark[f->heap->edge_to[e]] = 0;
+				met++;
+			}
+	}
+	return met;
+}
+
+/* Items that a heavier cluster refers to belong to it: the last request's body that some variable
+ * still points at, the payload that a second index points at. What is left of the list stays. */
+static int absorb(struct finder *f, uint32_t *items, uint32_t *count)
+{
+	int r = 0;
+
+	for (uint32_t c = 0; c < f->growth->cluster_count && *count && r == 0; c++) {
+		struct cluster *cluster = &f->growth->clusters[c];
+		uint64_t bytes = 0;
+		uint32_t kept = 0;
+
+		if (cluster->unreachable)
+			continue;
+		for (uint32_t i = 0; i < *count; i++)
+			bytes += f->walk.left[items[i]];
+		if (bytes > cluster->bytes)
+			continue;
+		mark_items(f, items, *count, 1);
+		uint32_t met = meet_marks(f, cluster);
+		for (uint32_t i = 0; i < *count && met && r == 0; i++) {
+			if (f->mark[items[i]]) {
+				items[kept++] = items[i];
+			} else {
+				uint64_t carried = f->walk.left[items[i]];
+
+				f->mark[items[i]] = 0;
+				r = take_item(f, cluster, items[i]);
+				take_off(f, f->growth->tree->idom[items[i]], carried);
+			}
+		}
+		mark_items(f, items, *count, 0);
+		if (met) {
+			*count = kept;
+			finish_cluster(f, cluster);
+		}
+	}
+	return r;
+}
+
+/* Make one cluster of items that hang from `point`. */
+static int make_cluster(struct finder *f, uint32_t point, const uint32_t *items, uint32_t count)
+{
+	struct cluster *cluster;
+	uint64_t carried = 0;
+	int r = 0;
+
+	if (f->growth->cluster_count == GROWTH_MAX_CLUSTERS) {
+		f->growth->rest_clusters++;
+		for (uint32_t i = 0; i < count; i++) {	/* still taken off, or the walk would come again */
+			uint64_t bytes = f->walk.left[items[i]];
+
+			f->walk.left[items[i]] = 0;
+			take_off(f, f->growth->tree->idom[items[i]], bytes);
+		}
+		return 0;
+	}
+	cluster = new_cluster(f);
+	if (!cluster)
+		return -ENOMEM;
+	cluster->point = point;
+	for (uint32_t i = 0; i < count && r == 0; i++) {
+		carried = f->walk.left[items[i]];
+		r = take_item(f, cluster, items[i]);
+		take_off(f, f->growth->tree->idom[items[i]], carried);
+	}
+	/* A holder that was resized to make room is part of what grew (3). */
+	if (r == 0 && point < f->heap->nodes && f->own[point] && f->series->earlier[point] != HEAP_NONE) {
+		carried = f->own[point];
+		r = take_node(f, cluster, point);
+		take_off(f, point, carried);
+	}
+	if (r == 0)
+		finish_cluster(f, cluster);
+	return r;
+}
+
+struct item_group {
+	uint64_t bytes;
+	uint32_t first, count;		/* range in the sorted item array */
+};
+
+static const struct finder *sorting;	/* qsort has no context; core is single-threaded */
+
+static int compare_item_types(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	uint32_t s = sorting->heap->type[x], t = sorting->heap->type[y];
+
+	if (s != t)
+		return s < t ? -1 : 1;
+	return x < y ? -1 : x > y;
+}
+
+static int compare_groups(const void *a, const void *b)
+{
+	const struct item_group *x = a, *y = b;
+
+	return x->bytes > y->bytes ? -1 : x->bytes < y->bytes;
+}
+
+/* Does at least half of group `from` refer to members of group `to`? Then they come in pairs. */
+static bool is_linked(struct finder *f, const uint32_t *items, const struct item_group *from,
+		      const struct item_group *to)
+{
+	uint32_t hits = 0;
+
+	mark_items(f, items + to->first, to->count, 1);
+	for (uint32_t i = 0; i < from->count; i++) {
+		uint32_t v = items[from->first + i];
+		bool hit = false;
+
+		for (uint64_t e = f->heap->edge_start[v]; e < f->heap->edge_start[v + 1] && !hit; e++)
+			hit = f->mark[f->heap->edge_to[e]];
+		hits += hit;
+	}
+	mark_items(f, items + to->first, to->count, 0);
+	return hits * 2 >= from->count;
+}
+
+/* Turn the items below one point into clusters: one for each type that matters, companions with the
+ * group that they belong to. point_of: decides the point of a group (by dominator or by paths). */
+static int cluster_items(struct finder *f, uint32_t *items, uint32_t count,
+			 int (*cluster)(struct finder *f, uint32_t point, uint32_t *items, uint32_t count),
+			 uint32_t point)
+{
+	struct item_group *groups;
+	uint32_t *taken, group_count = 0;
+	int r = 0;
+
+	if (count == 0)
+		return 0;
+	groups = malloc((size_t)count * sizeof(*groups));
+	taken = malloc((size_t)count * sizeof(*taken));
+	if (!groups || !taken) {
+		free(groups);
+		free(taken);
+		return -ENOMEM;
+	}
+	sorting = f;
+	qsort(items, count, sizeof(*items), compare_item_types);
+	for (uint32_t i = 0; i < count; i++) {
+		if (i == 0 || f->heap->type[items[i]] != f->heap->type[items[i - 1]])
+			groups[group_count++] = (struct item_group){ 0, i, 0 };
+		groups[group_count - 1].bytes += f->walk.left[items[i]];
+		groups[group_count - 1].count++;
+	}
+	qsort(groups, group_count, sizeof(*groups), compare_groups);
+	for (uint32_t g = 0; g < group_count && r == 0; g++) {
+		struct item_group *main_group = &groups[g];
+		uint32_t taken_count;
+
+		if (!main_group->count || main_group->bytes < f->min_bytes)
+			continue;
+		memcpy(taken, items + main_group->first, main_group->count * sizeof(*taken));
+		taken_count = main_group->count;
+		for (uint32_t o = g + 1; o < group_count; o++) {
+			struct item_group *other = &groups[o];
+			bool light = (double)other->bytes < GROWTH_COMPANION_SHARE * (double)main_group->bytes;
+
+			if (!other->count)
+				continue;
+			if (light || is_linked(f, items, main_group, other) || is_linked(f, items, other, main_group)) {
+				memcpy(taken + taken_count, items + other->first, other->count * sizeof(*taken));
+				taken_count += other->count;
+				other->count = 0;
+			}
+		}
+		r = absorb(f, taken, &taken_count);
+		if (r == 0 && taken_count)
+			r = cluster(f, point, taken, taken_count);
+	}
+	free(groups);
+	free(taken);
+	return r;
+}
+
+static int cluster_at_point(struct finder *f, uint32_t point, uint32_t *items, uint32_t count)
+{
+	return make_cluster(f, point, items, count);
+}
+
+/* No node dominates these items: find the point in the tree of shortest paths (5). */
+static int cluster_by_paths(struct finder *f, uint32_t top, uint32_t *items, uint32_t count)
+{
+	const struct heap *heap = f->heap;
+	struct walk walk = { .heap = heap, .earlier = f->series->earlier, .own = f->own,
+			     .count = heap->nodes + heap->roots };
+	uint32_t *parent = NULL, *inside = NULL, kept = 0, heaviest = HEAP_NONE, point;
+	int r = -ENOMEM;
+
+	(void)top;
+	walk.left = calloc((size_t)walk.count + 1, sizeof(*walk.left));
+	parent = malloc(((size_t)walk.count + 1) * sizeof(*parent));
+	inside = malloc(((size_t)count + 1) * sizeof(*inside));
+	if (!walk.left || !parent || !inside)
+		goto out;
+	memcpy(parent, f->reach->parent, (size_t)heap->nodes * sizeof(*parent));
+	memset(parent + heap->nodes, 0xff, (size_t)heap->roots * sizeof(*parent));
+	walk.parent = parent;
+	for (uint32_t i = 0; i < count; i++)
+		walk.left[items[i]] = f->walk.left[items[i]];
+	for (uint32_t i = f->reach->reached; i > 0; i--) {
+		uint32_t v = f->reach->order[i - 1];
+
+		walk.left[parent[v]] += walk.left[v];
+	}
+	for (uint32_t root = heap->nodes; root < walk.count; root++)
+		if (walk.left[root] && (heaviest == HEAP_NONE || walk.left[root] > walk.left[heaviest]))
+			heaviest = root;
+	if (heaviest == HEAP_NONE) {	/* reachable items always have a root */
+		r = 0;
+		goto out;
+	}
+	r = walk_init(&walk);
+	if (r < 0)
+		goto out;
+	point = walk_find_point(&walk, heaviest) ? walk.path[walk.depth] : heaviest;
+
+	/* The items below the point. Marks go down the tree in path order; 2 = inside. */
+	if (point < heap->nodes)
+		f->mark[point] = 2;
+	for (uint32_t i = 0; i < f->reach->reached; i++) {
+		uint32_t v = f->reach->order[i], up = parent[v];
+
+		if (up == point || (up < heap->nodes && f->mark[up] == 2))
+			f->mark[v] = 2;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		if (f->mark[items[i]] == 2 && items[i] != point)
+			inside[kept++] = items[i];
+	memset(f->mark, 0, heap->nodes);
+	if (kept)
+		r = make_cluster(f, point, inside, kept);
+out:
+	walk_done(&walk);
+	free(walk.left);
+	free(parent);
+	free(inside);
+	return r;
+}
+
+/* ---- the walk over the dominator tree -------------------------------------------------------- */
+
+static int push_start(struct finder *f, uint32_t id)
+{
+	return push_id(&f->start, &f->start_count, &f->start_room, id);
+}
+
+/* Sort the children of a point into items and further starts. on_way: the child that the walk came
+ * through when the point was found above its end: it is an item whatever it looks like. */
+static int split_children(struct finder *f, uint32_t point, uint32_t on_way, uint32_t **ret_items,
+			  uint32_t *ret_count)
+{
+	struct walk *walk = &f->walk;
+	uint64_t begin = walk->child_start[point], end = walk->child_start[point + 1];
+	bool at_top = point == f->growth->tree->top;
+	uint64_t all = walk->left[point];
+	uint32_t *items = NULL, count = 0, room = 0;
+	int r = 0;
+
+	for (uint64_t i = begin; i < end; i++)
+		if (walk->child[i] < f->heap->nodes && walk->left[walk->child[i]])
+			add_type(f, f->heap->type[walk->child[i]], walk->left[walk->child[i]]);
+	for (uint64_t i = begin; i < end && r == 0; i++) {
+		uint32_t id = walk->child[i];
+		bool heavy = walk->left[id] >= f->min_bytes &&
+			     (at_top || (double)walk->left[id] >= GROWTH_BRANCH_SHARE * (double)all);
+
+		if (!walk->left[id] || id == f->growth->tree->lost)
+			continue;
+		if (id >= f->heap->nodes ||
+		    (id != on_way && heavy && !walk_is_item(walk, id, f->type_count[f->heap->type[id]])))
+			r = heavy ? push_start(f, id) : 0;
+		else
+			r = push_id(&items, &count, &room, id);
+	}
+	clear_types(f);
+	*ret_items = items;
+	*ret_count = count;
+	return r;
+}
+
+static int find_from(struct finder *f, uint32_t start)
+{
+	struct walk *walk = &f->walk;
+	uint32_t point, on_way = HEAP_NONE, *items = NULL, count = 0;
+	bool resized = false;
+	int r;
+
+	if (walk_find_point(walk, start)) {
+		point = walk->path[walk->depth];
+		resized = walk->resized;
+		if (walk->depth < walk->end)
+			on_way = walk->path[walk->depth + 1];
+	} else {			/* an element without a holder of its own: its dominator holds it */
+		point = f->growth->tree->idom[start];
+		on_way = start;
+	}
+	if (point == f->growth->tree->top) {
+		r = push_id(&items, &count, &(uint32_t){ 0 }, start);
+		if (r == 0)
+			r = cluster_items(f, items, count, cluster_by_paths, point);
+	} else {
+		r = split_children(f, point, on_way, &items, &count);
+		if (r == 0)
+			r = cluster_items(f, items, count, cluster_at_point, point);
+		if (r == 0 && resized && f->own[point])
+			r = make_cluster(f, point, NULL, 0);
+	}
+	free(items);
+	return r;
+}
+
+static int find_held(struct finder *f)
+{
+	struct walk *walk = &f->walk;
+	uint32_t top = f->growth->tree->top, *items = NULL, count = 0;
+	int r;
+
+	r = split_children(f, top, HEAP_NONE, &items, &count);
+	while (f->start_count && r == 0) {
+		uint32_t start = f->start[f->start_count - 1];
+		uint64_t before = walk->left[start];
+		uint32_t pending = f->start_count;
+
+		if (before < f->min_bytes) {
+			f->start_count--;
+			continue;
+		}
+		r = find_from(f, start);
+		/* Nothing taken and nothing new to look at: too thinly spread to have a holder. */
+		if (walk->left[start] == before && f->start_count == pending)
+			f->start_count--;
+		else if (walk->left[start] == before) {
+			memmove(f->start + pending - 1, f->start + pending,
+				(f->start_count - pending) * sizeof(*f->start));
+			f->start_count--;
+		}
+	}
+	/* Items that nothing dominates may belong to several points: each round takes those of one. */
+	for (uint32_t before = 0; r == 0 && count && count != before;) {
+		before = count;
+		r = cluster_items(f, items, count, cluster_by_paths, top);
+		count = 0;
+		for (uint32_t i = 0; i < before; i++)
+			if (walk->left[items[i]])
+				items[count++] = items[i];
+	}
+	free(items);
+	return r;
+}
+
+/* ---- the unreachable part -------------------------------------------------------------------- */
+
+/* Every unreachable node belongs to the first head that floods it. Heads of one type are one
+ * cluster; what they lead to is in it. */
+static int find_unreachable(struct finder *f)
+{
+	const struct reach_leaks *leaks = f->growth->leaks;
+	const struct heap *heap = f->heap;
+	uint32_t *cluster_of_type = NULL, *queue = NULL;
+	uint8_t *kind_of = f->mark;	/* 1 = seen */
+	int r = -ENOMEM;
+
+	if (leaks->count == 0)
+		return 0;
+	cluster_of_type = malloc(((size_t)heap->type_count + 1) * sizeof(*cluster_of_type));
+	queue = malloc(((size_t)leaks->count + 1) * sizeof(*queue));
+	if (!cluster_of_type || !queue)
+		goto out;
+	memset(cluster_of_type, 0xff, ((size_t)heap->type_count + 1) * sizeof(*cluster_of_type));
+	r = 0;
+	for (uint32_t h = 0; h < leaks->head_count && r == 0; h++) {
+		uint32_t head = leaks->head[h], from = 0, to = 0, index = cluster_of_type[heap->type[head]];
+		uint64_t bytes = 0;
+
+		queue[to++] = head;
+		kind_of[head] = 1;
+		while (from < to) {
+			uint32_t v = queue[from++];
+
+			bytes += f->own[v];
+			for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1]; e++) {
+				uint32_t w = heap->edge_to[e];
+
+				if (f->reach->region[w] == REACH_NONE && !kind_of[w]) {
+					kind_of[w] = 1;
+					queue[to++] = w;
+				}
+			}
+		}
+		if (bytes == 0)
+			continue;
+		if (index == HEAP_NONE) {
+			if (f->growth->cluster_count == GROWTH_MAX_CLUSTERS) {
+				f->growth->rest_clusters++;
+				continue;
+			}
+			struct cluster *made = new_cluster(f);
+			if (!made) {
+				r = -ENOMEM;
+				break;
+			}
+			made->unreachable = true;
+			index = cluster_of_type[heap->type[head]] = f->growth->cluster_count - 1;
+		}
+		struct cluster *cluster = &f->growth->clusters[index];
+		r = push_id(&cluster->item, &cluster->item_count, &cluster->item_room, head);
+		for (uint32_t i = 0; i < to && r == 0; i++)
+			r = take_node(f, cluster, queue[i]);
+	}
+	memset(f->mark, 0, heap->nodes);
+	for (uint32_t c = 0; c < f->growth->cluster_count && r == 0; c++)
+		finish_cluster(f, &f->growth->clusters[c]);
+out:
+	free(cluster_of_type);
+	free(queue);
+	return r;
+}
+
+/* A cluster's heads are in cycles when its first one is. */
+static void find_cycles(struct growth *growth)
+{
+	const struct reach_leaks *leaks = growth->leaks;
+
+	for (uint32_t c = 0; c < growth->cluster_count; c++) {
+		struct cluster *cluster = &growth->clusters[c];
+		uint32_t low = 0, high = leaks->count;
+
+		if (!cluster->unreachable || !cluster->item_count)
+			continue;
+		while (low < high) {
+			uint32_t middle = low + (high - low) / 2;
+
+			if (leaks->node[middle] < cluster->item[0])
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		cluster->cycle = low < leaks->count && leaks->kind[low] == REACH_CYCLE;
+	}
+}
+
+static int compare_clusters(const void *a, const void *b)
+{
+	const struct cluster *x = a, *y = b;
+
+	return x->bytes > y->bytes ? -1 : x->bytes < y->bytes;
+}
+
+static int find(struct finder *f)
+{
+	struct growth *growth = f->growth;
+	size_t n = f->heap->nodes, t = f->heap->type_count;
+	uint64_t *weight;
+	int r;
+
+	r = mark_grown(f);
+	if (r == 0)
+		r = reach_find_leaks(f->heap, f->reach, &growth->leaks);
+	if (r == 0)
+		r = dominators_compute(f->heap, f->reach, growth->leaks, &growth->tree);
+	if (r == 0)
+		r = dominators_number(growth->tree, &growth->span);
+	if (r < 0)
+		return r;
+
+	f->own = malloc((n + 1) * sizeof(*f->own));
+	f->mark = calloc(n + 1, 1);
+	f->at = malloc((size_t)growth->tree->count * sizeof(*f->at));
+	f->type_bytes = calloc(t + 1, sizeof(*f->type_bytes));
+	f->type_count = calloc(t + 1, sizeof(*f->type_count));
+	f->touched = malloc((t + 1) * sizeof(*f->touched));
+	f->walk.left = malloc((size_t)growth->tree->count * sizeof(*f->walk.left));
+	growth->retained = malloc((size_t)growth->tree->count * sizeof(*growth->retained));
+	if (!f->own || !f->mark || !f->at || !f->type_bytes || !f->type_count || !f->touched ||
+	    !f->walk.left || !growth->retained)
+		return -ENOMEM;
+	memcpy(f->own, growth->bytes, n * sizeof(*f->own));
+	dominators_retain(growth->tree, f->heap->nodes, series_last(f->series)->bytes, growth->retained);
+	for (uint32_t id = 0; id < growth->tree->count; id++)
+		f->at[growth->span.first[id]] = id;
+	f->min_bytes = GROWTH_MIN_BYTES;
+	if ((double)f->min_bytes < GROWTH_MIN_SHARE * (double)growth->total_bytes)
+		f->min_bytes = (uint64_t)(GROWTH_MIN_SHARE * (double)growth->total_bytes);
+
+	r = find_unreachable(f);	/* first: it zeroes its share of `own` */
+	if (r < 0)
+		return r;
+	weight = malloc((n + 1) * sizeof(*weight));
+	if (!weight)
+		return -ENOMEM;
+	for (uint32_t v = 0; v < n; v++)
+		weight[v] = f->reach->region[v] == REACH_NONE ? 0 : f->own[v];
+	dominators_retain(growth->tree, f->heap->nodes, weight, f->walk.left);
+	free(weight);
+	f->walk.heap = f->heap;
+	f->walk.earlier = f->series->earlier;
+	f->walk.own = f->own;
+	f->walk.parent = growth->tree->idom;
+	f->walk.count = growth->tree->count;
+	r = walk_init(&f->walk);
+	if (r == 0)
+		r = find_held(f);
+	if (r < 0)
+		return r;
+	find_cycles(growth);
+	for (uint32_t v = 0; v < n; v++)
+		growth->rest_bytes += f->own[v];
+	if (growth->cluster_count)
+		qsort(growth->clusters, growth->cluster_count, sizeof(*growth->clusters), compare_clusters);
+	return 0;
+}
+
+int growth_find(const struct series *series, struct growth **ret_growth)
+{
+	const struct series_heap *last = series_last(series);
+	struct finder f = { .series = series, .heap = last->heap, .reach = last->reach };
+	int r = -ENOMEM;
+
+	f.growth = calloc(1, sizeof(*f.growth));
+	if (f.growth) {
+		f.growth->series = series;
+		r = find(&f);
+	}
+	walk_done(&f.walk);
+	free(f.walk.left);
+	free(f.own);
+	free(f.at);
+	free(f.start);
+	free(f.type_bytes);
+	free(f.type_count);
+	free(f.touched);
+	free(f.mark);
+	if (r < 0) {
+		growth_free(f.growth);
+		return r;
+	}
+	*ret_growth = f.growth;
+	return 0;
+}
+
+struct growth *growth_free(struct growth *growth)
+{
+	if (!growth)
+		return NULL;
+	for (uint32_t c = 0; c < growth->cluster_count; c++) {
+		free(growth->clusters[c].item);
+		free(growth->clusters[c].node);
+	}
+	free(growth->clusters);
+	free(growth->bytes);
+	free(growth->retained);
+	reach_leaks_free(growth->leaks);
+	dominators_free(growth->tree);
+	dominators_span_done(&growth->span);
+	free(growth);
+	return NULL;
+}

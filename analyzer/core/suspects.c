@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L7  suspects.c - from clusters of growth to suspects: counting, sites, holder, order.
+ *
+ * What a suspect is called is decided in verdict.c; here is what it consists of. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/account.h"
+#include "core/names.h"
+#include "core/suspects.h"
+#include "core/verdict.h"
+#include "core/weigh.h"
+
+const char *suspect_verdict_name(enum suspect_verdict verdict)
+{
+	static const char *const names[] = { "unreachable", "growing", "warming", "stable", "allocator" };
+
+	return names[verdict];
+}
+
+const char *suspect_confidence_name(enum suspect_confidence confidence)
+{
+	static const char *const names[] = { "certain", "likely", "possible" };
+
+	return names[confidence];
+}
+
+static int add_note(struct suspects *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static int add_note(struct suspects *s, const char *format, ...)
+{
+	char **grown = realloc(s->notes, (s->note_count + 1) * sizeof(*grown));
+	va_list args;
+	char *note;
+
+	if (!grown)
+		return -ENOMEM;
+	s->notes = grown;
+	va_start(args, format);
+	if (vasprintf(&note, format, args) < 0)
+		note = NULL;
+	va_end(args);
+	if (!note)
+		return -ENOMEM;
+	s->notes[s->note_count++] = note;
+	return 0;
+}
+
+/* ---- sites ---------------------------------------------------------------------------------- */
+
+static int compare_sites(const void *a, const void *b)
+{
+	const struct suspect_site *x = a, *y = b;
+
+	if (x->bytes != y->bytes)
+		return x->bytes > y->bytes ? -1 : 1;
+	return x->stack < y->stack ? -1 : x->stack > y->stack;
+}
+
+static int compare_stacks(const void *a, const void *b)
+{
+	const struct suspect_site *x = a, *y = b;
+
+	return x->stack < y->stack ? -1 : x->stack > y->stack;
+}
+
+static int find_sites(struct judge *j, struct suspect *suspect)
+{
+	const struct cluster *cluster = suspect->cluster;
+	struct suspect_site *sites = malloc(((size_t)cluster->node_count + 1) * sizeof(*sites));
+	size_t count = 0;
+
+	if (!sites)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < cluster->node_count; i++) {
+		uint32_t v = cluster->node[i];
+
+		sites[i] = (struct suspect_site){ weigh_count(j->heap, v), j->growth->bytes[v], j->heap->stack[v] };
+	}
+	qsort(sites, cluster->node_count, sizeof(*sites), compare_stacks);
+	for (uint32_t i = 0; i < cluster->node_count; i++) {
+		if (count && sites[count - 1].stack == sites[i].stack) {
+			sites[count - 1].count += sites[i].count;
+			sites[count - 1].bytes += sites[i].bytes;
+		} else {
+			sites[count++] = sites[i];
+		}
+	}
+	qsort(sites, count, sizeof(*sites), compare_sites);
+	suspect->sites = sites;
+	suspect->site_count = count;
+	return 0;
+}
+
+/* ---- the chain ------------------------------------------------------------------------------ */
+
+/* Marks of the nodes of the cluster in work. */
+static void mark_cluster(struct judge *j, const struct cluster *cluster, uint8_t value)
+{
+	for (uint32_t i = 0; i < cluster->node_count; i++)
+		j->mark[cluster->node[i]] = value;
+}
+
+static bool path_passes(const struct judge *j, uint32_t node, uint32_t point)
+{
+	for (uint32_t v = node;; v = j->reach->parent[v]) {
+		if (v == point)
+			return true;
+		if (v >= j->heap->nodes)
+			return false;
+	}
+}
+
+/* One node of the grown type that is typical: for a list the last element, so that the folded run is
+ * the whole list; else one at the depth where most are, or the nearest. */
+static uint32_t representative(const struct judge *j, const struct cluster *cluster)
+{
+	uint32_t histogram[256] = { 0 }, mode = 0, total = 0, best = HEAP_NONE;
+	bool list = cluster->item_count == 1 && cluster->children > 1;
+
+	for (uint32_t i = 0; i < cluster->node_count; i++) {
+		uint32_t v = cluster->node[i];
+
+		if (j->heap->type[v] != cluster->type)
+			continue;
+		histogram[j->depth[v] < 255 ? j->depth[v] : 255]++;
+		total++;
+	}
+	for (uint32_t d = 0; d < 255; d++)
+		if (histogram[d] > histogram[mode])
+			mode = d;
+	if (histogram[mode] * 2 < total)
+		mode = 0;
+	for (int any = 0; any < 2 && best == HEAP_NONE; any++)
+		for (uint32_t i = 0; i < cluster->node_count; i++) {
+			uint32_t v = cluster->node[i];
+			bool better;
+
+			if (j->heap->type[v] != cluster->type)
+				continue;
+			if (best == HEAP_NONE)
+				better = true;
+			else if (list)
+				better = j->depth[v] > j->depth[best];
+			else if (mode)
+				better = j->depth[v] == mode && j->depth[best] != mode;
+			else
+				better = j->depth[v] < j->depth[best];
+			if (better && (any || path_passes(j, v, cluster->point)))
+				best = v;
+		}
+	return best;
+}
+
+struct slot_count {
+	const struct judge *judge;
+	uint64_t slots;
+	uint32_t first;
+	bool several;
+};
+
+static int count_slot(const struct heap_reference *ref, void *data)
+{
+	struct slot_count *count = data;
+
+	if (!count->judge->mark[ref->to])
+		return 0;
+	if (count->slots++ == 0)
+		count->first = ref->to;
+	else if (ref->to != count->first)
+		count->several = true;
+	return 0;
+}
+
+/* Let the steps of the chain stand for all that grew like them. */
+static int group_steps(struct judge *j, const struct cluster *cluster, struct chain *chain)
+{
+	bool below = cluster->unreachable;
+
+	for (size_t i = 0; i < chain->count; i++) {
+		struct chain_step *step = &chain->steps[i];
+		bool is_point = !cluster->unreachable && step->id == cluster->point;
+		uint64_t count = 0, bytes = 0;
+
+		if (below && step->id < j->heap->nodes && j->mark[step->id] && step->count == 1 &&
+		    !(i > 0 && chain->steps[i - 1].count > 1 && chain->steps[i - 1].id < j->heap->nodes &&
+		      j->heap->type[chain->steps[i - 1].id] == j->heap->type[step->id])) {
+			for (uint32_t k = 0; k < cluster->node_count; k++)
+				if (j->heap->type[cluster->node[k]] == j->heap->type[step->id]) {
+					count += weigh_count(j->heap, cluster->node[k]);
+					bytes += series_last(j->series)->bytes[cluster->node[k]];
+				}
+			step->count = count;
+			step->bytes = bytes;
+			if (count != 1) {
+				free(step->name);
+				step->name = NULL;
+			}
+		}
+		if (below && step->id < j->heap->nodes && j->mark[step->id])
+			step->role = CHAIN_GREW;
+		if (is_point) {
+			step->role = step->role == CHAIN_ROOT ? CHAIN_ROOT : CHAIN_POINT;
+			below = true;
+			struct slot_count slots = { .judge = j };
+			int r = heap_references(j->heap, step->id, count_slot, &slots);
+			if (r < 0)
+				return r;
+			if (slots.several && step->edge) {
+				free(step->edge);
+				step->edge = strdup("[*]");
+				if (!step->edge)
+					return -ENOMEM;
+			}
+		}
+	}
+	return 0;
+}
+
+/* Shortest way from the first head to a node of the grown type, inside the unreachable part. */
+static int64_t unreachable_path(struct judge *j, const struct cluster *cluster, uint32_t **ret_path)
+{
+	const struct heap *heap = j->heap;
+	uint32_t *queue = malloc(((size_t)j->growth->leaks->count + 1) * sizeof(*queue));
+	uint32_t *parent = malloc(((size_t)heap->nodes + 1) * sizeof(*parent));
+	uint32_t from = 0, to = 0, found = HEAP_NONE, length = 0, *path = NULL;
+
+	if (!queue || !parent) {
+		free(queue);
+		free(parent);
+		return -ENOMEM;
+	}
+	memset(parent, 0xff, (size_t)heap->nodes * sizeof(*parent));
+	queue[to++] = cluster->item[0];
+	parent[cluster->item[0]] = cluster->item[0];
+	while (from < to && found == HEAP_NONE) {
+		uint32_t v = queue[from++];
+
+		if (heap->type[v] == cluster->type && j->mark[v]) {
+			found = v;
+			break;
+		}
+		for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1]; e++) {
+			uint32_t w = heap->edge_to[e];
+
+			if (j->reach->region[w] == REACH_NONE && parent[w] == HEAP_NONE) {
+				parent[w] = v;
+				queue[to++] = w;
+			}
+		}
+	}
+	if (found == HEAP_NONE)		/* hangs from another head of the type: show the head alone */
+		found = cluster->item[0];
+	for (uint32_t v = found;; v = parent[v]) {
+		length++;
+		if (parent[v] == v)
+			break;
+	}
+	path = malloc((size_t)length * sizeof(*path));
+	if (path)
+		for (uint32_t v = found, i = length; i > 0; v = parent[v])
+			path[--i] = v;
+	free(queue);
+	free(parent);
+	if (!path)
+		return -ENOMEM;
+	*ret_path = path;
+	return length;
+}
+
+/* The shortest cycle through a head: breadth first until an edge comes back. */
+static int64_t cycle_path(struct judge *j, uint32_t head, uint32_t **ret_path)
+{
+	const struct heap *heap = j->heap;
+	uint32_t *queue = malloc(((size_t)j->growth->leaks->count + 1) * sizeof(*queue));
+	uint32_t *parent = malloc(((size_t)heap->nodes + 1) * sizeof(*parent));
+	uint32_t from = 0, to = 0, last = HEAP_NONE, length = 1, *path;
+
+	if (!queue || !parent) {
+		free(queue);
+		free(parent);
+		return -ENOMEM;
+	}
+	memset(parent, 0xff, (size_t)heap->nodes * sizeof(*parent));
+	queue[to++] = head;
+	while (from < to && last == HEAP_NONE) {
+		uint32_t v = queue[from++];
+
+		for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1] && last == HEAP_NONE; e++) {
+			uint32_t w = heap->edge_to[e];
+
+			if (w == head)
+				last = v;
+			else if (j->reach->region[w] == REACH_NONE && parent[w] == HEAP_NONE) {
+				parent[w] = v;
+				queue[to++] = w;
+			}
+		}
+	}
+	for (uint32_t v = last; v != HEAP_NONE && v != head; v = parent[v])
+		length++;
+	path = malloc(((size_t)length + 1) * sizeof(*path));
+	if (path) {
+		uint32_t i = length;
+
+		path[length] = head;	/* the last step leads back to the first */
+		for (uint32_t v = last; i > 1; v = parent[v])
+			path[--i] = v;
+		path[0] = head;
+	}
+	free(queue);
+	free(parent);
+	if (!path)
+		return -ENOMEM;
+	*ret_path = path;
+	return last == HEAP_NONE ? 0 : length + 1;
+}
+
+static int find_chain(struct judge *j, struct suspect *suspect)
+{
+	const struct cluster *cluster = suspect->cluster;
+	uint32_t *path = NULL;
+	int64_t length;
+	int r = 0;
+
+	suspect->root = HEAP_NONE;
+	mark_cluster(j, cluster, 1);
+	if (cluster->unreachable) {
+		length = unreachable_path(j, cluster, &path);
+	} else {
+		uint32_t node = cluster->resized || !cluster->node_count ? cluster->point :
+				representative(j, cluster);
+
+		length = chain_path(j->heap, j->reach, node == HEAP_NONE ? cluster->point : node, &path);
+		if (length > 0)
+			suspect->root = path[0] - j->heap->nodes;
+	}
+	if (length < 0)
+		r = (int)length;
+	if (length > 0)
+		r = chain_make(j->heap, path, (uint32_t)length, &suspect->chain);
+	if (r == 0)
+		r = group_steps(j, cluster, &suspect->chain);
+	free(path);
+	path = NULL;
+	if (r == 0 && cluster->cycle) {
+		length = cycle_path(j, cluster->item[0], &path);
+		if (length < 0)
+			r = (int)length;
+		if (length > 0)
+			r = chain_make(j->heap, path, (uint32_t)length, &suspect->cycle);
+		free(path);
+	}
+	mark_cluster(j, cluster, 0);
+	return r;
+}
+
+/* ---- one suspect ---------------------------------------------------------------------------- */
+
+/* The type as shown: with a size when all that grew has one. */
+static char *shown_type(const struct judge *j, const struct cluster *cluster)
+{
+	const struct heap_type *type = &j->heap->types[cluster->type];
+	struct text text = { 0 };
+	uint64_t size = 0;
+	bool exact = !cluster->resized, first = true;
+
+	for (uint32_t i = 0; i < cluster->node_count && exact; i++) {
+		uint32_t v = cluster->node[i];
+
+		if (j->heap->type[v] != cluster->type)
+			continue;
+		exact = first || j->heap->bytes[v] == size;
+		size = j->heap->bytes[v];
+		first = false;
+	}
+	names_type(&text, type->name, type->source, exact, size);
+	return text_take(&text);
+}
+
+static int describe(struct judge *j, const struct cluster *cluster, struct suspect *suspect)
+{
+	int r;
+
+	suspect->cluster = cluster;
+	suspect->retained_bytes = cluster->retained_bytes;
+	suspect->children = cluster->children;
+	suspect->type = shown_type(j, cluster);
+	if (!suspect->type)
+		return -ENOMEM;
+	r = find_sites(j, suspect);
+	if (r == 0)
+		r = find_chain(j, suspect);
+	if (r < 0)
+		return r;
+	if (!cluster->unreachable && cluster->point != HEAP_NONE) {
+		suspect->point_type = chain_type_of(j->heap, cluster->point);
+		suspect->point_name = chain_name_of(j->heap, cluster->point);
+		if (!suspect->point_type || !suspect->point_name)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void suspect_done(struct suspect *suspect)
+{
+	free(suspect->reason);
+	free(suspect->type);
+	free(suspect->sites);
+	free(suspect->point_type);
+	free(suspect->point_name);
+	chain_done(&suspect->chain);
+	chain_done(&suspect->cycle);
+}
+
+static int add_allocator(struct suspects *s)
+{
+	struct suspect *suspect = &s->list[s->count];
+	char grown[TEXT_SIZE], unexplained[TEXT_SIZE];
+	const struct heap *first = s->series->heaps[0].heap, *last = series_last(s->series)->heap;
+	uint64_t bytes = s->series->same_process ? account_unexplained(first, last) : 0;
+
+	if (bytes == 0)
+		return 0;
+	*suspect = (struct suspect){ .verdict = SUSPECT_ALLOCATOR, .confidence = SUSPECT_LIKELY, .bytes = bytes,
+				     .retained_bytes = bytes, .root = HEAP_NONE };
+	suspect->type = strdup("allocator");
+	suspect->reason = text_format("resident memory grew by %s, of which live memory, stacks, files and "
+				      "leakdiff itself explain all but %s: fragmentation, or free pages that the "
+				      "allocator keeps",
+				      text_size((int64_t)(last->meta.rss_bytes - first->meta.rss_bytes), grown),
+				      text_size((int64_t)bytes, unexplained));
+	s->count++;
+	return suspect->type && suspect->reason ? 0 : -ENOMEM;
+}
+
+static int compare_suspects(const void *a, const void *b)
+{
+	const struct suspect *x = a, *y = b;
+	bool x_stable = x->verdict == SUSPECT_STABLE, y_stable = y->verdict == SUSPECT_STABLE;
+	bool x_sure = x->confidence < SUSPECT_POSSIBLE, y_sure = y->confidence < SUSPECT_POSSIBLE;
+
+	if (x_stable != y_stable)
+		return x_stable ? 1 : -1;
+	if (x_sure != y_sure)
+		return x_sure ? -1 : 1;
+	return x->retained_bytes > y->retained_bytes ? -1 : x->retained_bytes < y->retained_bytes;
+}
+
+static int write_notes(struct suspects *s)
+{
+	const struct series *series = s->series;
+	char size[TEXT_SIZE];
+	int r = 0;
+
+	if (!series->same_process)
+		r = add_note(s, "the snapshots are of different processes: compared by type and size only, "
+			     "blocks are not matched one by one; the youngest blocks of what grew stand for it");
+	if (r == 0 && series->late)
+		r = add_note(s, "%" PRIu64 " blocks are older than the first snapshot but were not in it "
+			     "(capture was off or the snapshot was not consistent); they are not counted as new",
+			     series->late);
+	if (r == 0 && s->turnover_places)
+		r = add_note(s, "%" PRIu32 " %s of %s of new blocks lost about as many as %s gained: replaced one for "
+			     "one, no growth", s->turnover_places, s->turnover_places == 1 ? "holder" : "holders",
+			     text_size((int64_t)s->turnover_bytes, size), s->turnover_places == 1 ? "it" : "they");
+	if (r == 0 && s->growth->rest_clusters)
+		r = add_note(s, "%" PRIu32 " more places grew beyond the %d that are looked at; the table has all of it",
+			     s->growth->rest_clusters, GROWTH_MAX_CLUSTERS);
+	return r;
+}
+
+int suspects_find(const struct series *series, struct suspects **ret_suspects)
+{
+	struct judge j = { .series = series };
+	struct suspects *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->series = series;
+	r = growth_find(series, &s->growth);
+	if (r == 0)
+		r = judge_init(&j, series, s->growth);
+	if (r < 0)
+		goto fail;
+
+	s->list = calloc((size_t)s->growth->cluster_count + 1, sizeof(*s->list));
+	r = -ENOMEM;
+	if (!s->list)
+		goto fail;
+	for (uint32_t c = 0; c < s->growth->cluster_count; c++) {
+		const struct cluster *cluster = &s->growth->clusters[c];
+		struct suspect *suspect = &s->list[s->count];
+		enum judge_answer answer;
+
+		suspect->cluster = cluster;
+		r = judge_cluster(&j, cluster, suspect, &answer);
+		if (r < 0) {
+			s->count++;	/* half made: freed with the others */
+			goto fail;
+		}
+		if (answer == JUDGE_TURNOVER) {
+			s->turnover_places++;
+			s->turnover_bytes += cluster->type_bytes;
+		} else if (answer == JUDGE_NOISE) {
+			s->noise_places++;
+			s->noise_bytes += cluster->bytes;
+		}
+		if (answer != JUDGE_SUSPECT) {
+			suspect_done(suspect);
+			memset(suspect, 0, sizeof(*suspect));
+			continue;
+		}
+		s->count++;
+		r = describe(&j, cluster, suspect);
+		if (r < 0)
+			goto fail;
+	}
+	r = add_allocator(s);
+	if (r == 0)
+		r = write_notes(s);
+	if (r < 0)
+		goto fail;
+	if (s->count)
+		qsort(s->list, s->count, sizeof(*s->list), compare_suspects);
+	for (size_t i = 0; i < s->count; i++)
+		s->grew |= s->list[i].verdict != SUSPECT_STABLE && s->list[i].confidence < SUSPECT_POSSIBLE;
+	judge_done(&j);
+	*ret_suspects = s;
+	return 0;
+fail:
+	judge_done(&j);
+	suspects_free(s);
+	return r;
+}
+
+struct suspects *suspects_free(struct suspects *suspects)
+{
+	if (!suspects)
+		return NULL;
+	for (size_t i = 0; i < suspects->count; i++)
+		suspect_done(&suspects->list[i]);
+	for (size_t i = 0; i < suspects->note_count; i++)
+		free(suspects->notes[i]);
+	free(suspects->notes);
+	free(suspects->list);
+	growth_free(suspects->growth);
+	free(suspects);
+	return NULL;
+}

@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L7  verdict.c - what a cluster of growth is called, and why. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/suspects.h"
+#include "core/text.h"
+#include "core/thresholds.h"
+#include "core/verdict.h"
+#include "core/weigh.h"
+
+/* Births of what grew, by quarters of the interval. */
+struct profile {
+	bool known;
+	uint64_t quarter[4];
+	uint64_t total, young;		/* young: in the last part of the interval, see YOUNG_ */
+	uint64_t survivors;		/* three and more snapshots */
+};
+
+static uint32_t type_number(const struct judge *j, size_t snapshot, uint32_t local)
+{
+	return j->series->heaps[snapshot].type[local];
+}
+
+/* Where in the interval a birth lies, 0 .. 1; < 0 = unknown. */
+static double birth_place(const struct series *series, uint64_t birth)
+{
+	uint64_t begin = series->heaps[0].heap->meta.taken_birth;
+	uint64_t end = series_last(series)->heap->meta.taken_birth;
+
+	if (!birth || !end || end <= begin || birth < begin)
+		return -1;
+	return birth >= end ? 1 : (double)(birth - begin) / (double)(end - begin);
+}
+
+int judge_init(struct judge *j, const struct series *series, const struct growth *growth)
+{
+	const struct series_heap *first = &series->heaps[0], *last = series_last(series);
+	size_t types = series->type_count;
+
+	*j = (struct judge){ .series = series, .growth = growth, .heap = last->heap, .reach = last->reach };
+	j->mark = calloc((size_t)last->heap->nodes + 1, 1);
+	j->depth = calloc((size_t)last->heap->nodes + 1, sizeof(*j->depth));
+	j->type_bytes = calloc(types * series->count + 1, sizeof(*j->type_bytes));
+	j->gone_count = calloc(types + 1, sizeof(*j->gone_count));
+	j->gone_bytes = calloc(types + 1, sizeof(*j->gone_bytes));
+	if (!j->mark || !j->depth || !j->type_bytes || !j->gone_count || !j->gone_bytes)
+		return -ENOMEM;
+
+	for (uint32_t i = 0; i < j->reach->reached; i++) {
+		uint32_t v = j->reach->order[i], up = j->reach->parent[v];
+
+		j->depth[v] = up < last->heap->nodes ? j->depth[up] + 1 : 1;
+	}
+	for (size_t k = 0; k < series->count; k++) {
+		const struct series_heap *h = &series->heaps[k];
+
+		for (uint32_t v = 0; v < h->heap->nodes; v++)
+			j->type_bytes[k * types + h->type[h->heap->type[v]]] += h->bytes[v];
+	}
+	for (uint32_t v = 0; v < last->heap->nodes; v++) {
+		j->live_bytes += last->bytes[v];
+		if (growth->bytes[v] && birth_place(series, last->heap->birth[v]) >= 0.75)
+			j->late_births += weigh_count(last->heap, v);
+	}
+	if (series->count > 1 && series->same_process)
+		for (uint32_t v = 0; v < first->heap->nodes; v++)
+			if (first->later[v] == HEAP_NONE && first->reach->region[v] != REACH_NONE) {
+				uint32_t type = first->type[first->heap->type[v]];
+
+				j->gone_count[type] += weigh_count(first->heap, v);
+				j->gone_bytes[type] += first->bytes[v];
+			}
+	return 0;
+}
+
+void judge_done(struct judge *j)
+{
+	free(j->mark);
+	free(j->depth);
+	free(j->type_bytes);
+	free(j->gone_count);
+	free(j->gone_bytes);
+	reach_leaks_free(j->past_leaks);
+	dominators_free(j->past_tree);
+	dominators_span_done(&j->past_span);
+	*j = (struct judge){ 0 };
+}
+
+/* ---- what the holder lost -------------------------------------------------------------------- */
+
+static int make_past(struct judge *j)
+{
+	const struct series_heap *first = &j->series->heaps[0];
+	int r;
+
+	if (j->past_tree)
+		return 0;
+	r = reach_find_leaks(first->heap, first->reach, &j->past_leaks);
+	if (r == 0)
+		r = dominators_compute(first->heap, first->reach, j->past_leaks, &j->past_tree);
+	if (r == 0)
+		r = dominators_number(j->past_tree, &j->past_span);
+	return r;
+}
+
+/* The accumulation point in the first snapshot: the nearest dominator that was there already. A table
+ * that was rehashed into a new block is represented by what holds it. */
+static uint32_t past_point(const struct judge *j, uint32_t point)
+{
+	const struct heap *first = j->series->heaps[0].heap, *last = j->heap;
+
+	for (uint32_t id = point; id != j->growth->tree->top; id = j->growth->tree->idom[id]) {
+		if (id < last->nodes) {
+			if (j->series->earlier[id] != HEAP_NONE)
+				return j->series->earlier[id];
+			continue;
+		}
+		if (id >= last->nodes + last->roots)
+			continue;
+		const struct heap_root *root = &last->root[id - last->nodes];
+		for (uint32_t i = 0; i < first->roots; i++) {
+			const struct heap_root *other = &first->root[i];
+
+			if (other->kind == root->kind && !strcmp(other->name, root->name) &&
+			    !strcmp(other->module, root->module) && !strcmp(other->thread, root->thread))
+				return first->nodes + i;
+		}
+	}
+	return j->past_tree->top;
+}
+
+static int count_losses(struct judge *j, const struct cluster *cluster, uint64_t *ret_count,
+			uint64_t *ret_bytes)
+{
+	const struct series_heap *first = &j->series->heaps[0];
+	uint32_t type = type_number(j, j->series->count - 1, cluster->type), point;
+	uint64_t count = 0, bytes = 0;
+	int r;
+
+	*ret_count = *ret_bytes = 0;
+	if (j->gone_count[type] == 0)
+		return 0;
+	r = make_past(j);
+	if (r < 0)
+		return r;
+	point = past_point(j, cluster->point);
+	for (uint32_t v = 0; v < first->heap->nodes; v++)
+		if (first->later[v] == HEAP_NONE && first->type[first->heap->type[v]] == type &&
+		    first->reach->region[v] != REACH_NONE &&
+		    j->past_span.first[v] >= j->past_span.first[point] &&
+		    j->past_span.first[v] < j->past_span.last[point]) {
+			count += weigh_count(first->heap, v);
+			bytes += first->bytes[v];
+		}
+	*ret_count = count;
+	*ret_bytes = bytes;
+	return 0;
+}
+
+/* ---- births ---------------------------------------------------------------------------------- */
+
+static struct profile find_profile(const struct judge *j, const struct cluster *cluster)
+{
+	double interval = series_interval_s(j->series);
+	double young = 1 - YOUNG_INTERVAL;
+	struct profile p = { .known = true };
+
+	if (interval > 0 && 1 - YOUNG_SECONDS / interval > young)
+		young = 1 - YOUNG_SECONDS / interval;
+	for (uint32_t i = 0; i < cluster->node_count; i++) {
+		uint32_t v = cluster->node[i];
+		uint64_t count = weigh_count(j->heap, v);
+		double place;
+
+		if (j->heap->type[v] != cluster->type)
+			continue;
+		p.total += count;
+		if (series_is_survivor(j->series, v))
+			p.survivors += count;
+		place = birth_place(j->series, j->heap->birth[v]);
+		if (place < 0) {
+			p.known = false;
+			continue;
+		}
+		p.quarter[place >= 1 ? 3 : (int)(place * 4)] += count;
+		if (place >= young)
+			p.young += count;
+	}
+	return p;
+}
+
+static unsigned quarters_with_births(const struct profile *p)
+{
+	unsigned n = 0;
+
+	for (int q = 0; q < 4; q++)
+		n += p->quarter[q] != 0;
+	return n;
+}
+
+static bool is_young(const struct profile *p)
+{
+	return p->known && p->total && p->total <= YOUNG_COUNT &&
+	       (double)p->young >= YOUNG_SHARE * (double)p->total;
+}
+
+static bool is_ending(const struct judge *j, const struct profile *p)
+{
+	return p->known && p->total >= WARMING_COUNT && p->quarter[0] > p->quarter[1] &&
+	       p->quarter[1] >= p->quarter[2] && p->quarter[2] >= p->quarter[3] &&
+	       (double)p->quarter[3] <= WARMING_QUARTER * (double)p->quarter[0] &&
+	       j->late_births >= p->quarter[3] + WARMING_OTHERS;
+}
+
+/* ---- several intervals ----------------------------------------------------------------------- */
+
+enum trend { TREND_UNKNOWN, TREND_STEADY, TREND_ENDING, TREND_MIXED, TREND_UP };
+
+static enum trend find_trend(const struct judge *j, const struct cluster *cluster)
+{
+	size_t n = j->series->count, types = j->series->type_count;
+	uint32_t type = type_number(j, n - 1, cluster->type);
+	int64_t largest = 0, smallest = INT64_MAX, last = 0;
+	size_t largest_at = 0;
+
+	if (n < 3)
+		return TREND_UNKNOWN;
+	for (size_t k = 0; k + 1 < n; k++) {
+		int64_t step = (int64_t)(j->type_bytes[(k + 1) * types + type] - j->type_bytes[k * types + type]);
+
+		if (step > largest) {
+			largest = step;
+			largest_at = k;
+		}
+		if (step < smallest)
+			smallest = step;
+		last = step;
+	}
+	if (smallest < 0 && (double)-smallest > WARMING_STEP * (double)largest)
+		return TREND_MIXED;
+	if (largest_at + 2 < n && (double)last <= WARMING_STEP * (double)largest)
+		return TREND_ENDING;
+	return smallest * 2 >= largest && n > 3 ? TREND_STEADY : TREND_UP;
+}
+
+/* ---- verdicts -------------------------------------------------------------------------------- */
+
+static void say_interval(const struct judge *j, struct text *text)
+{
+	double seconds = series_interval_s(j->series);
+
+	if (seconds > 0)
+		text_printf(text, " in %.*f s", seconds < 10 ? 1 : 0, seconds);
+}
+
+static void say_quarters(const struct profile *p, struct text *text)
+{
+	if (p->known)
+		text_printf(text, " (born by quarter of the interval: %" PRIu64 ", %" PRIu64 ", %" PRIu64
+			    ", %" PRIu64 ")", p->quarter[0], p->quarter[1], p->quarter[2], p->quarter[3]);
+}
+
+static int finish(struct suspect *suspect, enum suspect_verdict verdict,
+		  enum suspect_confidence confidence, struct text *reason)
+{
+	suspect->verdict = verdict;
+	suspect->confidence = confidence;
+	suspect->reason = text_take(reason);
+	return suspect->reason ? 0 : -ENOMEM;
+}
+
+static int judge_unreachable(struct judge *j, const struct cluster *cluster, struct suspect *suspect,
+			     enum judge_answer *ret_answer)
+{
+	const struct series_heap *first = &j->series->heaps[0], *last = series_last(j->series);
+	uint32_t head_type = type_number(j, j->series->count - 1, j->heap->type[cluster->item[0]]);
+	uint64_t before = 0, now = 0, used_again = 0, became = 0;
+	struct profile p = find_profile(j, cluster);
+	enum suspect_confidence confidence = SUSPECT_CERTAIN;
+	struct text reason = { 0 };
+
+	for (uint32_t v = 0; v < first->heap->nodes; v++)
+		if (first->reach->region[v] == REACH_NONE && weigh_is_counted(first->heap, v) &&
+		    first->type[first->heap->type[v]] == head_type) {
+			before += weigh_count(first->heap, v);
+			/* Nobody can free or store a block without a pointer to it. */
+			if (j->series->same_process && first->later && (first->later[v] == HEAP_NONE ||
+			    j->reach->region[first->later[v]] != REACH_NONE))
+				used_again += weigh_count(first->heap, v);
+		}
+	for (uint32_t v = 0; v < j->heap->nodes; v++)
+		if (j->reach->region[v] == REACH_NONE && weigh_is_counted(j->heap, v) &&
+		    last->type[j->heap->type[v]] == head_type)
+			now += weigh_count(j->heap, v);
+	if (used_again && now <= before) {
+		*ret_answer = JUDGE_TURNOVER;
+		return 0;
+	}
+	for (uint32_t i = 0; i < cluster->node_count; i++)
+		became += j->series->earlier[cluster->node[i]] != HEAP_NONE &&
+			  j->heap->type[cluster->node[i]] == cluster->type;
+
+	*ret_answer = JUDGE_SUSPECT;
+	suspect->count = cluster->type_count;
+	suspect->bytes = cluster->type_bytes;
+	text_append(&reason, "a conservative scan of globals, stacks, thread-local storage, registers and all "
+		    "reachable memory found no reference");
+	if (became == 0)
+		text_append(&reason, "; all were allocated since the first snapshot");
+	else if (became < cluster->type_count)
+		text_printf(&reason, "; %" PRIu64 " were still referenced in the first snapshot, the others are new",
+			    became);
+	else
+		text_append(&reason, "; all were still referenced in the first snapshot");
+	if (cluster->cycle)
+		text_append(&reason, "; they refer to each other in a cycle");
+	if (used_again) {
+		confidence = SUSPECT_POSSIBLE;
+		text_printf(&reason, "; but %" PRIu64 " blocks of this site that looked unreachable in the first snapshot "
+			    "have been used since: this program hides its pointers", used_again);
+	} else if (is_young(&p) && p.total < NOISE_COUNT) {
+		confidence = SUSPECT_POSSIBLE;
+		text_append(&reason, "; all of it is very young and may be work in progress");
+	} else if (!j->heap->meta.consistent || j->heap->meta.lost_events || !j->series->same_process) {
+		confidence = SUSPECT_LIKELY;
+		text_append(&reason, !j->series->same_process ?
+			    "; the processes differ, so it is not known which blocks were there before" :
+			    "; the snapshot is not complete, see its notes");
+	}
+	if (!used_again)
+		text_append(&reason, ". Hidden pointers (compressed, XORed, tagged in high bits, or held by the kernel, "
+			    "a device or another process) would look the same");
+	return finish(suspect, SUSPECT_UNREACHABLE, confidence, &reason);
+}
+
+/* One block that grows in place, or is copied into a larger one each time. */
+static int judge_single(struct judge *j, bool copied, uint64_t net_bytes, struct suspect *suspect,
+			enum judge_answer *ret_answer)
+{
+	struct text reason = { 0 };
+	char size[TEXT_SIZE];
+	bool small = net_bytes < NOISE_BYTES && (double)net_bytes < NOISE_SHARE * (double)j->live_bytes;
+
+	if (net_bytes < SINGLE_BYTES) {
+		*ret_answer = JUDGE_NOISE;
+		return 0;
+	}
+	*ret_answer = JUDGE_SUSPECT;
+	suspect->bytes = net_bytes;
+	text_printf(&reason, copied ? "one block was replaced by one that is %s larger" :
+		    "one block was resized and is %s larger", text_size((int64_t)net_bytes, size));
+	say_interval(j, &reason);
+	if (small)
+		text_append(&reason, "; that is little, and one step shows no trend");
+	return finish(suspect, SUSPECT_GROWING, small ? SUSPECT_POSSIBLE : SUSPECT_LIKELY, &reason);
+}
+
+/* How sure growth of several blocks is; JUDGE_NOISE where it shows nothing. */
+static enum judge_answer weigh_evidence(const struct judge *j, const struct profile *p, int64_t count,
+					uint64_t bytes, enum suspect_confidence *ret_confidence)
+{
+	double live = (double)j->live_bytes;
+	bool small = bytes < NOISE_BYTES && (double)bytes < NOISE_SHARE * live;
+	unsigned quarters = p->known ? quarters_with_births(p) : 0;
+
+	if (bytes < NOISE_BYTES && count < NOISE_COUNT)
+		return JUDGE_NOISE;
+	*ret_confidence = SUSPECT_LIKELY;
+	if (count < FEW_COUNT) {
+		if (bytes < FEW_BYTES)
+			return JUDGE_NOISE;
+		if ((double)bytes < FEW_SHARE * live)
+			*ret_confidence = SUSPECT_POSSIBLE;
+	} else if (count < NOISE_COUNT && bytes < FEW_BYTES) {
+		if (quarters < 2)
+			return JUDGE_NOISE;
+		*ret_confidence = SUSPECT_POSSIBLE;
+	} else if (small) {
+		if (quarters < 3)
+			return JUDGE_NOISE;
+		*ret_confidence = SUSPECT_POSSIBLE;
+	}
+	return JUDGE_SUSPECT;
+}
+
+static int judge_held(struct judge *j, const struct cluster *cluster, struct suspect *suspect,
+		      enum judge_answer *ret_answer)
+{
+	enum suspect_confidence confidence = SUSPECT_LIKELY;
+	enum suspect_verdict verdict = SUSPECT_GROWING;
+	uint64_t lost_count, lost_bytes, net_bytes;
+	struct profile p = find_profile(j, cluster);
+	enum trend trend = find_trend(j, cluster);
+	struct text reason = { 0 };
+	int64_t net_count;
+	int r;
+
+	suspect->count = cluster->type_count;
+	suspect->bytes = cluster->type_bytes;
+	if (cluster->resized)
+		return judge_single(j, false, cluster->type_bytes, suspect, ret_answer);
+
+	r = count_losses(j, cluster, &lost_count, &lost_bytes);
+	if (r < 0)
+		return r;
+	net_count = (int64_t)(cluster->type_count - lost_count);
+	net_bytes = cluster->type_bytes > lost_bytes ? cluster->type_bytes - lost_bytes : 0;
+	if ((double)net_bytes <= REPLACED_SHARE * (double)cluster->type_bytes) {
+		*ret_answer = JUDGE_TURNOVER;
+		return 0;
+	}
+	if (net_count <= 0 && cluster->type_count == 1)
+		return judge_single(j, true, net_bytes, suspect, ret_answer);
+
+	*ret_answer = weigh_evidence(j, &p, net_count, net_bytes, &confidence);
+	if (*ret_answer != JUDGE_SUSPECT)
+		return 0;
+	text_printf(&reason, "%" PRIu64 " that were born since the first snapshot are still held", suspect->count);
+	if (lost_count)
+		text_printf(&reason, ", %" PRIu64 " older ones were freed", lost_count);
+	if (is_young(&p)) {
+		verdict = SUSPECT_STABLE;
+		confidence = SUSPECT_POSSIBLE;
+		text_printf(&reason, "; %" PRIu64 " of them were born just before the last snapshot: work in "
+			    "progress looks like this", p.young);
+	} else if (trend == TREND_ENDING || (trend == TREND_UNKNOWN && is_ending(j, &p))) {
+		verdict = SUSPECT_WARMING;
+		text_append(&reason, "; growth is ending");
+		say_quarters(&p, &reason);
+	} else {
+		if (trend == TREND_STEADY) {
+			confidence = SUSPECT_CERTAIN;
+			text_append(&reason, "; it grew in every interval by about as much");
+		} else if (trend == TREND_UP) {
+			text_append(&reason, "; it grew in every interval");
+		} else if (trend == TREND_MIXED) {
+			confidence = SUSPECT_POSSIBLE;
+			text_append(&reason, "; but it went up and down between the snapshots");
+		}
+		say_quarters(&p, &reason);
+		if (confidence == SUSPECT_POSSIBLE && trend != TREND_MIXED)
+			text_append(&reason, "; that is too little to be sure of a trend");
+	}
+	return finish(suspect, verdict, confidence, &reason);
+}
+
+int judge_cluster(struct judge *j, const struct cluster *cluster, struct suspect *suspect,
+		  enum judge_answer *ret_answer)
+{
+	if (cluster->unreachable)
+		return judge_unreachable(j, cluster, suspect, ret_answer);
+	return judge_held(j, cluster, suspect, ret_answer);
+}

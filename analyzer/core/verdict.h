@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L7  verdict.h - what a cluster of growth is called, and why. Private to suspects.c.
+ *
+ * The questions, in this order (held growth):
+ *   1. Did the holder lose about as much of this type as it gained?   turnover, no suspect
+ *   2. Is it too little to show anything?                             noise, no suspect
+ *   3. Was nearly all of it born just now, and is it few?             stable
+ *   4. Have births ended while the service went on?                   warming
+ *   5. Else:                                                          growing
+ * Unreachable growth: had blocks of this kind looked unreachable before and been used since? Then the
+ * program hides its pointers; the suspect says so and is only "possible". */
+#ifndef LEAKDIFF_VERDICT_H
+#define LEAKDIFF_VERDICT_H
+
+#include "core/dominators.h"
+#include "core/growth.h"
+#include "core/series.h"
+
+struct suspect;
+
+enum judge_answer { JUDGE_SUSPECT, JUDGE_TURNOVER, JUDGE_NOISE };
+
+struct judge {
+	const struct series *series;
+	const struct growth *growth;
+	const struct heap *heap;	/* the last */
+	const struct reach *reach;	/* of the last */
+	uint8_t *mark;			/* by node of the last: scratch, zero between uses */
+	uint32_t *depth;		/* by node of the last: steps from its root */
+	uint64_t live_bytes;		/* counted bytes of the last */
+	uint64_t *type_bytes;		/* [snapshot * types + type number]: counted bytes */
+	uint64_t *gone_count, *gone_bytes;	/* by type number: blocks of the first that the last has not */
+	uint64_t late_births;		/* grown blocks born in the last quarter */
+	/* the first snapshot's dominators, made when first needed */
+	struct reach_leaks *past_leaks;
+	struct dominators *past_tree;
+	struct dominators_span past_span;
+};
+
+int judge_init(struct judge *judge, const struct series *series, const struct growth *growth)
+	__attribute__((warn_unused_result));
+void judge_done(struct judge *judge);
+
+/* Fills verdict, confidence, reason, count and bytes of the suspect where the answer is JUDGE_SUSPECT. */
+int judge_cluster(struct judge *judge, const struct cluster *cluster, struct suspect *suspect,
+		  enum judge_answer *ret_answer) __attribute__((warn_unused_result));
+
+#endif

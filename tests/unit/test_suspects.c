@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_suspects.c - what is suspected, who holds it and what it is called, on heaps made by hand. */
+#include "test.h"
+#include "model.h"
+#include "core/suspects.h"
+
+#define SECOND 1000000ull		/* birth numbers a second, in these tests */
+
+struct pair {
+	struct model before, after;
+	struct heap *heaps[2];
+	struct series *series;
+	struct suspects *suspects;
+};
+
+/* Both snapshots of one process, ten seconds apart. */
+static void pair_judge(struct pair *p)
+{
+	p->heaps[0] = model_build(&p->before);
+	p->heaps[1] = model_build(&p->after);
+	for (int i = 0; i < 2; i++) {
+		p->heaps[i]->meta.taken_birth = (uint64_t)(10 + 10 * i) * SECOND;
+		p->heaps[i]->meta.taken_ns = (int64_t)(10 + 10 * i) * 1000000000;
+	}
+	if (series_make((const struct heap *const *)p->heaps, 2, &p->series) < 0 ||
+	    suspects_find(p->series, &p->suspects) < 0) {
+		fprintf(stderr, "the pair cannot be judged\n");
+		exit(1);
+	}
+}
+
+static void pair_done(struct pair *p)
+{
+	suspects_free(p->suspects);
+	series_free(p->series);
+	heap_free(p->heaps[0]);
+	heap_free(p->heaps[1]);
+	model_done(&p->before);
+	model_done(&p->after);
+}
+
+/* g_cache -> cache -> table -> `entries` entries -> body each; entries are born one after another
+ * through the whole time, first.. of them in the second snapshot only. */
+static void build_cache(struct model *m, uint32_t entries)
+{
+	uint32_t cache_type = model_type(m, "cache_new cache.c:10", HEAP_TYPE_SITE);
+	uint32_t table_type = model_type(m, "cache_new cache.c:11", HEAP_TYPE_SITE);
+	uint32_t entry_type = model_type(m, "handle_put server.c:118", HEAP_TYPE_SITE);
+	uint32_t body_type = model_type(m, "handle_put server.c:120", HEAP_TYPE_SITE);
+	uint32_t entry_stack = model_stack(m, "handle_put", "/src/server.c", 118);
+	uint32_t body_stack = model_stack(m, "handle_put", "/src/server.c", 120);
+	uint32_t g = model_root(m, HEAP_ROOT_GLOBAL, "g_cache");
+	uint32_t cache = model_block(m, 0x10000, 64, 1, cache_type, MODEL_NO_STACK);
+	uint32_t table = model_block(m, 0x10100, 4096, 2, table_type, MODEL_NO_STACK);
+
+	model_edge(m, MODEL_ROOT(g), cache, 0);
+	model_edge(m, cache, table, 8);
+	for (uint32_t i = 0; i < entries; i++) {
+		uint64_t birth = 5 * SECOND + i * SECOND / 2;
+		uint32_t entry = model_block(m, 0x100000 + i * 0x200000ull, 32, birth, entry_type, entry_stack);
+		uint32_t body = model_block(m, 0x100100 + i * 0x200000ull, 1048576, birth + 1, body_type, body_stack);
+
+		model_edge(m, table, entry, i * 8);
+		model_edge(m, entry, body, 16);
+	}
+}
+
+TEST(a_cache_that_never_evicts_is_one_growing_suspect_held_by_its_table)
+{
+	struct pair p = { 0 };
+
+	build_cache(&p.before, 10);
+	build_cache(&p.after, 30);
+	/* The last body is also on a stack, and one in the middle in another variable. */
+	uint32_t s = model_root(&p.after, HEAP_ROOT_STACK, "handle_conn()");
+	uint32_t last = model_root(&p.after, HEAP_ROOT_GLOBAL, "g_last");
+	model_edge(&p.after, MODEL_ROOT(s), 2 + 29 * 2 + 1, 8);
+	model_edge(&p.after, MODEL_ROOT(last), 2 + 20 * 2 + 1, 0);
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	const struct suspect *suspect = &p.suspects->list[0];
+	EXPECT_STR_EQ(suspect_verdict_name(suspect->verdict), "growing");
+	EXPECT_STR_EQ(suspect_confidence_name(suspect->confidence), "likely");
+	EXPECT_STR_EQ(suspect->type, "1048576 B from handle_put server.c:120");
+	EXPECT_U64_EQ(suspect->count, 20);
+	EXPECT_U64_EQ(suspect->bytes, 20u * 1048576);
+	EXPECT_U64_EQ(suspect->retained_bytes, 20u * (1048576 + 32));
+	ASSERT_U64_EQ(suspect->site_count, 2);
+	EXPECT_U64_EQ(suspect->sites[0].bytes, 20u * 1048576);
+	EXPECT_U64_EQ(suspect->sites[1].bytes, 20u * 32);
+	EXPECT_STR_EQ(p.heaps[1]->root[suspect->root].name, "g_cache");
+	EXPECT_STR_EQ(suspect->point_type, "4096 B from cache_new cache.c:11");
+	EXPECT_U64_EQ(suspect->children, 20);
+	ASSERT_U64_EQ(suspect->chain.count, 5);
+	EXPECT_STR_EQ(suspect->chain.steps[0].name, "g_cache");
+	EXPECT_STR_EQ(suspect->chain.steps[0].edge, "+0");
+	EXPECT_STR_EQ(suspect->chain.steps[1].edge, "+8");
+	EXPECT_STR_EQ(suspect->chain.steps[2].edge, "[*]");
+	EXPECT_STR_EQ(suspect->chain.steps[3].edge, "+16");
+	EXPECT_U64_EQ(suspect->chain.steps[3].count, 20);
+	EXPECT_U64_EQ(suspect->chain.steps[4].count, 20);
+	EXPECT(suspect->chain.steps[4].role == CHAIN_GREW);
+	EXPECT(p.suspects->grew);
+	pair_done(&p);
+}
+
+/* A table of `entries` blocks of 8 KiB, born[i] each. */
+static void build_table(struct model *m, uint32_t entries, const uint64_t *born)
+{
+	uint32_t table_type = model_type(m, "pool_new pool.c:1", HEAP_TYPE_SITE);
+	uint32_t entry_type = model_type(m, "pool_get pool.c:2", HEAP_TYPE_SITE);
+	uint32_t g = model_root(m, HEAP_ROOT_GLOBAL, "g_pool");
+	uint32_t table = model_block(m, 0x1000, 2048, 1, table_type, MODEL_NO_STACK);
+
+	model_edge(m, MODEL_ROOT(g), table, 0);
+	for (uint32_t i = 0; i < entries; i++) {
+		uint32_t entry = model_block(m, 0x10000 + i * 0x10000, 8192, born[i], entry_type, MODEL_NO_STACK);
+
+		model_edge(m, table, entry, i * 8);
+	}
+}
+
+TEST(a_full_cache_that_replaces_one_for_one_is_no_suspect)
+{
+	uint64_t old[200], fresh[200];
+	struct pair p = { 0 };
+
+	for (int i = 0; i < 200; i++) {
+		old[i] = 1 * SECOND + (uint64_t)i;
+		fresh[i] = (12 + (uint64_t)i / 30) * SECOND + (uint64_t)i;
+	}
+	build_table(&p.before, 200, old);
+	build_table(&p.after, 200, fresh);
+	pair_judge(&p);
+	EXPECT_U64_EQ(p.suspects->count, 0);
+	EXPECT_U64_EQ(p.suspects->turnover_places, 1);
+	EXPECT(!p.suspects->grew);
+	pair_done(&p);
+}
+
+TEST(blocks_born_just_before_the_snapshot_are_work_in_progress)
+{
+	uint64_t born[40];
+	struct pair p = { 0 };
+
+	for (int i = 0; i < 40; i++)
+		born[i] = 20 * SECOND - 1000 - (uint64_t)i;
+	build_table(&p.before, 0, born);
+	build_table(&p.after, 40, born);
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_STR_EQ(suspect_verdict_name(p.suspects->list[0].verdict), "stable");
+	EXPECT(!p.suspects->grew);
+	pair_done(&p);
+}
+
+TEST(growth_that_ends_while_others_go_on_is_warming)
+{
+	uint64_t born[100];
+	struct pair p = { 0 };
+
+	for (int i = 0; i < 100; i++)	/* 60, 25, 10, 5 by quarter */
+		born[i] = (uint64_t)((i < 60 ? 10.0 + i / 60.0 * 2.4 : i < 85 ? 12.5 + (i - 60) / 25.0 * 2.4 :
+				      i < 95 ? 15.0 + (i - 85) / 10.0 * 2.4 : 17.6 + (i - 95) / 5.0) * SECOND) + 1;
+	build_table(&p.before, 0, born);
+	build_table(&p.after, 100, born);
+	uint32_t other = model_type(&p.after, "work work.c:1", HEAP_TYPE_SITE);
+	for (uint32_t i = 0; i < 40; i++) {
+		uint32_t root = model_root(&p.after, HEAP_ROOT_STACK, "work()");
+		uint32_t block = model_block(&p.after, 0x10000000 + i * 0x100, 16, 19 * SECOND + i, other, MODEL_NO_STACK);
+		model_edge(&p.after, MODEL_ROOT(root), block, 0);
+	}
+	pair_judge(&p);
+	ASSERT(p.suspects->count >= 1);
+	EXPECT_STR_EQ(suspect_verdict_name(p.suspects->list[0].verdict), "warming");
+	pair_done(&p);
+}
+
+/* A singly linked list behind a global, new elements in front or at the end. */
+static void build_list(struct model *m, uint32_t length, bool prepend)
+{
+	uint32_t type = model_type(m, "listener_add bus.c:7", HEAP_TYPE_SITE);
+	uint32_t stack = model_stack(m, "listener_add", "bus.c", 7);
+	uint32_t g = model_root(m, HEAP_ROOT_GLOBAL, "g_listeners");
+
+	for (uint32_t i = 0; i < length; i++) {
+		model_block(m, 0x1000 + i * 0x1000, 512, SECOND + i * SECOND / 16, type, stack);
+		if (i)
+			model_edge(m, prepend ? i : i - 1, prepend ? i - 1 : i, 8);
+	}
+	model_edge(m, MODEL_ROOT(g), prepend ? length - 1 : 0, 0);
+}
+
+static void check_list(bool prepend)
+{
+	struct pair p = { 0 };
+
+	build_list(&p.before, 144, prepend);
+	build_list(&p.after, 300, prepend);
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	const struct suspect *suspect = &p.suspects->list[0];
+	EXPECT_STR_EQ(suspect_verdict_name(suspect->verdict), "growing");
+	EXPECT_STR_EQ(suspect->type, "512 B from listener_add bus.c:7");
+	EXPECT_U64_EQ(suspect->count, 156);
+	EXPECT_STR_EQ(suspect->point_name, "g_listeners");
+	EXPECT_U64_EQ(suspect->children, 156);
+	ASSERT(suspect->chain.count == 3);
+	EXPECT_CONTAINS(suspect->chain.steps[1].edge, "+8 x ");
+	EXPECT(p.suspects->grew);
+	pair_done(&p);
+}
+
+TEST(a_list_grows_at_its_holder_whether_in_front_or_at_the_end)
+{
+	check_list(true);
+	check_list(false);
+}
+
+TEST(a_queue_that_realloc_moves_is_one_block_that_grew)
+{
+	struct pair p = { 0 };
+
+	for (int i = 0; i < 2; i++) {
+		struct model *m = i ? &p.after : &p.before;
+		uint32_t type = model_type(m, "queue_push queue.c:9", HEAP_TYPE_SITE);
+		uint32_t g = model_root(m, HEAP_ROOT_GLOBAL, "g_queue");
+		uint32_t block = model_block(m, i ? 0x900000 : 0x1000, i ? 8u << 20 : 1u << 20, 77, type, MODEL_NO_STACK);
+
+		model_edge(m, MODEL_ROOT(g), block, 0);
+	}
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	const struct suspect *suspect = &p.suspects->list[0];
+	EXPECT_STR_EQ(suspect_verdict_name(suspect->verdict), "growing");
+	EXPECT_STR_EQ(suspect->type, "from queue_push queue.c:9");
+	EXPECT_U64_EQ(suspect->count, 1);
+	EXPECT_U64_EQ(suspect->bytes, 7u << 20);
+	EXPECT_STR_EQ(p.heaps[1]->root[suspect->root].name, "g_queue");
+	EXPECT(p.suspects->grew);
+	pair_done(&p);
+}
+
+TEST(what_lost_its_last_reference_is_a_suspect_although_nothing_grew)
+{
+	struct pair p = { 0 };
+
+	for (int i = 0; i < 2; i++) {
+		struct model *m = i ? &p.after : &p.before;
+		uint32_t type = model_type(m, "session_new s.c:5", HEAP_TYPE_SITE);
+		uint32_t old = model_type(m, "init i.c:5", HEAP_TYPE_SITE);
+		uint32_t g = model_root(m, HEAP_ROOT_GLOBAL, "g_sessions");
+
+		for (uint32_t b = 0; b < 50; b++) {
+			uint32_t block = model_block(m, 0x1000 + b * 0x1000, 2000, SECOND + b, type, MODEL_NO_STACK);
+
+			if (!i || b >= 30)
+				model_edge(m, MODEL_ROOT(g), block, b * 8);
+		}
+		model_block(m, 0x900000, 50, 3, old, MODEL_NO_STACK);	/* unreachable all along */
+	}
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	const struct suspect *suspect = &p.suspects->list[0];
+	EXPECT_STR_EQ(suspect_verdict_name(suspect->verdict), "unreachable");
+	EXPECT_STR_EQ(suspect_confidence_name(suspect->confidence), "certain");
+	EXPECT_CONTAINS(suspect->reason, "idden pointers");
+	EXPECT_U64_EQ(suspect->count, 30);
+	EXPECT_U64_EQ(suspect->root, HEAP_NONE);
+	EXPECT(p.suspects->grew);
+	pair_done(&p);
+}
+
+TEST(blocks_that_were_freed_although_unreachable_prove_hidden_pointers)
+{
+	struct pair p = { 0 };
+
+	for (uint32_t i = 0; i < 2; i++) {
+		struct model *m = i ? &p.after : &p.before;
+		uint32_t type = model_type(m, "conn_new c.c:5", HEAP_TYPE_SITE);
+
+		for (uint32_t b = 0; b < 20; b++)	/* as many as before, but others */
+			model_block(m, 0x1000 + b * 0x1000, 2000, (i ? 12 : 2) * SECOND + b, type, MODEL_NO_STACK);
+	}
+	pair_judge(&p);
+	EXPECT_U64_EQ(p.suspects->count, 0);
+	EXPECT(!p.suspects->grew);
+	pair_done(&p);
+}
+
+TEST(an_unreachable_cycle_is_listed_with_its_members)
+{
+	struct pair p = { 0 };
+
+	model_type(&p.before, "a a.c:1", HEAP_TYPE_SITE);
+	uint32_t a = model_type(&p.after, "a a.c:1", HEAP_TYPE_SITE), b = model_type(&p.after, "b b.c:1", HEAP_TYPE_SITE);
+	for (uint32_t i = 0; i < 10; i++) {
+		uint32_t x = model_block(&p.after, 0x1000 + i * 0x1000, 64, 12 * SECOND + i * SECOND / 2, a, MODEL_NO_STACK);
+		uint32_t y = model_block(&p.after, 0x1100 + i * 0x1000, 500, 12 * SECOND + i * SECOND / 2 + 1, b, MODEL_NO_STACK);
+		model_edge(&p.after, x, y, 0);
+		model_edge(&p.after, y, x, 8);
+	}
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	const struct suspect *suspect = &p.suspects->list[0];
+	EXPECT_STR_EQ(suspect->type, "500 B from b b.c:1");
+	EXPECT_U64_EQ(suspect->count, 10);
+	ASSERT_U64_EQ(suspect->cycle.count, 3);
+	EXPECT_STR_EQ(suspect->cycle.steps[1].edge, "+8");
+	EXPECT_U64_EQ(suspect->cycle.steps[0].id, suspect->cycle.steps[2].id);
+	pair_done(&p);
+}
+
+TEST(two_caches_in_one_struct_are_two_suspects)
+{
+	struct pair p = { 0 };
+
+	for (uint32_t i = 0; i < 2; i++) {
+		struct model *m = i ? &p.after : &p.before;
+		uint32_t server = model_type(m, "server_new s.c:1", HEAP_TYPE_SITE);
+		uint32_t table = model_type(m, "table_new t.c:1", HEAP_TYPE_SITE);
+		uint32_t users = model_type(m, "user_new u.c:1", HEAP_TYPE_SITE);
+		uint32_t logs = model_type(m, "log_new l.c:1", HEAP_TYPE_SITE);
+		uint32_t g = model_root(m, HEAP_ROOT_GLOBAL, "g_server");
+		uint32_t s = model_block(m, 0x1000, 100, 1, server, MODEL_NO_STACK);
+		uint32_t t[2] = { model_block(m, 0x2000, 1024, 2, table, MODEL_NO_STACK),
+				  model_block(m, 0x3000, 1024, 3, table, MODEL_NO_STACK) };
+
+		model_edge(m, MODEL_ROOT(g), s, 0);
+		model_edge(m, s, t[0], 8);
+		model_edge(m, s, t[1], 16);
+		for (uint32_t b = 0; i && b < 200; b++) {
+			uint32_t block = model_block(m, 0x10000 + b * 0x1000, b & 1 ? 1500 : 2000,
+						     10 * SECOND + b * SECOND / 20, b & 1 ? users : logs, MODEL_NO_STACK);
+			model_edge(m, t[b & 1], block, b * 8);
+		}
+	}
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 2);
+	EXPECT_STR_EQ(p.suspects->list[0].type, "2000 B from log_new l.c:1");
+	EXPECT_STR_EQ(p.suspects->list[1].type, "1500 B from user_new u.c:1");
+	EXPECT_U64_EQ(p.suspects->list[1].children, 100);
+	EXPECT_STR_EQ(p.suspects->list[1].point_name, "0x3000");
+	pair_done(&p);
+}
+
+/* Every element is in a table behind one variable and in an index behind another: no node alone
+ * holds them. */
+TEST(what_two_variables_share_accumulates_in_the_nearest_container)
+{
+	struct pair p = { 0 };
+
+	for (uint32_t i = 0; i < 2; i++) {
+		struct model *m = i ? &p.after : &p.before;
+		uint32_t table = model_type(m, "table_new t.c:1", HEAP_TYPE_SITE);
+		uint32_t index = model_type(m, "index_new t.c:2", HEAP_TYPE_SITE);
+		uint32_t users = model_type(m, "user_new u.c:1", HEAP_TYPE_SITE);
+		uint32_t g = model_root(m, HEAP_ROOT_GLOBAL, "g_by_id"), h = model_root(m, HEAP_ROOT_GLOBAL, "g_by_age");
+		uint32_t t = model_block(m, 0x2000, 1024, 2, table, MODEL_NO_STACK);
+		uint32_t x = model_block(m, 0x3000, 1024, 3, index, MODEL_NO_STACK);
+
+		model_edge(m, MODEL_ROOT(g), t, 0);
+		model_edge(m, MODEL_ROOT(h), x, 0);
+		for (uint32_t b = 0; i && b < 100; b++) {
+			uint32_t block = model_block(m, 0x10000 + b * 0x1000, 1500, 10 * SECOND + b * SECOND / 10, users, MODEL_NO_STACK);
+			model_edge(m, t, block, b * 8);
+			model_edge(m, x, block, b * 8);
+		}
+	}
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_U64_EQ(p.suspects->list[0].count, 100);
+	EXPECT_STR_EQ(p.suspects->list[0].point_type, "1024 B from table_new t.c:1");
+	EXPECT_STR_EQ(p.heaps[1]->root[p.suspects->list[0].root].name, "g_by_id");
+	pair_done(&p);
+}
+
+TEST(different_processes_are_compared_by_type_and_said_to_be)
+{
+	struct pair p = { 0 };
+
+	build_cache(&p.before, 10);
+	build_cache(&p.after, 30);
+	p.after.heap.meta = (struct heap_meta){ .path = "b", .command = "service", .pid = 200, .process_start_ns = 2,
+						.consistent = true };
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_U64_EQ(p.suspects->list[0].count, 20);
+	ASSERT(p.suspects->note_count >= 1);
+	EXPECT_CONTAINS(p.suspects->notes[0], "different processes");
+	pair_done(&p);
+}
+
+TEST(resident_memory_that_live_memory_does_not_explain_is_the_allocators)
+{
+	struct pair p = { 0 };
+
+	build_table(&p.before, 0, NULL);
+	build_table(&p.after, 0, NULL);
+	for (int i = 0; i < 2; i++) {
+		struct model *m = i ? &p.after : &p.before;
+		m->heap.account = (struct heap_account){ .live_bytes = 10 << 20, .files_bytes = 2 << 20,
+			.allocator_bytes = (i ? 60u : 1u) << 20, .total_bytes = (i ? 72u : 13u) << 20 };
+	}
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_STR_EQ(suspect_verdict_name(p.suspects->list[0].verdict), "allocator");
+	EXPECT_U64_EQ(p.suspects->list[0].bytes, 59u << 20);
+	EXPECT(p.suspects->grew);
+	pair_done(&p);
+}
+
+TEST_MAIN()
