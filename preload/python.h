@@ -105,9 +105,11 @@ struct python_root {
 	const char *name;		/* until the visit returns */
 };
 
-/* Visit roots, each followed by its references. PY_C comes last and covers what is unexplained after
- * all calls of ld__python_held(). */
-void ld__python_roots(void (*root)(const struct python_root *root, void *data),
+/* Visit roots, each followed by its references. PY_C comes last: the references of objects that are
+ * part of the interpreter's own data (placed() says that such an object is no node: static types and
+ * the like), then whatever is unexplained after all calls of ld__python_held(). */
+void ld__python_roots(bool (*placed)(uint64_t object, void *data),
+		      void (*root)(const struct python_root *root, void *data),
 		      void (*reference)(const struct python_reference *ref, void *data), void *data);
 
 #endif

@@ -473,7 +473,7 @@ static void give_type(uint64_t type)
 	uint64_t dict = py_word(type, TP_DICT), name;
 
 	give_own_dict(dict, ITEM_FOLDED);
-	if (!(py_word(type, TP_FLAGS) & FLAG_HEAPTYPE)) {
+	if (!(py_word(type, TP_FLAGS) & FLAG_HEAPTYPE)) {	/* its traversal shows nothing */
 		ld__py_give_named(py_word(type, TP_BASE), STREAM_LABEL_ATTR, "__base__");
 		ld__py_give_named(py_word(type, TP_BASES), STREAM_LABEL_ATTR, "__bases__");
 		ld__py_give_named(py_word(type, TP_MRO), STREAM_LABEL_ATTR, "__mro__");

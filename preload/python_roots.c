@@ -81,7 +81,8 @@ static void give_thread(uint64_t tstate)
 			give_running_frame(&frame, tstate);
 }
 
-void ld__python_roots(void (*root)(const struct python_root *root, void *data),
+void ld__python_roots(bool (*placed)(uint64_t object, void *data),
+		      void (*root)(const struct python_root *root, void *data),
 		      void (*reference)(const struct python_reference *ref, void *data), void *data)
 {
 	struct python_root from_c = { .kind = STREAM_ROOT_PY_C, .name = "held from C" };
@@ -96,6 +97,9 @@ void ld__python_roots(void (*root)(const struct python_root *root, void *data),
 		     tstate = ld__py.PyThreadState_Next(tstate))
 			ld__py_guarded(give_thread, (uint64_t)(uintptr_t)tstate);
 	root(&from_c, data);
+	for (uint32_t n = 0; n < py_count(); n++)
+		if (!placed(py_item(n)->object, data))
+			ld__python_references(py_item(n)->object, reference, data);
 	for (uint32_t n = 0; n < py_count(); n++) {
 		const struct py_item *item = py_item(n);
 		bool held = item->type & ITEM_IMMORTAL ? item->balance == 0 : item->balance > 0;

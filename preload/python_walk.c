@@ -302,7 +302,7 @@ static uint32_t note(uint64_t object)
 	item->object = object;
 	item->bytes = 0;
 	item->type = (uint32_t)(info - (struct py_type_info *)(void *)ld__py_heap.types.at);
-	if (ld__py.version >= 312 && (int32_t)refs < 0) {
+	if ((ld__py.version >= 312 && (int32_t)refs < 0) || (uint32_t)refs > 500000000u) {	/* or frozen code of 3.11 */
 		item->type |= ITEM_IMMORTAL;
 		item->balance = 0;
 	} else {
@@ -415,7 +415,8 @@ static void fold_parts(const struct py_type_info *info, uint64_t object)
 		}
 		break;
 	case PY_TYPE:
-		fold_if_alone(py_word(object, TP_DICT));
+		if (py_word(object, TP_FLAGS) & FLAG_HEAPTYPE)
+			fold_if_alone(py_word(object, TP_DICT));
 		break;
 	case PY_FUNCTION:
 		part = py_word(object, ld__py.version < 310 ? 48 : 72);
@@ -425,8 +426,6 @@ static void fold_parts(const struct py_type_info *info, uint64_t object)
 	case PY_LRU_CACHE:
 		fold_if_alone(ld__py_lru_dict(info, object));
 		fold_if_alone(ld__py_instance_dict(info, object));
-		break;
-	case PY_ATOM: case PY_STR: case PY_TUPLE: case PY_CODE:
 		break;
 	default:
 		if (info->dictoffset || (info->flags & FLAG_MANAGED_DICT))
@@ -485,6 +484,7 @@ static void traverse_item(uint32_t index)
 		for (const struct py_part *part = ld__py_code_parts(); part->offset >= 0; part++)
 			found(py_word(object, part->offset));
 	} else if (info.kind == PY_LRU_ELEM) {
+		py_item(index)->balance--;	/* its ring holds it beside the dict */
 		found(py_word(object, 40));
 		found(py_word(object, 48));
 	} else if (info.has_members && info.kind == PY_OTHER) {

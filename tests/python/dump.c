@@ -7,6 +7,7 @@
  *     E source label value text target is_object                  (tab between all)
  *     R kind tid name                      r label value text target is_object
  *     F key value */
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
@@ -123,6 +124,15 @@ static void on_root_reference(const struct python_reference *ref, void *data)
 	put_reference(ref);
 }
 
+/* What lies in a loaded file is the interpreter's own data. */
+static bool on_placed(uint64_t object, void *data)
+{
+	Dl_info info;
+
+	(void)data;
+	return !dladdr((void *)(uintptr_t)object, &info);
+}
+
 static void on_fact(const char *key, const char *value, void *data)
 {
 	(void)data;
@@ -176,7 +186,7 @@ static int child(const char *path, int edges)
 		else
 			ld__python_references(list[i], nothing, &references);
 	time_fact("references_us", &last);
-	ld__python_roots(on_root, on_root_reference, NULL);
+	ld__python_roots(on_placed, on_root, on_root_reference, NULL);
 	ld__python_facts(on_fact, NULL);
 	put("F\tend\t1\n");
 	flush();

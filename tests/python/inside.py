@@ -32,7 +32,7 @@ def expect(condition, sentence):
 class Graph:
     def __init__(self, path):
         self.objects, self.edges, self.buffers, self.roots, self.facts = {}, {}, {}, [], {}
-        self.names = {}
+        self.owners = {}
         with open(path, encoding="utf-8", errors="replace", newline="\n") as f:
             for line in f:
                 parts = line.rstrip("\n").split("\t")
@@ -52,8 +52,14 @@ class Graph:
                     self.facts[parts[1]] = parts[2]
 
     def targets(self, address):
-        """What the object refers to, through folded dicts, closures and cache entries."""
+        """What the object refers to: through folded dicts, closures and cache entries, and what a
+        folded dict holds, which is shown as its owner's."""
+        if not self.owners:
+            for source, edges in self.edges.items():
+                self.owners.update((e[3], source) for e in edges if e[0] == "OWNS")
         found = set()
+        if address in self.owners:
+            address = self.owners[address]
         for label, _, text, target, is_object in self.edges.get(address, ()):
             if is_object:
                 found.add(target)
@@ -233,21 +239,23 @@ started, stop = threading.Event(), threading.Event()
 thread = threading.Thread(target=thread_body, args=(started, stop))
 thread.start()
 started.wait()
-library = ctypes.PyDLL(sys.argv[1])
+dump = ctypes.PyDLL(sys.argv[1]).dump
 path = sys.argv[2].encode()
 gc.collect()
 
 
 def compare():
     running_local = Plain()
-    status = library.dump(path, 1)
+    status = dump(path, 1)
     expect(status == 0, "the child ended with 0, not %d" % status)
     return running_local
 
 
 gc.disable()
-addresses = [id(o) for o in gc.get_objects()]
-sizes = array.array("Q", (sys.getsizeof(o, 0) for o in gc.get_objects()))
+addresses, sizes = [], []
+for o in gc.get_objects():
+    addresses.append(id(o))
+    sizes.append(sys.getsizeof(o, 0))
 if "freeze" in sys.argv:
     gc.freeze()
 running_local = compare()
@@ -377,7 +385,7 @@ mine = [f for f in frames if f[1].startswith("compare (") and "inside.py:" in f[
 expect(len(mine) == 1 and ("LOCAL", 0, "running_local", id(running_local)) in mine[0][2],
        "the running frame's local is a root: %s" % [f[1] for f in frames])
 with open(__file__) as source:
-    wanted = [n for n, text in enumerate(source, 1) if "library.dump(path," in text][0]
+    wanted = [n for n, text in enumerate(source, 1) if "status = dump(path," in text][0]
 expect(mine and mine[0][1].endswith(":%d)" % wanted), "its line is %d: %s" % (wanted, mine and mine[0][1]))
 others = [f for f in frames if f[1].startswith("thread_body (")]
 expect(len(others) == 1 and ("LOCAL", 0, "local_of_thread", t["id of local_of_thread"]) in others[0][2],
