@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  drain.c - rings into the live table, in birth-clock order.
+ * L5  drain.c - rings into the live table, in birth-clock order.
  *
  *   ring 0  ... a c |f          T = clock now; then every head is read
  *   ring 1  ... b d e|          merged: a b c d e  -> live table;   f (> T) waits

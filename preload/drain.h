@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  drain.h - rings into the live table, in birth-clock order. */
+ * L5  drain.h - rings into the live table, in birth-clock order. */
 #ifndef LEAKDIFF_DRAIN_H
 #define LEAKDIFF_DRAIN_H
 

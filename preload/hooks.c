@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L7  hooks.c - the interposed names of libc's allocator.
+ * L8  hooks.c - the interposed names of libc's allocator.
  *
  * Every hook has the shape of record.h: enter, real call, record, leave. The contract of order stands
  * above each. A pointer from the pool (given out before the real functions were known) never reaches
@@ -85,7 +85,7 @@ static void *realloc_from_pool(void *old, size_t bytes)
 }
 
 /* both halves: the old block is given up before the real call, the new one recorded after it */
-static inline void *realloc_at(void *old, size_t bytes, struct where where)
+static inline void *realloc_at(void *old, size_t bytes, const void *frame)
 {
 	struct guard *g = &ld__guard;
 	enum enter how;
@@ -102,11 +102,11 @@ static inline void *realloc_at(void *old, size_t bytes, struct where where)
 	if (old) {
 		ld__record_realloc_begin(g, how, old);
 		block = ld__real.realloc(old, bytes);
-		ld__record_realloc_end(g, how, old, block, bytes, where);
+		ld__record_realloc_end(g, how, old, block, bytes, frame);
 	} else {
 		block = ld__real.realloc(NULL, bytes);
 		if (block)
-			ld__record_alloc(g, how, STREAM_NODE_REALLOC, block, bytes, where);
+			ld__record_alloc(g, how, STREAM_NODE_REALLOC, block, bytes, frame);
 	}
 	ld__hook_leave(g, how);
 	return block;
@@ -131,7 +131,7 @@ LD_EXPORT void *reallocarray(void *old, size_t count, size_t size)
 
 /* recorded after the real call; real is read after entering, since the first call resolves it */
 static inline void *aligned_at(void *(*const *real)(size_t, size_t), size_t align, size_t bytes,
-			       struct where where)
+			       const void *frame)
 {
 	struct guard *g = &ld__guard;
 	enum enter how = ld__hook_enter(g);
@@ -141,7 +141,7 @@ static inline void *aligned_at(void *(*const *real)(size_t, size_t), size_t alig
 		return forward_aligned(real, align, bytes);
 	block = (*real)(align, bytes);
 	if (LIKELY(block))
-		ld__record_alloc(g, how, STREAM_NODE_ALIGNED, block, bytes, where);
+		ld__record_alloc(g, how, STREAM_NODE_ALIGNED, block, bytes, frame);
 	ld__hook_leave(g, how);
 	return block;
 }
@@ -175,7 +175,7 @@ LD_EXPORT int posix_memalign(void **ret_block, size_t align, size_t bytes)
 	return r;
 }
 
-static inline void *paged_at(void *(*const *real)(size_t), size_t bytes, struct where where)
+static inline void *paged_at(void *(*const *real)(size_t), size_t bytes, const void *frame)
 {
 	struct guard *g = &ld__guard;
 	enum enter how = ld__hook_enter(g);
@@ -185,7 +185,7 @@ static inline void *paged_at(void *(*const *real)(size_t), size_t bytes, struct 
 		return *real ? (*real)(bytes) : ld__pool_alloc(4096, bytes);
 	block = (*real)(bytes);
 	if (LIKELY(block))
-		ld__record_alloc(g, how, STREAM_NODE_ALIGNED, block, bytes, where);
+		ld__record_alloc(g, how, STREAM_NODE_ALIGNED, block, bytes, frame);
 	ld__hook_leave(g, how);
 	return block;
 }

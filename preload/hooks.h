@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L7  hooks.h - what the files of interposed names share. */
+ * L8  hooks.h - what the files of interposed names share. */
 #ifndef LEAKDIFF_HOOKS_H
 #define LEAKDIFF_HOOKS_H
 

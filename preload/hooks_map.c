@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L7  hooks_map.c - the interposed names of mmap(2) and its kin.
+ * L8  hooks_map.c - the interposed names of mmap(2) and its kin.
  *
  * Who asks for an anonymous private mapping decides what it is:
  *
@@ -29,8 +29,10 @@
 
 enum party { PARTY_PROGRAM, PARTY_ALLOCATOR, PARTY_OURSELVES };
 
-static enum party party_of(const struct guard *g, void *caller)
+static enum party party_of(const struct guard *g, const void *frame)
 {
+	void *caller = ((void *const *)frame)[1];
+
 	if (g->quiet || (g->depth && g->phase != PHASE_REAL))
 		return PARTY_OURSELVES;
 	if (g->depth || ld__process_in_allocator((uint64_t)(uintptr_t)caller))
@@ -48,11 +50,11 @@ static void *real_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_
 }
 
 static inline void *mmap_at(void *at, size_t bytes, int prot, int flags, int fd, off_t offset,
-			    struct where where)
+			    const void *frame)
 {
 	struct guard *g = &ld__guard;
 	bool anonymous = (flags & MAP_ANONYMOUS) && (flags & MAP_TYPE) == MAP_PRIVATE;
-	enum party party = party_of(g, where.caller);
+	enum party party = party_of(g, frame);
 	enum enter how;
 	void *start = real_mmap(at, bytes, prot, flags, fd, offset);
 
@@ -72,7 +74,7 @@ static inline void *mmap_at(void *at, size_t bytes, int prot, int flags, int fd,
 	if (how == ENTER_FORWARD)
 		return start;
 	if (anonymous)
-		ld__record_mapping(g, how, STREAM_NODE_MAPPING, start, (bytes + 4095) & ~(size_t)4095, where);
+		ld__record_mapping(g, how, STREAM_NODE_MAPPING, start, (bytes + 4095) & ~(size_t)4095, frame);
 	else
 		ld__record_range(g, how, EVENT_UNMAP, start, (bytes + 4095) & ~(size_t)4095);
 	ld__hook_leave(g, how);
@@ -92,7 +94,7 @@ LD_EXPORT void *mmap64(void *at, size_t bytes, int prot, int flags, int fd, off6
 LD_EXPORT int munmap(void *start, size_t bytes)
 {
 	struct guard *g = &ld__guard;
-	enum party party = party_of(g, __builtin_return_address(0));
+	enum party party = party_of(g, WHERE);
 	/* the kernel refuses these: nothing happens, so nothing is recorded */
 	bool valid = bytes && !((uintptr_t)start & 4095);
 	enum enter how;
@@ -120,8 +122,8 @@ static void *real_mremap(void *old, size_t old_bytes, size_t bytes, int flags, v
 LD_EXPORT void *mremap(void *old, size_t old_bytes, size_t bytes, int flags, ...)
 {
 	struct guard *g = &ld__guard;
-	struct where where = WHERE;
-	enum party party = party_of(g, where.caller);
+	const void *frame = WHERE;
+	enum party party = party_of(g, frame);
 	enum enter how = ENTER_FORWARD;
 	bool moves = old_bytes && !(flags & MREMAP_DONTUNMAP);	/* else the old range stays */
 	void *start, *at = NULL;
@@ -144,7 +146,7 @@ LD_EXPORT void *mremap(void *old, size_t old_bytes, size_t bytes, int flags, ...
 			ld__record_range(g, how, EVENT_REMAP_FAIL, old, old_bytes);
 		else
 			ld__record_mapping(g, how, EVENT_REMAP_END, start,
-					   (bytes + 4095) & ~(size_t)4095, where);
+					   (bytes + 4095) & ~(size_t)4095, frame);
 		ld__hook_leave(g, how);
 	} else if (start != MAP_FAILED && party == PARTY_ALLOCATOR) {
 		ld__allocator_maps_remove((uint64_t)(uintptr_t)old, old_bytes);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L7  hooks_new.c - operator new and delete, where they do not go through malloc.
+ * L8  hooks_new.c - operator new and delete, where they do not go through malloc.
  *
  * libstdc++ and libc++ build them on malloc and free, which are hooked already: then the operator
  * jumps straight on, without a frame of its own. jemalloc, tcmalloc and mimalloc bring operators that

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L7  hooks_process.c - interposed names that change the process rather than its heap.
+ * L8  hooks_process.c - interposed names that change the process rather than its heap.
  *
  *   fork            the agent steps aside where the program counts its threads (process.c does the
  *                   rest, from pthread_atfork and from the wiped page)
@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "preload/clock.h"
 #include "preload/hooks.h"
 #include "preload/modules.h"
 #include "preload/process.h"
@@ -39,26 +40,38 @@ LD_EXPORT pid_t fork(void)
 	return ld__real.fork();
 }
 
+/* What is known of the code of libraries that went away after `before`. */
+static void forget_unloaded(uint64_t before)
+{
+	for (uint32_t i = 0; i < ld__modules_count(); i++) {
+		const struct module *m = ld__modules_get(i);
+
+		if (m->last_birth != UINT64_MAX && m->last_birth >= before)
+			ld__step_forget(m->start, m->end);
+	}
+}
+
 LD_EXPORT int dlclose(void *handle)
 {
 	struct guard *g = &ld__guard;
-	bool on;
+	uint64_t before;
 	int r;
 
 	resolve_first();
-	on = capturing(g);
-	if (on) {
-		ld__guard_enter();
-		ld__modules_refresh();
-		ld__guard_leave();
-	}
+	if (!capturing(g))
+		return ld__real.dlclose(handle);
+	ld__guard_enter();
+	ld__modules_refresh();
+	ld__guard_leave();
+	before = ld__clock_now();
+	ld__step_unload_begin();
 	r = ld__real.dlclose(handle);	/* destructors run: recorded as ever */
-	if (on) {
-		ld__guard_enter();
-		ld__modules_refresh();
-		ld__unwind_flush();
-		ld__guard_leave();
-	}
+	ld__guard_enter();
+	ld__modules_refresh();
+	forget_unloaded(before);
+	ld__unwind_flush();
+	ld__step_unload_end();
+	ld__guard_leave();
 	return r;
 }
 

@@ -36,9 +36,11 @@
 #include "preload/ring.h"
 #include "preload/snapshot.h"
 #include "preload/stacks.h"
+#include "preload/step.h"
 #include "preload/stream.h"
 #include "preload/sys.h"
 #include "preload/unwind.h"
+#include "preload/verify.h"
 
 #define PAGE 4096u
 #define LITE_MEAN_BYTES (512u * 1024u)
@@ -143,6 +145,7 @@ static bool boot(void)
 	atomic_store(&process_id, ld__sys_getpid());
 	ld__record_set_plain_allocator(ld__real_same_object((void *)(uintptr_t)ld__real.malloc,
 							    (void *)(uintptr_t)ld__real.fork));
+	ld__step_init();	/* refused: every stack is walked by libunwind */
 	if (ld__live_init() < 0 || !make_page())
 		ld__capture_fail("no memory for the table of live blocks");
 	ld__guard_leave();
@@ -397,6 +400,7 @@ static void log_end(void)
 		blocks, bytes, mappings, mapped, ld__drain_events(), ld__drain_lost(),
 		ld__live_anomalies(), ld__stacks_count(), ld__stacks_refused(), ld__ring_count(),
 		ld__arena_bytes());
+	ld__verify_log();
 }
 
 __attribute__((destructor)) static void destruct(void)

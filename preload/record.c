@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  record.c - from "a hook was called" to "an event is in the ring".
+ * L7  record.c - from "a hook was called" to "an event is in the ring".
  *
  * (1) Room is made before the event's time is read, and RING_SLACK slots more than needed, so that a
  *     signal handler's events in between find room too.
@@ -24,6 +24,7 @@
 #include "preload/stream.h"
 #include "preload/sys.h"
 #include "preload/unwind.h"
+#include "preload/verify.h"
 
 static uint32_t depth = 64;
 static uint64_t sample_mean_bytes;	/* 0 = a stack for every block */
@@ -165,6 +166,11 @@ static bool sampled(struct guard *g, size_t bytes)
 	return true;
 }
 
+static void *caller_of(const void *frame)
+{
+	return ((void *const *)frame)[1];
+}
+
 static __attribute__((noinline)) uint32_t stack_by_libunwind(struct ring *ring, void *caller)
 {
 	int truncated, count = ld__unwind(ring->pcs, (int)depth, caller, &truncated);
@@ -173,19 +179,27 @@ static __attribute__((noinline)) uint32_t stack_by_libunwind(struct ring *ring, 
 }
 
 static inline uint32_t stack_here(struct guard *g, struct ring *ring, enum enter how, size_t bytes,
-				  struct where where)
+				  const void *frame)
 {
+	uint32_t stack;
+
 	if (UNLIKELY(sample_mean_bytes) && !sampled(g, bytes))
 		return 0;
 	if (UNLIKELY(how == ENTER_NESTED))	/* the buffers are in use below us */
-		return ld__stacks_intern(&where.caller, 1, 1);
-	return stack_by_libunwind(ring, where.caller);
+		return ld__stacks_child(0, (uint64_t)(uintptr_t)caller_of(frame), 1);
+	if (LIKELY(ring->step && !ld__step_capture(ring->step, frame, depth, &stack))) {
+#ifdef LEAKDIFF_VERIFY
+		ld__verify_stack(ring->step, ring->pcs, depth, caller_of(frame));
+#endif
+		return stack;
+	}
+	return stack_by_libunwind(ring, caller_of(frame));
 }
 
 /* ---- events ---- */
 
 static inline void push_with_stack(struct guard *g, enum enter how, uint32_t kind, const void *start_,
-				   size_t bytes, struct where where)
+				   size_t bytes, const void *frame)
 {
 	struct ring *ring;
 	uint32_t phase = g->phase, stack;
@@ -194,7 +208,7 @@ static inline void push_with_stack(struct guard *g, enum enter how, uint32_t kin
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ring = ready(g, how);
 	if (LIKELY(ring)) {
-		stack = stack_here(g, ring, how, bytes, where);
+		stack = stack_here(g, ring, how, bytes, frame);
 		ld__ring_push(g, ring, kind, (uint64_t)(uintptr_t)start_, bytes, stack);
 	}
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -223,10 +237,10 @@ static inline bool is_allocators_own(const struct guard *g, enum enter how)
 }
 
 void ld__record_alloc(struct guard *g, enum enter how, uint32_t kind, const void *block, size_t bytes,
-		      struct where where)
+		      const void *frame)
 {
 	if (!is_allocators_own(g, how))
-		push_with_stack(g, how, kind, block, bytes, where);
+		push_with_stack(g, how, kind, block, bytes, frame);
 }
 
 void ld__record_free_slow(struct guard *g, enum enter how, const void *block)
@@ -241,13 +255,13 @@ void ld__record_realloc_begin(struct guard *g, enum enter how, const void *old)
 }
 
 void ld__record_realloc_end(struct guard *g, enum enter how, const void *old, const void *block,
-			    size_t bytes, struct where where)
+			    size_t bytes, const void *frame)
 {
 	if (how == ENTER_NESTED) {
 		if (block)
-			ld__record_alloc(g, how, STREAM_NODE_REALLOC, block, bytes, where);
+			ld__record_alloc(g, how, STREAM_NODE_REALLOC, block, bytes, frame);
 	} else if (block) {
-		push_with_stack(g, how, EVENT_REALLOC_END, block, bytes, where);
+		push_with_stack(g, how, EVENT_REALLOC_END, block, bytes, frame);
 	} else {
 		push_plain(g, how, bytes ? EVENT_REALLOC_FAIL : EVENT_REALLOC_END, bytes ? old : NULL, 0);
 	}
@@ -259,7 +273,7 @@ void ld__record_range(struct guard *g, enum enter how, uint32_t kind, const void
 }
 
 void ld__record_mapping(struct guard *g, enum enter how, uint32_t kind, const void *start_, size_t bytes,
-			struct where where)
+			const void *frame)
 {
-	push_with_stack(g, how, kind, start_, bytes, where);
+	push_with_stack(g, how, kind, start_, bytes, frame);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  record.h - from "a hook was called" to "an event is in the ring".
+ * L7  record.h - from "a hook was called" to "an event is in the ring".
  *
  * A hook runs in three parts:
  *
@@ -62,16 +62,12 @@ static inline void ld__hook_leave(struct guard *g, enum enter how)
 		g->depth = 0;
 }
 
-/* Where a hook was called: its frame (saved frame pointer, return address). */
-struct where {
-	const void *frame;
-	void *caller;
-};
-#define WHERE ((struct where){ __builtin_frame_address(0), __builtin_return_address(0) })
+/* Where a hook was called: its frame, with the saved frame pointer at [0], the return address at [1]. */
+#define WHERE __builtin_frame_address(0)
 
 /* An allocation that succeeded. kind: enum stream_node_kind. */
 void ld__record_alloc(struct guard *g, enum enter how, uint32_t kind, const void *block, size_t bytes,
-		      struct where where);
+		      const void *frame);
 
 /* A block that is about to be given up. */
 void ld__record_free_slow(struct guard *g, enum enter how, const void *block);
@@ -90,13 +86,13 @@ static inline void ld__record_free(struct guard *g, enum enter how, const void *
  * bytes is 0); after_failure of a nested call is told the old block's usable size. */
 void ld__record_realloc_begin(struct guard *g, enum enter how, const void *old);
 void ld__record_realloc_end(struct guard *g, enum enter how, const void *old, const void *block,
-			    size_t bytes, struct where where);
+			    size_t bytes, const void *frame);
 
 /* Mappings: any event of EVENT_UNMAP, EVENT_REMAP_BEGIN, EVENT_REMAP_FAIL (no stack) ... */
 void ld__record_range(struct guard *g, enum enter how, uint32_t kind, const void *start, size_t bytes);
 /* ... and those that carry one: STREAM_NODE_MAPPING, EVENT_REMAP_END. */
 void ld__record_mapping(struct guard *g, enum enter how, uint32_t kind, const void *start, size_t bytes,
-			struct where where);
+			const void *frame);
 
 /* Make sure that the thread has a ring, for the fields that are not events. NULL when it cannot. */
 struct ring *ld__record_ring(struct guard *g);

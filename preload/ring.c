@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  ring.c - per-thread event rings: their memory and who owns them.
+ * L4  ring.c - per-thread event rings: their memory and who owns them.
  *
  *        tail (whoever drains)     head (owning thread)
  *   free | published, not yet read | free
@@ -26,6 +26,7 @@
 #include "preload/clock.h"
 #include "preload/protocol.h"
 #include "preload/stacks.h"
+#include "preload/step.h"
 #include "preload/stream.h"
 #include "preload/sys.h"
 
@@ -137,6 +138,7 @@ static struct ring *add_ring(uint32_t owner)
 	uint32_t index;
 	void **pcs = ld__arena_alloc(PCS_MAX * sizeof(*pcs));
 	struct stack_memo *memo = ld__stacks_memo_new();
+	struct step *step = ld__step_new();
 
 	if (!pcs || !memo)
 		return NULL;
@@ -152,6 +154,7 @@ static struct ring *add_ring(uint32_t owner)
 		ring->limit = event_count;
 		ring->pcs = pcs;
 		ring->memo = memo;
+		ring->step = step;
 		atomic_store(&owners[index], owner);
 		atomic_store_explicit(&rings[index], ring, memory_order_release);
 		atomic_store_explicit(&ring_total, index + 1, memory_order_release);
@@ -197,6 +200,8 @@ struct ring *ld__ring_acquire(void)
 	if (!ring)
 		return NULL;
 	ring->wait_start_ns = 0;
+	if (ring->step)
+		ld__step_reset(ring->step);	/* another thread, another stack */
 	g->tid = tid;
 	g->ring = ring;
 	return ring;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  ring.h - per-thread event rings between the hooks and whoever drains.
+ * L4  ring.h - per-thread event rings between the hooks and whoever drains.
  *
  * All rings lie in one mapped file, "<folder>/<pid>.ring", so that the last events outlive a crash:
  *
@@ -11,7 +11,9 @@
 #define LEAKDIFF_RING_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "clock_inline.h"
 #include "guard.h"
@@ -66,6 +68,7 @@ struct ring_pending {
 };
 
 struct stack_memo;
+struct step;
 
 /* One ring. The owner writes head and everything in its part; whoever holds the drain lock writes
  * tail and pending. */
@@ -79,9 +82,9 @@ struct ring {
 	_Alignas(64) uint64_t head;	/* events ever published */
 	uint64_t limit;			/* head may not pass it without looking at tail again */
 	uint64_t last_clock;
-	uint64_t dropped;		/* events that found no room or came in the middle of another */
 	void **pcs;			/* room for one stack, in our arena */
-	struct stack_memo *memo;
+	struct stack_memo *memo;	/* the last stack that libunwind walked */
+	struct step *step;		/* the last stack that was stepped by rules; NULL = never */
 	uint64_t wait_start_ns;		/* CLOCK_MONOTONIC when an epoll_wait began; 0 = none is running */
 	int64_t wait_timeout_ms;
 
@@ -137,7 +140,7 @@ static inline void ld__ring_push(struct guard *g, struct ring *ring, uint32_t ki
 				 uint64_t bytes, uint32_t stack)
 {
 	struct event *event;
-	uint64_t clock;
+	uint64_t clock, last = (uint64_t)(kind | g->tid << 8) << 32 | stack;
 	uint32_t phase = g->phase;
 
 	g->phase = PHASE_PUSH;
@@ -150,9 +153,8 @@ static inline void ld__ring_push(struct guard *g, struct ring *ring, uint32_t ki
 	event->clock = clock;
 	event->addr = addr;
 	event->bytes = bytes;
-	event->stack = stack;
-	event->kind = kind & 0xffu;
-	event->tid = g->tid & 0xffffffu;
+	/* stack, kind and tid in one store: bit-fields would be read before they are written */
+	memcpy((char *)event + offsetof(struct event, stack), &last, sizeof(last));
 	__atomic_store_n(&ring->head, ring->head + 1, __ATOMIC_RELEASE);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	g->phase = phase;
