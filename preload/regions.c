@@ -414,6 +414,7 @@ static void cut_map(struct builder *builder, uint32_t index)
 	const struct map_entry *map = &input->maps->entries[index];
 	const struct map_entry *numbers = ld__maps_find(input->smaps, map->start);
 	struct map_entry marked = *map;
+	struct spans counted = { 0 };	/* of pieces that are not scanned only the number of pages matters */
 	uint32_t first = regions->count;
 	uint64_t end;
 
@@ -438,15 +439,17 @@ static void cut_map(struct builder *builder, uint32_t index)
 				.prot = map->prot, .shared = map->shared, .kind = kind,
 			};
 		}
-		if (!is_scanned(region))
-			continue;
-		pages = ld__spans_add(&regions->spans, input->pagemap_fd, at, end, map->shared);
+		pages = ld__spans_add(is_scanned(region) ? &regions->spans : &counted, input->pagemap_fd, at, end,
+				      map->shared);
 		if (pages >= 0)
 			region->rss_bytes = (region->rss_bytes == MAP_NUMBER_UNKNOWN ? 0 : region->rss_bytes) +
 					    (uint64_t)pages;
 	}
 	if (numbers && numbers->start == map->start && numbers->end == map->end)
 		share_numbers(regions, first, numbers);
+	else if (map->file || map->shared)	/* not in our page table: unknown */
+		for (uint32_t i = first; i < regions->count; i++)
+			regions->items[i].rss_bytes = MAP_NUMBER_UNKNOWN;
 }
 
 static bool overlaps(const struct maps *maps, uint64_t start)

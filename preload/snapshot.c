@@ -145,6 +145,9 @@ static int prepare(struct snapshot_job *job, struct snapshot_result *result)
 		return fail(result, -ENOMEM, "there is no memory to prepare a snapshot");
 	ld__modules_refresh();
 	ld__snapshot_facts_read(job->facts, job->proc_fd);
+	job->facts->capture_birth = ld__agent_capture_birth();
+	job->facts->capture_state = ld__agent_capture_state();
+	job->facts->saw_everything = ld__agent_saw_everything();
 	r = read_maps(job);
 	if (r < 0)
 		return fail(result, r, "/proc/self/smaps cannot be read; without it there is no snapshot");

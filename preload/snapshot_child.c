@@ -205,10 +205,10 @@ static void write_meta(void)
 	ld__writer_meta_number(w, "taken_realtime_ns", (uint64_t)facts->taken.realtime_ns);
 	ld__writer_meta_number(w, "taken_monotonic_ns", (uint64_t)facts->taken.monotonic_ns);
 	ld__writer_meta_number(w, "taken_birth", facts->taken.birth);
-	ld__writer_meta_number(w, "capture_birth", ld__agent_capture_birth());
+	ld__writer_meta_number(w, "capture_birth", facts->capture_birth);
 	ld__writer_meta_number(w, "process_start_realtime_ns", facts->process_start_ns);
 	ld__writer_meta(w, "mode", modes[ld__config()->mode]);
-	ld__writer_meta(w, "capture", ld__agent_capture_state());
+	ld__writer_meta(w, "capture", facts->capture_state);
 	ld__writer_meta_number(w, "depth", ld__config()->depth);
 	ld__writer_meta_number(w, "pause_ns", job->shared->pause_ns);
 	ld__writer_meta_number(w, "stop_ns", job->stop_ns);
@@ -403,7 +403,7 @@ static void collect_notes(uint32_t cut_tracebacks)
 		note("%lu bytes that the service keeps out of forks were not read\n", walk.regions.unforked_bytes);
 	if (ld__writer_strings_refused(walk.writer))
 		note("%lu names beyond the string table's size are missing\n", ld__writer_strings_refused(walk.writer));
-	if (!ld__agent_saw_everything())
+	if (!job->facts->saw_everything)
 		note("recording did not begin with the process: older blocks are unknown, and what they hold counts as held\n", 0);
 	if (cut_tracebacks)
 		note("the tracebacks of %lu threads are incomplete\n", cut_tracebacks);
@@ -418,7 +418,7 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 
 	walk.job = job;
 	input.pagemap_fd = settle(job);
-	input.unrecorded = !ld__agent_saw_everything();
+	input.unrecorded = !job->facts->saw_everything;
 	r = ld__maps_read(&job->maps, job->proc_fd, false);
 	if (r < 0 && r != -E2BIG)
 		end_child(SNAPSHOT_NO_PROC);

@@ -18,6 +18,9 @@ struct snapshot_facts {
 	uint64_t process_start_ns;	/* CLOCK_REALTIME */
 	uint64_t rss_anon_bytes, rss_file_bytes, rss_shmem_bytes, page_table_bytes;
 	struct stream_clock taken;
+	uint64_t capture_birth;
+	const char *capture_state;
+	bool saw_everything;		/* no block of the process is unknown */
 };
 
 /* What the child cannot know when it is made: one shared page, written by the agent after the resume. */
