@@ -85,7 +85,7 @@ static void *realloc_from_pool(void *old, size_t bytes)
 }
 
 /* both halves: the old block is given up before the real call, the new one recorded after it */
-static inline void *realloc_at(void *old, size_t bytes, const void *frame)
+static LD_IN_HOOK void *realloc_at(void *old, size_t bytes, const void *frame)
 {
 	struct guard *g = &ld__guard;
 	enum enter how;
@@ -130,7 +130,7 @@ LD_EXPORT void *reallocarray(void *old, size_t count, size_t size)
 }
 
 /* recorded after the real call; real is read after entering, since the first call resolves it */
-static inline void *aligned_at(void *(*const *real)(size_t, size_t), size_t align, size_t bytes,
+static LD_IN_HOOK void *aligned_at(void *(*const *real)(size_t, size_t), size_t align, size_t bytes,
 			       const void *frame)
 {
 	struct guard *g = &ld__guard;
@@ -175,7 +175,7 @@ LD_EXPORT int posix_memalign(void **ret_block, size_t align, size_t bytes)
 	return r;
 }
 
-static inline void *paged_at(void *(*const *real)(size_t), size_t bytes, const void *frame)
+static LD_IN_HOOK void *paged_at(void *(*const *real)(size_t), size_t bytes, const void *frame)
 {
 	struct guard *g = &ld__guard;
 	enum enter how = ld__hook_enter(g);

@@ -49,7 +49,7 @@ static void *real_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_
 	return ld__sys_failed((long)at) ? MAP_FAILED : at;
 }
 
-static inline void *mmap_at(void *at, size_t bytes, int prot, int flags, int fd, off_t offset,
+static LD_IN_HOOK void *mmap_at(void *at, size_t bytes, int prot, int flags, int fd, off_t offset,
 			    const void *frame)
 {
 	struct guard *g = &ld__guard;

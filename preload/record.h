@@ -62,7 +62,8 @@ static inline void ld__hook_leave(struct guard *g, enum enter how)
 		g->depth = 0;
 }
 
-/* Where a hook was called: its frame, with the saved frame pointer at [0], the return address at [1]. */
+/* Where a hook was called: its frame, with the saved frame pointer at [0], the return address at [1].
+ * It must still stand when the event is recorded: a hook may not end in a jump to what takes it. */
 #define WHERE __builtin_frame_address(0)
 
 /* An allocation that succeeded. kind: enum stream_node_kind. */
