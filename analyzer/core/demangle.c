@@ -29,12 +29,22 @@ static void collect(const char *bytes, size_t count, void *data)
 	text_append_bytes(&output->text, bytes, count);
 }
 
+/* No locals here: longjmp would leave them undefined. */
+static bool run(struct output *output, const char *symbol, int options)
+{
+	if (setjmp(output->too_long))
+		return false;
+	if (rust_demangle_callback(symbol, options, collect, output))
+		return true;
+	text_done(&output->text);
+	return cplus_demangle_v3_callback(symbol, options, collect, output);
+}
+
 /* Demangle or return NULL (not mangled, too long, no memory). */
 static char *demangle(const char *symbol, int options)
 {
 	struct output *output;
 	char *result = NULL;
-	int ok = 0;
 
 	if (symbol[0] != '_' || (symbol[1] != 'Z' && symbol[1] != 'R') ||
 	    strnlen(symbol, INPUT_MAX) == INPUT_MAX)
@@ -42,15 +52,8 @@ static char *demangle(const char *symbol, int options)
 	output = calloc(1, sizeof(*output));
 	if (!output)
 		return NULL;
-	if (!setjmp(output->too_long)) {
-		ok = rust_demangle_callback(symbol, options, collect, output);
-		if (!ok) {
-			text_done(&output->text);
-			ok = cplus_demangle_v3_callback(symbol, options, collect, output);
-		}
-		if (ok && output->text.length)
-			result = text_take(&output->text);
-	}
+	if (run(output, symbol, options) && output->text.length)
+		result = text_take(&output->text);
 	text_done(&output->text);
 	free(output);
 	return result;

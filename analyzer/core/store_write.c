@@ -206,6 +206,7 @@ void store_put(struct store_writer *writer, const char *table, const char *kinds
 	sqlite3_stmt *statement;
 	const char *string;
 	const void *blob;
+	uint64_t number;
 	uint32_t id;
 	va_list args;
 	int code = SQLITE_OK;
@@ -223,6 +224,11 @@ void store_put(struct store_writer *writer, const char *table, const char *kinds
 			break;
 		case 'u':
 			code = sqlite3_bind_int64(statement, column, (int64_t)va_arg(args, uint64_t));
+			break;
+		case 'z':
+			number = va_arg(args, uint64_t);
+			code = number == UINT64_MAX ? sqlite3_bind_null(statement, column) :
+						      sqlite3_bind_int64(statement, column, (int64_t)number);
 			break;
 		case 'o':
 			id = va_arg(args, uint32_t);

@@ -22,6 +22,7 @@ int store_writer_open(const char *path, int uid, int gid, struct store_writer **
 
 /* Insert one row. kinds has one letter a column:
  *   i int64_t   u uint64_t (stored as the same 64 bits)   o uint32_t id, UINT32_MAX becomes NULL
+ *   z uint64_t, UINT64_MAX becomes NULL
  *   s const char * (NULL becomes NULL)   b const void *, size_t   n NULL (no argument)
  * Integers narrower than these must be cast. Text that is not UTF-8 is stored byte for byte. */
 void store_put(struct store_writer *writer, const char *table, const char *kinds, ...);

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L2  code.c - code addresses of one capture, as frames: each location is looked up once. */
+#include "core/code.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/text.h"
+
+#define NO_MODULE UINT32_MAX		/* places of locations that lie in no file */
+#define PYTHON (UINT32_MAX - 1)
+
+const char *code_base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* ---- modules ---- */
+
+static int compare_places(const void *pa, const void *pb, void *data)
+{
+	const struct stream_module *modules = data;
+	const struct stream_module *a = &modules[*(const uint32_t *)pa];
+	const struct stream_module *b = &modules[*(const uint32_t *)pb];
+
+	if (a->generation != b->generation)
+		return a->generation < b->generation ? -1 : 1;
+	return a->start < b->start ? -1 : a->start > b->start;
+}
+
+static int read_modules(struct code *code)
+{
+	const struct stream *stream = code->stream;
+
+	code->modules = calloc(stream->module_count + 1ull, sizeof(*code->modules));
+	code->by_place = calloc(stream->module_count + 1ull, sizeof(*code->by_place));
+	if (!code->modules || !code->by_place)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < stream->module_count; i++) {
+		const struct stream_module *module = &stream->modules[i];
+		const char *path = stream_string(stream, module->path);
+		int file = symbols_add(code->symbols, path, module->build_id, module->build_id_bytes);
+
+		if (file < 0)
+			return file;
+		code->modules[i] = (struct code_module){
+			file, strings_intern(code->strings, code_base_name(path)) };
+		if (!code->modules[i].name)
+			return -ENOMEM;
+		code->by_place[i] = i;
+	}
+	if (stream->module_count)
+		qsort_r(code->by_place, stream->module_count, sizeof(*code->by_place), compare_places,
+			stream->modules);
+	return 0;
+}
+
+/* The module of one generation that holds a pc, or NO_MODULE. */
+static uint32_t find_in_generation(const struct code *code, uint64_t pc, uint32_t generation)
+{
+	const struct stream_module *modules = code->stream->modules;
+	uint32_t low = 0, high = code->stream->module_count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		const struct stream_module *module = &modules[code->by_place[middle]];
+
+		if (module->generation < generation || (module->generation == generation && module->start <= pc))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low) {
+		uint32_t index = code->by_place[low - 1];
+
+		if (modules[index].generation == generation && pc >= modules[index].start && pc < modules[index].end)
+			return index;
+	}
+	return NO_MODULE;
+}
+
+/* The module that holds a pc; when its own generation has none there, the one still mapped. */
+static uint32_t find_module(const struct code *code, uint64_t pc, uint32_t generation)
+{
+	uint32_t found = find_in_generation(code, pc, generation);
+
+	for (uint32_t i = 0; found == NO_MODULE && i < code->stream->module_count; i++)
+		if (pc >= code->stream->modules[i].start && pc < code->stream->modules[i].end &&
+		    code->stream->modules[i].last_birth == UINT64_MAX)
+			found = i;
+	return found;
+}
+
+/* ---- roles ---- */
+
+static bool is_one_of(const char *name, const char *const *names)
+{
+	for (; *names; names++)
+		if (!strcmp(name, *names))
+			return true;
+	return false;
+}
+
+static bool begins(const char *name, const char *with)
+{
+	return !strncmp(name, with, strlen(with));
+}
+
+static bool is_allocator_function(const char *name)
+{
+	static const char *const names[] = {
+		"malloc", "calloc", "realloc", "reallocarray", "memalign", "aligned_alloc", "posix_memalign",
+		"valloc", "pvalloc", "mmap", "mmap64", "mremap", "free", "__libc_malloc", "__libc_calloc",
+		"__libc_realloc", "__libc_memalign", "__libc_reallocarray", "__posix_memalign", "__mmap",
+		"__mmap64", "_mid_memalign", "__mremap", NULL };
+
+	return is_one_of(name, names) || begins(name, "operator new");
+}
+
+static bool is_runtime_module(const char *name, uint32_t flags)
+{
+	return flags & STREAM_MODULE_LIBC || begins(name, "libstdc++.so") || begins(name, "libc++.so") ||
+	       begins(name, "libc++abi.so") || begins(name, "libgcc_s.so") || begins(name, "libc.so") ||
+	       begins(name, "libpthread") || begins(name, "ld-linux") || begins(name, "ld-musl");
+}
+
+/* Templates and generic code of the language's own library, instantiated in the program. */
+static bool is_runtime_function(const char *name, const char *language)
+{
+	if (!strcmp(language, "rust"))
+		return begins(name, "alloc::") || begins(name, "core::") || begins(name, "std::") ||
+		       begins(name, "__rust_") || begins(name, "<alloc::") || begins(name, "<core::") ||
+		       begins(name, "<T as alloc::");
+	return begins(name, "std::") || begins(name, "__gnu_cxx::") || begins(name, "void std::");
+}
+
+/* ---- frames ---- */
+
+static int grow(void *array, uint64_t *capacity, uint64_t need, size_t element_bytes)
+{
+	uint64_t wanted = *capacity ? *capacity : 256;
+	void *bigger;
+
+	if (need <= *capacity)
+		return 0;
+	while (wanted < need)
+		wanted *= 2;
+	bigger = reallocarray(*(void **)array, wanted, element_bytes);
+	if (!bigger)
+		return -ENOMEM;
+	*(void **)array = bigger;
+	*capacity = wanted;
+	return 0;
+}
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+	hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
+	return hash ^ hash >> 32;
+}
+
+static uint64_t hash_frame(const struct code_frame *frame)
+{
+	uint64_t hash = mix((uintptr_t)frame->function, (uintptr_t)frame->file);
+
+	hash = mix(hash, (uintptr_t)frame->module);
+	return mix(hash, (uint64_t)frame->line << 1 | frame->inlined);
+}
+
+static bool same_frame(const struct code_frame *a, const struct code_frame *b)
+{
+	return a->function == b->function && a->file == b->file && a->module == b->module &&
+	       a->line == b->line && a->inlined == b->inlined && a->language == b->language;
+}
+
+static int make_frame_index(struct code *code, uint64_t slots)
+{
+	uint32_t *index = calloc(slots, sizeof(*index));
+
+	if (!index)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < code->frame_count; i++) {
+		uint64_t at = hash_frame(&code->frames[i]);
+
+		while (index[at & (slots - 1)])
+			at++;
+		index[at & (slots - 1)] = i + 1;
+	}
+	free(code->frame_index);
+	code->frame_index = index;
+	code->frame_slots = slots;
+	return 0;
+}
+
+/* Append the id of a frame (made once) to frame_ids. */
+static int add_frame(struct code *code, const struct code_frame *frame)
+{
+	uint64_t at = hash_frame(frame);
+	uint32_t *slot;
+	int r;
+
+	if (!frame->function || !frame->file || !frame->module || !frame->language)
+		return -ENOMEM;
+	if (code->frame_count * 2ull >= code->frame_slots) {
+		r = make_frame_index(code, code->frame_slots ? code->frame_slots * 2 : 1024);
+		if (r < 0)
+			return r;
+	}
+	for (;; at++) {
+		slot = &code->frame_index[at & (code->frame_slots - 1)];
+		if (!*slot || same_frame(&code->frames[*slot - 1], frame))
+			break;
+	}
+	if (!*slot) {
+		r = grow(&code->frames, &code->frame_capacity, code->frame_count + 1ull, sizeof(*code->frames));
+		if (r < 0)
+			return r;
+		code->frames[code->frame_count++] = *frame;
+		*slot = code->frame_count;
+	}
+	r = grow(&code->frame_ids, &code->frame_id_capacity, code->frame_id_count + 1ull, sizeof(*code->frame_ids));
+	if (r < 0)
+		return r;
+	code->frame_ids[code->frame_id_count++] = *slot - 1;
+	return 0;
+}
+
+/* The frame of an address without a symbol: "libx.so+0x1234", "0x7f..". */
+static int add_nameless(struct code *code, const char *module, uint64_t addr, bool library)
+{
+	char *name = *module ? text_format("%s+0x%llx", module, (unsigned long long)addr) :
+			       text_format("0x%llx", (unsigned long long)addr);
+	struct code_frame frame = {
+		.function = strings_intern(code->strings, name), .file = "", .module = module, .language = "",
+		.library = library };
+
+	free(name);
+	return add_frame(code, &frame);
+}
+
+static int add_native(struct code *code, uint32_t module, uint64_t addr, struct code_location *location)
+{
+	struct symbols_frame found[SYMBOLS_FRAMES_MAX];
+	uint32_t flags = code->stream->modules[module].flags;
+	const char *name = code->modules[module].name;
+	bool runtime = is_runtime_module(name, flags), only_allocator = true;
+	int count, r;
+
+	if (flags & STREAM_MODULE_SELF)
+		location->role |= CODE_SELF;
+	if (runtime)
+		location->role |= CODE_LIBRARY;
+	count = symbols_frames(code->symbols, code->modules[module].file, addr, found, SYMBOLS_FRAMES_MAX);
+	if (count < 0)
+		return count;
+	if (count == 0) {
+		/* all of a library that is nothing but an allocator */
+		if (flags & STREAM_MODULE_ALLOCATOR && !(flags & (STREAM_MODULE_LIBC | STREAM_MODULE_EXE)))
+			location->role |= CODE_ALLOCATOR;
+		return add_nameless(code, name, addr, runtime);
+	}
+	for (int i = 0; i < count; i++) {
+		struct code_frame frame = {
+			.function = found[i].function, .file = found[i].file, .module = name,
+			.language = found[i].language, .line = found[i].line, .inlined = found[i].inlined,
+			.library = runtime || is_runtime_function(found[i].function, found[i].language) };
+
+		if (!is_allocator_function(frame.function))
+			only_allocator = false;
+		if (frame.function && !*frame.function)
+			r = add_nameless(code, name, addr, runtime);
+		else
+			r = add_frame(code, &frame);
+		if (r < 0)
+			return r;
+	}
+	/* an allocator's helpers are inlined into its entry: the outermost name decides */
+	if (only_allocator || is_allocator_function(found[count - 1].function) ||
+	    (flags & STREAM_MODULE_ALLOCATOR && !(flags & (STREAM_MODULE_LIBC | STREAM_MODULE_EXE))))
+		location->role |= CODE_ALLOCATOR;
+	return 0;
+}
+
+/* ---- locations ---- */
+
+static int make_location_index(struct code *code, uint64_t slots)
+{
+	struct code_key *index = calloc(slots, sizeof(*index));
+
+	if (!index)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < code->location_slots; i++) {
+		const struct code_key *key = &code->location_index[i];
+		uint64_t at = mix(key->addr, key->place);
+
+		if (!key->location)
+			continue;
+		while (index[at & (slots - 1)].location)
+			at++;
+		index[at & (slots - 1)] = *key;
+	}
+	free(code->location_index);
+	code->location_index = index;
+	code->location_slots = slots;
+	return 0;
+}
+
+/* Find or make the location of (place, addr): place is a file number, NO_MODULE or PYTHON. `module`
+ * is where the address was met, for a new one. */
+static int find_location(struct code *code, uint32_t place, uint64_t addr, uint32_t module, uint32_t *ret_location)
+{
+	struct code_location location = { .first = code->frame_id_count };
+	uint64_t at = mix(addr, place);
+	struct code_key *key;
+	int r;
+
+	if (code->location_count * 2ull >= code->location_slots) {
+		r = make_location_index(code, code->location_slots ? code->location_slots * 2 : 1024);
+		if (r < 0)
+			return r;
+	}
+	for (;; at++) {
+		key = &code->location_index[at & (code->location_slots - 1)];
+		if (!key->location)
+			break;
+		if (key->addr == addr && key->place == place) {
+			*ret_location = key->location - 1;
+			return 0;
+		}
+	}
+	if (place == PYTHON) {
+		const struct stream_pyframe *python = &code->stream->pyframes[addr];
+		struct code_frame frame = {
+			.function = strings_intern(code->strings, stream_string(code->stream, python->function)),
+			.file = strings_intern(code->strings, stream_string(code->stream, python->file)),
+			.line = python->line, .module = "", .language = "python" };
+
+		r = add_frame(code, &frame);
+	} else if (place == NO_MODULE) {
+		r = add_nameless(code, "", addr, false);
+	} else {
+		r = add_native(code, module, addr, &location);
+	}
+	if (r >= 0)
+		r = grow(&code->locations, &code->location_capacity, code->location_count + 1ull,
+			 sizeof(*code->locations));
+	if (r < 0)
+		return r;
+	location.count = code->frame_id_count - location.first;
+	code->locations[code->location_count++] = location;
+	*key = (struct code_key){ addr, place, code->location_count };
+	*ret_location = code->location_count - 1;
+	return 0;
+}
+
+int code_locate(struct code *code, uint64_t pc, uint16_t generation, bool is_return, uint32_t *ret_location)
+{
+	uint64_t addr = is_return && pc ? pc - 1 : pc;
+	uint32_t module = find_module(code, addr, generation);
+
+	if (module == NO_MODULE)
+		return find_location(code, NO_MODULE, addr, module, ret_location);
+	return find_location(code, (uint32_t)code->modules[module].file, addr - code->stream->modules[module].base,
+			     module, ret_location);
+}
+
+int code_locate_python(struct code *code, uint32_t pyframe, uint32_t *ret_location)
+{
+	return find_location(code, PYTHON, pyframe, NO_MODULE, ret_location);
+}
+
+/* ---- life ---- */
+
+int code_init(struct code *code, const struct stream *stream, const char *root)
+{
+	memset(code, 0, sizeof(*code));
+	code->stream = stream;
+	code->strings = strings_new();
+	if (!code->strings)
+		return -ENOMEM;
+	code->symbols = symbols_new(root, code->strings);
+	return code->symbols ? read_modules(code) : -ENOMEM;
+}
+
+void code_done(struct code *code)
+{
+	free(code->modules);
+	free(code->by_place);
+	free(code->frames);
+	free(code->locations);
+	free(code->frame_ids);
+	free(code->location_index);
+	free(code->frame_index);
+	symbols_free(code->symbols);
+	strings_free(code->strings);
+	memset(code, 0, sizeof(*code));
+}

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L3  ingest.c - capture stream to snapshot file: the order of the stages, and the small tables.
+ *
+ *   stream_read -> code (symbols) -> stacks -> roots -> chunks -> tables -> commit
+ *
+ * Runs while the service's binaries are still there, usually at low priority beside the service. The
+ * result is one file or nothing; every stage before the commit may fail without a trace. */
+#include "core/ingest.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/heap.h"
+#include "core/ingest_parts.h"
+#include "core/store_write.h"
+#include "core/text.h"
+
+#define NOTES_MAX 256			/* lines; more are counted */
+#define MISSING_NAMED 3			/* modules without symbols that a note names */
+
+struct ingest {
+	const struct ingest_options *options;
+	struct stream *stream;
+	struct code code;
+	struct types types;
+	struct ingest_stacks stacks;
+	struct ingest_roots roots;
+	struct store_writer *writer;
+	struct ingest_census census;
+	struct heap_account account;
+	struct ingest_result result;
+	uint32_t note_count, notes_left_out;
+	struct fact { const char *key, *value; } *facts;	/* sorted by key, each once */
+	size_t fact_count;
+	char *capture_meta;		/* copy of the option, cut into strings */
+};
+
+static void report(const struct ingest *ingest, const char *what, uint64_t done, uint64_t total)
+{
+	if (ingest->options->progress)
+		ingest->options->progress(what, done, total, ingest->options->progress_data);
+}
+
+static void report_reading(uint64_t bytes, void *data)
+{
+	report(data, "reading", bytes, 0);
+}
+
+static void report_writing(uint64_t done, uint64_t total, void *data)
+{
+	report(data, "writing", done, total);
+}
+
+/* ---- facts: META of the stream, what the caller adds, what ingest counted; later ones win ---- */
+
+static int compare_keys(const void *pa, const void *pb)
+{
+	return strcmp(((const struct fact *)pa)->key, ((const struct fact *)pb)->key);
+}
+
+static const char *fact(const struct ingest *ingest, const char *key)
+{
+	struct fact wanted = { key, NULL };
+	const struct fact *found = ingest->fact_count ?
+		bsearch(&wanted, ingest->facts, ingest->fact_count, sizeof(wanted), compare_keys) : NULL;
+
+	return found ? found->value : NULL;
+}
+
+static uint64_t fact_number(const struct ingest *ingest, const char *key)
+{
+	const char *value = fact(ingest, key);
+
+	return value ? strtoull(value, NULL, 10) : 0;
+}
+
+/* Collect META and capture_meta; the last value of a key stays. */
+static int read_facts(struct ingest *ingest)
+{
+	const struct stream *stream = ingest->stream;
+	size_t capacity = stream->meta_count + 1ull, kept = 0;
+	char *line, *next;
+
+	ingest->capture_meta = strdup(ingest->options->capture_meta ? ingest->options->capture_meta : "");
+	if (!ingest->capture_meta)
+		return -ENOMEM;
+	for (const char *p = ingest->capture_meta; *p; p++)
+		capacity += *p == '\n';
+	ingest->facts = calloc(capacity + 1, sizeof(*ingest->facts));
+	if (!ingest->facts)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < stream->meta_count; i++)
+		if (*stream->meta[i].key)
+			ingest->facts[ingest->fact_count++] = (struct fact){ stream->meta[i].key, stream->meta[i].value };
+	for (line = ingest->capture_meta; line && *line; line = next) {
+		char *equals;
+
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = 0;
+		equals = strchr(line, '=');
+		if (!equals || equals == line)
+			continue;
+		*equals = 0;
+		ingest->facts[ingest->fact_count++] = (struct fact){ line, equals + 1 };
+	}
+	/* a stable order (glibc's qsort is a merge sort for small elements, but that is no promise): the
+	 * arrays are small, insertion keeps equal keys in order of arrival */
+	for (size_t i = 1; i < ingest->fact_count; i++) {
+		struct fact moved = ingest->facts[i];
+		size_t hole = i;
+
+		for (; hole && strcmp(ingest->facts[hole - 1].key, moved.key) > 0; hole--)
+			ingest->facts[hole] = ingest->facts[hole - 1];
+		ingest->facts[hole] = moved;
+	}
+	for (size_t i = 0; i < ingest->fact_count; i++) {
+		if (kept && !strcmp(ingest->facts[kept - 1].key, ingest->facts[i].key))
+			kept--;
+		ingest->facts[kept++] = ingest->facts[i];
+	}
+	ingest->fact_count = kept;
+	return 0;
+}
+
+/* Did every thread stand still? */
+static bool is_consistent(const struct ingest *ingest)
+{
+	const char *said = fact(ingest, "consistent");
+
+	for (uint32_t i = 0; i < ingest->stream->thread_count; i++)
+		if (ingest->stream->threads[i].stop == STREAM_STOP_NONE)
+			return false;
+	return !said || strcmp(said, "0");
+}
+
+/* Facts that are counted here, whatever META says of them. */
+static void write_facts(struct ingest *ingest)
+{
+	const struct stream *stream = ingest->stream;
+	const struct stream_end *end = &stream->end;
+	const struct ingest_census *census = &ingest->census;
+	uint64_t lost = fact_number(ingest, "lost_events");
+	struct { const char *key; uint64_t value; } counted[] = {
+		{ "nodes", stream->node_count }, { "roots", ingest->roots.count }, { "edges", census->edges },
+		{ "blocks", census->blocks }, { "bytes", census->bytes }, { "mappings", census->mappings },
+		{ "mapped_bytes", census->mapped_bytes }, { "objects", census->objects },
+		{ "object_bytes", census->object_bytes },
+		{ "lost_events", lost > end->lost_events ? lost : end->lost_events },
+		{ "skipped_words", end->skipped_words }, { "faults", end->faults },
+		{ "child_ns", end->child_ns }, { "consistent", is_consistent(ingest) },
+		{ "rss_bytes", ingest->account.total_bytes ? ingest->account.total_bytes :
+							     fact_number(ingest, "rss_bytes") },
+		{ "taken_ns", fact_number(ingest, "taken_ns") || !stream->clock_count ?
+			      fact_number(ingest, "taken_ns") :
+			      (uint64_t)stream->clock[stream->clock_count - 1].realtime_ns },
+		{ "stream_format", stream->major * 1000u + stream->minor },
+	};
+	char number[24];
+
+	for (size_t i = 0; i < sizeof(counted) / sizeof(*counted); i++) {
+		snprintf(number, sizeof(number), "%" PRIu64, counted[i].value);
+		store_put(ingest->writer, "meta", "ss", counted[i].key, number);
+	}
+	store_put(ingest->writer, "meta", "ss", "ingest_version", LEAKDIFF_VERSION);
+	for (size_t i = 0; i < ingest->fact_count; i++) {
+		bool ours = !strcmp(ingest->facts[i].key, "ingest_version");
+
+		for (size_t k = 0; k < sizeof(counted) / sizeof(*counted); k++)
+			ours |= !strcmp(ingest->facts[i].key, counted[k].key);
+		if (!ours)
+			store_put(ingest->writer, "meta", "ss", ingest->facts[i].key, ingest->facts[i].value);
+	}
+	ingest->result.lost_events = lost > end->lost_events ? lost : end->lost_events;
+	ingest->result.consistent = is_consistent(ingest);
+	ingest->result.pause_ns = fact_number(ingest, "pause_ns");
+}
+
+/* ---- notes ---- */
+
+static void note(struct ingest *ingest, const char *text)
+{
+	if (!*text)
+		return;
+	if (ingest->note_count == NOTES_MAX) {
+		ingest->notes_left_out++;
+		return;
+	}
+	store_put(ingest->writer, "notes", "is", (int64_t)ingest->note_count++, text);
+}
+
+__attribute__((format(printf, 2, 3))) static void notef(struct ingest *ingest, const char *format, ...)
+{
+	char *text = NULL;
+	va_list args;
+
+	va_start(args, format);
+	if (vasprintf(&text, format, args) < 0)
+		text = NULL;
+	va_end(args);
+	if (text)
+		note(ingest, text);
+	free(text);
+}
+
+/* One note for all files of a state that something was asked of: "no symbols for A, B and 7 more: why". */
+static void note_modules(struct ingest *ingest, enum symbols_state state, const char *why)
+{
+	const struct stream *stream = ingest->stream;
+	struct text names = { 0 };
+	uint32_t count = 0;
+	char *list;
+
+	for (uint32_t i = 0; i < stream->module_count; i++) {
+		const char *path = stream_string(stream, stream->modules[i].path);
+		int file = ingest->code.modules[i].file;
+		bool seen = false;
+
+		for (uint32_t k = 0; k < i && !seen; k++)	/* a file that was loaded several times */
+			seen = ingest->code.modules[k].file == file;
+		if (seen || symbols_state(ingest->code.symbols, file) != state || *path != '/')
+			continue;
+		if (count++ < MISSING_NAMED)
+			text_printf(&names, "%s%s", count > 1 ? ", " : "", ingest->code.modules[i].name);
+	}
+	if (count > MISSING_NAMED)
+		text_printf(&names, " and %u more", count - MISSING_NAMED);
+	list = text_take(&names);
+	if (count && list)
+		notef(ingest, "no names for code and variables of %s: %s", list, why);
+	free(list);
+}
+
+static void write_notes(struct ingest *ingest)
+{
+	const struct stream *stream = ingest->stream;
+	const struct stream_end *end = &stream->end;
+	char *lines = strdup(stream_string(stream, end->notes));
+
+	for (char *line = lines, *next; line && *line; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = 0;
+		note(ingest, line);
+	}
+	free(lines);
+	if (ingest->result.lost_events)
+		notef(ingest, "%" PRIu64 " allocation events were lost before this snapshot: some blocks are missing or stale",
+		      ingest->result.lost_events);
+	if (!ingest->result.consistent)
+		note(ingest, "not every thread could be stopped: references may be missing, so unreachable memory is uncertain");
+	if (end->skipped_words)
+		notef(ingest, "%" PRIu64 " words of memory could not be read: references in them are missing",
+		      end->skipped_words);
+	if (stream->unknown_chunks)
+		notef(ingest, "%" PRIu64 " parts of the capture stream (the first of type %u) are newer than this leakdiff and were left out",
+		      stream->unknown_chunks, stream->unknown_type);
+	if (ingest->stacks.cut_frames)
+		notef(ingest, "%" PRIu64 " frames of very deep stacks were left out", ingest->stacks.cut_frames);
+	note_modules(ingest, SYMBOLS_MISSING, "the file is gone");
+	note_modules(ingest, SYMBOLS_OTHER_BUILD, "the file there now is another build");
+	if (ingest->notes_left_out)
+		store_put(ingest->writer, "notes", "is", (int64_t)ingest->note_count, "more notes were left out");
+}
+
+/* ---- small tables ---- */
+
+static void write_modules(struct ingest *ingest)
+{
+	static const char *const states[] = {
+		[SYMBOLS_UNUSED] = "unused", [SYMBOLS_MISSING] = "missing", [SYMBOLS_OTHER_BUILD] = "other build",
+		[SYMBOLS_NONE] = "none", [SYMBOLS_SYMTAB] = "symtab", [SYMBOLS_DWARF] = "dwarf" };
+	const struct stream *stream = ingest->stream;
+
+	for (uint32_t i = 0; i < stream->module_count; i++) {
+		const struct stream_module *m = &stream->modules[i];
+		char id[2 * sizeof(m->build_id) + 1] = "";
+
+		for (uint32_t b = 0; b < m->build_id_bytes; b++)
+			snprintf(id + 2 * b, 3, "%02x", m->build_id[b]);
+		store_put(ingest->writer, "modules", "isssuuuuziis", (int64_t)i, ingest->code.modules[i].name,
+			  stream_string(stream, m->path), *id ? id : NULL, m->base, m->start, m->end,
+			  m->first_birth, m->last_birth, (int64_t)m->generation, (int64_t)m->flags,
+			  states[symbols_state(ingest->code.symbols, ingest->code.modules[i].file)]);
+	}
+}
+
+static void write_maps(struct ingest *ingest)
+{
+	static const char *const kinds[] = {
+		[STREAM_MAP_FILE] = "file", [STREAM_MAP_MODULE_DATA] = "module-data", [STREAM_MAP_HEAP] = "heap",
+		[STREAM_MAP_STACK] = "stack", [STREAM_MAP_SHARED] = "shared", [STREAM_MAP_PROGRAM] = "program",
+		[STREAM_MAP_OTHER] = "other", [STREAM_MAP_OWN] = "own", [STREAM_MAP_KERNEL] = "kernel" };
+	const struct stream *stream = ingest->stream;
+
+	for (uint32_t i = 0; i < stream->map_count; i++) {
+		const struct stream_map *m = &stream->maps[i];
+		const char *kind = m->kind >= STREAM_MAP_FILE && m->kind <= STREAM_MAP_KERNEL ? kinds[m->kind] : "other";
+		char prot[5] = { m->prot & 1 ? 'r' : '-', m->prot & 2 ? 'w' : '-', m->prot & 4 ? 'x' : '-',
+				 m->shared ? 's' : 'p', 0 };
+
+		store_put(ingest->writer, "maps", "iuussuzzzzso", (int64_t)i, m->start, m->end, kind, prot,
+			  m->file_offset, m->rss_bytes, m->pss_bytes, m->swap_bytes, m->live_resident_bytes,
+			  stream_string(stream, m->name), m->module);
+	}
+}
+
+static void write_threads(struct ingest *ingest)
+{
+	static const char *const stops[] = { [STREAM_STOP_PTRACE] = "ptrace", [STREAM_STOP_SIGNAL] = "signal",
+					     [STREAM_STOP_NONE] = "none", [STREAM_STOP_SELF] = "self" };
+	const struct stream *stream = ingest->stream;
+
+	for (uint32_t i = 0; i < stream->thread_count; i++) {
+		const struct stream_thread *t = &stream->threads[i];
+
+		store_put(ingest->writer, "threads", "iissouuu", (int64_t)i, (int64_t)t->tid,
+			  ingest->roots.thread_names[i],
+			  t->stop >= STREAM_STOP_PTRACE && t->stop <= STREAM_STOP_SELF ? stops[t->stop] : "none",
+			  t->syscall, t->sp, t->stack_start, t->stack_end);
+	}
+	for (uint32_t i = 0; i < ingest->roots.traceback_count; i++) {
+		const struct ingest_frame *f = &ingest->roots.tracebacks[i];
+
+		store_put(ingest->writer, "tracebacks", "iiiuu", (int64_t)f->thread, (int64_t)f->depth,
+			  (int64_t)f->frame, f->pc, f->cfa);
+	}
+}
+
+static void write_code(struct ingest *ingest)
+{
+	for (uint32_t i = 0; i < ingest->code.frame_count; i++) {
+		const struct code_frame *f = &ingest->code.frames[i];
+
+		store_put(ingest->writer, "frames", "ississi", (int64_t)i, f->function, f->file, (int64_t)f->line,
+			  f->module, f->language, (int64_t)f->inlined);
+	}
+	for (uint32_t i = 0; i < ingest->types.count; i++)
+		store_put(ingest->writer, "types", "isi", (int64_t)i, ingest->types.entries[i].name,
+			  (int64_t)ingest->types.entries[i].source);
+}
+
+static int write_stacks(struct ingest *ingest)
+{
+	struct text list = { 0 };
+
+	for (uint32_t i = 0; i < ingest->stacks.count; i++) {
+		const struct ingest_stack *stack = &ingest->stacks.stacks[i];
+
+		list.length = 0;
+		text_append(&list, "[");
+		for (uint32_t f = 0; f < stack->count; f++)
+			text_printf(&list, f ? ",%u" : "%u", ingest->stacks.frame_ids[stack->first + f]);
+		text_append(&list, "]");
+		if (list.broken)
+			return -ENOMEM;
+		store_put(ingest->writer, "stacks", "iiiis", (int64_t)i, (int64_t)stack->type,
+			  (int64_t)stack->count, (int64_t)stack->truncated, list.data);
+	}
+	text_done(&list);
+	return 0;
+}
+
+static void write_roots(struct ingest *ingest)
+{
+	static const char *const kinds[] = {
+		[STREAM_ROOT_GLOBAL] = "global", [STREAM_ROOT_STACK] = "stack", [STREAM_ROOT_TLS] = "tls",
+		[STREAM_ROOT_REGISTER] = "register", [STREAM_ROOT_MAPPING] = "mapping",
+		[STREAM_ROOT_PY_MODULE] = "python-module", [STREAM_ROOT_PY_FRAME] = "python-frame",
+		[STREAM_ROOT_PY_C] = "python-c" };
+
+	for (uint32_t i = 0; i < ingest->roots.count; i++) {
+		const struct ingest_root *r = &ingest->roots.roots[i];
+		bool known = r->kind >= STREAM_ROOT_GLOBAL && r->kind <= STREAM_ROOT_PY_C;
+
+		/* a kind that a newer minor added still holds memory: as a mapping it is believed */
+		store_put(ingest->writer, "roots", "issssuu", (int64_t)i, kinds[known ? r->kind : STREAM_ROOT_MAPPING],
+			  r->name, r->module, r->thread, r->start, r->end);
+	}
+}
+
+static void write_account(struct ingest *ingest)
+{
+	const struct heap_account *a = &ingest->account;
+	const struct { const char *part; uint64_t bytes; } parts[] = {
+		{ "live", a->live_bytes }, { "allocator", a->allocator_bytes }, { "python", a->python_bytes },
+		{ "stacks", a->stacks_bytes }, { "files", a->files_bytes }, { "shared", a->shared_bytes },
+		{ "leakdiff", a->leakdiff_bytes }, { "other", a->other_bytes }, { "total", a->total_bytes } };
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+		store_put(ingest->writer, "account", "su", parts[i].part, parts[i].bytes);
+}
+
+static void write_clock(struct ingest *ingest)
+{
+	for (uint32_t i = 0; i < ingest->stream->clock_count; i++) {
+		const struct stream_clock *c = &ingest->stream->clock[i];
+
+		store_put(ingest->writer, "clock", "iuii", (int64_t)i, c->birth, c->realtime_ns, c->monotonic_ns);
+	}
+}
+
+/* ---- the stages ---- */
+
+static int run_stages(struct ingest *ingest)
+{
+	int r;
+
+	report(ingest, "naming", 0, 0);
+	r = read_facts(ingest);
+	if (r >= 0)
+		r = code_init(&ingest->code, ingest->stream, ingest->options->root);
+	if (r >= 0)
+		r = types_init(&ingest->types, ingest->code.strings);
+	if (r >= 0)
+		r = ingest_stacks_make(&ingest->stacks, &ingest->code, &ingest->types);
+	if (r >= 0)
+		r = ingest_roots_make(&ingest->roots, &ingest->code);
+	if (r >= 0)
+		r = ingest_chunks_write(ingest->writer, ingest->stream, &ingest->code, &ingest->types,
+					&ingest->stacks, &ingest->roots, report_writing, ingest, &ingest->census);
+	if (r >= 0)
+		r = write_stacks(ingest);
+	if (r < 0)
+		return r;
+	ingest_account_make(ingest->stream, &ingest->account);
+	write_facts(ingest);
+	write_notes(ingest);
+	write_modules(ingest);
+	write_maps(ingest);
+	write_threads(ingest);
+	write_code(ingest);
+	write_roots(ingest);
+	write_account(ingest);
+	write_clock(ingest);
+	return 0;
+}
+
+static void ingest_done(struct ingest *ingest)
+{
+	store_writer_free(ingest->writer);
+	ingest_roots_done(&ingest->roots);
+	ingest_stacks_done(&ingest->stacks);
+	types_done(&ingest->types);
+	code_done(&ingest->code);
+	stream_free(ingest->stream);
+	free(ingest->facts);
+	free(ingest->capture_meta);
+}
+
+int ingest_run(int fd, const char *path, const struct ingest_options *options,
+	       struct ingest_result *ret_result, char **ret_error)
+{
+	struct ingest ingest = { .options = options };
+	int r;
+
+	*ret_error = NULL;
+	/* the target first: an unwritable folder is said before a long stream has been read */
+	r = store_writer_open(path, options->owner_uid, options->owner_gid, &ingest.writer, ret_error);
+	if (r >= 0)
+		r = stream_read(fd, report_reading, &ingest, &ingest.stream, ret_error);
+	if (r >= 0) {
+		r = run_stages(&ingest);
+		if (r == -ENOMEM)
+			*ret_error = text_format("not enough memory to make %s", path);
+		else if (r < 0)
+			*ret_error = text_format("cannot make %s: %s", path, strerror(-r));
+	}
+	if (r >= 0)
+		r = store_writer_commit(ingest.writer, &ingest.result.file_bytes, ret_error);
+	if (r >= 0) {
+		ingest.result.nodes = ingest.stream->node_count;
+		ingest.result.edges = ingest.census.edges;
+		ingest.result.blocks = ingest.census.blocks;
+		ingest.result.bytes = ingest.census.bytes;
+		*ret_result = ingest.result;
+	}
+	ingest_done(&ingest);
+	return r;
+}

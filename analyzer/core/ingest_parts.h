@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L2  ingest_parts.h - the stages of ingest: stacks, roots, and the chunks that nodes become. */
+#ifndef LEAKDIFF_INGEST_PARTS_H
+#define LEAKDIFF_INGEST_PARTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/code.h"
+#include "core/stream.h"
+#include "core/types.h"
+
+/* ---- ingest_stacks.c: stacks that live nodes have, each once, as people read them ---- */
+
+struct ingest_stack {
+	uint32_t first, count;		/* positions in frame_ids */
+	uint32_t type;			/* of the allocation site */
+	uint64_t uses;			/* nodes */
+	bool truncated;
+};
+
+struct ingest_stacks {
+	struct ingest_stack *stacks;	/* most used first */
+	uint32_t count;
+	uint32_t *of_raw;		/* stack of each stream stack id (0 included); UINT32_MAX = none */
+	uint32_t *frame_ids;		/* frames of all stacks, innermost first */
+	uint64_t frame_id_count;
+	uint64_t cut_frames;		/* frames beyond the cap, not kept */
+};
+
+/* Returns 0 or -ENOMEM; ingest_stacks_done() after either. */
+int ingest_stacks_make(struct ingest_stacks *stacks, struct code *code, struct types *types)
+	__attribute__((warn_unused_result));
+void ingest_stacks_done(struct ingest_stacks *stacks);
+
+/* ---- ingest_roots.c: root regions split into variables, frames, ... ---- */
+
+struct ingest_root {
+	enum stream_root_kind kind;
+	const char *name, *module, *thread;	/* interned */
+	uint64_t start, end;
+};
+
+struct ingest_root_edge {
+	uint32_t root, target;
+	uint64_t value, target_offset;
+	uint8_t label;
+	bool interior;
+};
+
+struct ingest_frame { uint32_t thread, depth, frame; uint64_t pc, cfa; };
+
+struct ingest_roots {
+	struct ingest_root *roots;
+	uint32_t count;
+	struct ingest_root_edge *edges;	/* by root, then in stream order */
+	uint64_t edge_count;
+	const char **thread_names;	/* as stream->threads: "main", "NAME (tid N)" */
+	struct ingest_frame *tracebacks;	/* by thread, innermost first, inline frames expanded */
+	uint32_t traceback_count;
+};
+
+/* Returns 0 or -ENOMEM; ingest_roots_done() after either. */
+int ingest_roots_make(struct ingest_roots *roots, struct code *code) __attribute__((warn_unused_result));
+void ingest_roots_done(struct ingest_roots *roots);
+
+/* ---- ingest_chunks.c: nodes and references as chunks, and their census ---- */
+
+struct store_writer;
+
+struct ingest_census {			/* what the tables meta and sites say of the nodes */
+	uint64_t blocks, bytes;		/* live allocator blocks and their requested bytes */
+	uint64_t mappings, mapped_bytes;/* anonymous mappings made by the program */
+	uint64_t objects, object_bytes;	/* Python objects */
+	uint64_t edges;			/* written, of nodes and roots */
+};
+
+/* Give every node its type and stack (in the stream's own columns: they become indices of the tables
+ * types and stacks), then write node_chunks, edge_chunks, strings and sites. Returns 0 or -ENOMEM;
+ * errors of writing stay in the writer. */
+int ingest_chunks_write(struct store_writer *writer, struct stream *stream, struct code *code,
+			struct types *types, const struct ingest_stacks *stacks,
+			const struct ingest_roots *roots, void (*progress)(uint64_t done, uint64_t total, void *data),
+			void *progress_data, struct ingest_census *ret_census) __attribute__((warn_unused_result));
+
+/* ---- ingest_account.c: where resident memory is ---- */
+
+struct heap_account;
+void ingest_account_make(const struct stream *stream, struct heap_account *ret_account);
+
+#endif

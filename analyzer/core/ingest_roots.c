@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L2  ingest_roots.c - root regions split into what a person can name: a variable, a stack frame, ...
+ *
+ * The stream has one root a region (a module's data, a thread's stack) and a slot address with each
+ * reference. Each slot becomes part of a named root, made when its first slot is met:
+ *
+ *   module data   the symbol that covers the slot, else its section
+ *   stack         the frame whose [cfa of the inner frame, cfa) holds it
+ *   TLS           the thread-local variable, else "thread-local storage" of the thread
+ *   others        the region itself
+ *
+ * A root without references is not made: it holds nothing. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/ingest_parts.h"
+#include "core/text.h"
+
+/* What makes two slots one root. */
+struct key { uint32_t region, part; uint64_t start; };
+
+struct maker {
+	struct ingest_roots *out;
+	struct code *code;
+	const struct stream *stream;
+	struct key *keys;		/* of each root */
+	uint32_t *index;		/* hash table of roots + 1 */
+	uint64_t slots, root_capacity;
+	bool *one_slot;			/* of each root: a section of which only one slot was seen */
+
+	/* frames of each thread, innermost first: tracebacks sorted by thread and depth */
+	uint32_t *frame_order;
+	uint32_t *first_frame;		/* per thread, thread_count + 1 */
+
+	/* the last answer, for the next slot of the same variable */
+	uint32_t last_region, last_root;
+	uint64_t last_start, last_end;
+};
+
+#define PART_NONE UINT32_MAX
+#define PART_SECTION (UINT32_MAX - 1)
+
+static const char *intern(struct maker *maker, char *text)
+{
+	const char *name = strings_intern(maker->code->strings, text);
+
+	free(text);
+	return name;
+}
+
+/* ---- threads ---- */
+
+static int name_threads(struct maker *maker)
+{
+	const struct stream *stream = maker->stream;
+
+	maker->out->thread_names = calloc(stream->thread_count + 1ull, sizeof(*maker->out->thread_names));
+	if (!maker->out->thread_names)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < stream->thread_count; i++) {
+		const struct stream_thread *thread = &stream->threads[i];
+		const char *name = stream_string(stream, thread->name);
+
+		maker->out->thread_names[i] = thread->flags & 1 ?
+			strings_intern(maker->code->strings, "main") :
+			intern(maker, *name ? text_format("%s (tid %u)", name, thread->tid) :
+					      text_format("tid %u", thread->tid));
+		if (!maker->out->thread_names[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int compare_tracebacks(const void *pa, const void *pb, void *data)
+{
+	const struct stream_frame *frames = data;
+	const struct stream_frame *a = &frames[*(const uint32_t *)pa], *b = &frames[*(const uint32_t *)pb];
+
+	if (a->thread != b->thread)
+		return a->thread < b->thread ? -1 : 1;
+	return a->depth < b->depth ? -1 : a->depth > b->depth;
+}
+
+static int sort_tracebacks(struct maker *maker)
+{
+	const struct stream *stream = maker->stream;
+	uint32_t at = 0;
+
+	maker->frame_order = calloc(stream->traceback_count + 1ull, sizeof(*maker->frame_order));
+	maker->first_frame = calloc(stream->thread_count + 2ull, sizeof(*maker->first_frame));
+	if (!maker->frame_order || !maker->first_frame)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < stream->traceback_count; i++)
+		maker->frame_order[i] = i;
+	if (stream->traceback_count)
+		qsort_r(maker->frame_order, stream->traceback_count, sizeof(*maker->frame_order),
+			compare_tracebacks, stream->tracebacks);
+	for (uint32_t thread = 0; thread <= stream->thread_count; thread++) {
+		while (at < stream->traceback_count &&
+		       stream->tracebacks[maker->frame_order[at]].thread < thread)
+			at++;
+		maker->first_frame[thread] = at;
+	}
+	return 0;
+}
+
+static int locate_frame(struct maker *maker, const struct stream_frame *frame, uint32_t *ret_location)
+{
+	uint32_t generation = 0;
+
+	/* threads run in what is mapped now: the last generation there */
+	for (uint32_t i = 0; i < maker->stream->module_count; i++) {
+		const struct stream_module *module = &maker->stream->modules[i];
+
+		if (frame->pc >= module->start && frame->pc < module->end && module->last_birth == UINT64_MAX)
+			generation = module->generation;
+	}
+	return code_locate(maker->code, frame->pc, (uint16_t)generation, frame->depth > 0, ret_location);
+}
+
+/* Expand the threads' stacks into frames with names. */
+static int make_tracebacks(struct maker *maker)
+{
+	const struct stream *stream = maker->stream;
+	uint64_t capacity = 0;
+	uint32_t depth = 0;
+
+	for (uint32_t i = 0; i < stream->traceback_count; i++) {
+		const struct stream_frame *frame = &stream->tracebacks[maker->frame_order[i]];
+		const struct code_location *location;
+		uint32_t number;
+		int r = locate_frame(maker, frame, &number);
+
+		if (r < 0)
+			return r;
+		if (i == maker->first_frame[frame->thread])
+			depth = 0;
+		location = &maker->code->locations[number];
+		for (uint32_t f = 0; f < location->count; f++) {
+			if (maker->out->traceback_count == capacity) {
+				struct ingest_frame *bigger;
+
+				capacity = capacity ? capacity * 2 : 256;
+				bigger = reallocarray(maker->out->tracebacks, capacity, sizeof(*bigger));
+				if (!bigger)
+					return -ENOMEM;
+				maker->out->tracebacks = bigger;
+			}
+			maker->out->tracebacks[maker->out->traceback_count++] = (struct ingest_frame){
+				.thread = frame->thread, .depth = depth++,
+				.frame = maker->code->frame_ids[location->first + f],
+				.pc = frame->pc, .cfa = frame->cfa };
+		}
+	}
+	return 0;
+}
+
+/* ---- roots ---- */
+
+static uint64_t hash_key(const struct key *key)
+{
+	uint64_t hash = (key->start ^ (uint64_t)key->part << 32 ^ key->region) * 0x9e3779b97f4a7c15u;
+
+	return hash ^ hash >> 32;
+}
+
+static int make_larger(struct maker *maker)
+{
+	uint64_t slots = maker->slots ? maker->slots * 2 : 256, capacity = slots / 2;
+	uint32_t *index = calloc(slots, sizeof(*index));
+	struct key *keys = reallocarray(maker->keys, capacity, sizeof(*keys));
+	struct ingest_root *roots = reallocarray(maker->out->roots, capacity, sizeof(*roots));
+	bool *one_slot = realloc(maker->one_slot, capacity * sizeof(*one_slot));
+
+	if (keys)
+		maker->keys = keys;
+	if (roots)
+		maker->out->roots = roots;
+	if (one_slot)
+		maker->one_slot = one_slot;
+	if (!index || !keys || !roots || !one_slot) {
+		free(index);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < maker->out->count; i++) {
+		uint64_t at = hash_key(&keys[i]);
+
+		while (index[at & (slots - 1)])
+			at++;
+		index[at & (slots - 1)] = i + 1;
+	}
+	free(maker->index);
+	maker->index = index;
+	maker->slots = slots;
+	return 0;
+}
+
+/* Find the root of a key. Returns 1 when it is new, with everything but its kind empty; 0; -ENOMEM. */
+static int find_root(struct maker *maker, const struct stream_root *region, const struct key *key,
+		     uint32_t *ret_root)
+{
+	if (maker->out->count * 2ull >= maker->slots) {
+		int r = make_larger(maker);
+
+		if (r < 0)
+			return r;
+	}
+	for (uint64_t at = hash_key(key);; at++) {
+		uint32_t *slot = &maker->index[at & (maker->slots - 1)];
+		const struct key *other;
+
+		if (!*slot) {
+			uint32_t id = maker->out->count++;
+
+			*slot = id + 1;
+			maker->keys[id] = *key;
+			maker->one_slot[id] = false;
+			maker->out->roots[id] = (struct ingest_root){
+				.kind = (enum stream_root_kind)region->kind, .name = "", .module = "", .thread = "" };
+			*ret_root = id;
+			return 1;
+		}
+		other = &maker->keys[*slot - 1];
+		if (other->region == key->region && other->part == key->part && other->start == key->start) {
+			*ret_root = *slot - 1;
+			return 0;
+		}
+	}
+}
+
+static const char *thread_name(const struct maker *maker, const struct stream_root *region)
+{
+	return region->thread == STREAM_NONE ? "" : maker->out->thread_names[region->thread];
+}
+
+/* A root that is a whole region. */
+static int region_root(struct maker *maker, uint32_t number, const char *name, uint32_t *ret_root)
+{
+	const struct stream_root *region = &maker->stream->roots[number];
+	struct key key = { number, PART_NONE, 0 };
+	int r = find_root(maker, region, &key, ret_root);
+
+	if (r > 0) {
+		struct ingest_root *root = &maker->out->roots[*ret_root];
+
+		root->name = name;
+		root->thread = thread_name(maker, region);
+		root->module = region->module == STREAM_NONE ? "" : maker->code->modules[region->module].name;
+		root->start = region->start;
+		root->end = region->end;
+	}
+	if (r < 0 || !name)
+		return -ENOMEM;
+	if (region->kind >= STREAM_ROOT_REGISTER) {	/* all slots of such a region are one root */
+		maker->last_region = number;
+		maker->last_root = *ret_root;
+		maker->last_start = 0;
+		maker->last_end = UINT64_MAX;
+	}
+	return 0;
+}
+
+static int global_root(struct maker *maker, uint32_t number, uint64_t slot, uint32_t *ret_root)
+{
+	const struct stream_root *region = &maker->stream->roots[number];
+	const struct code_module *module = &maker->code->modules[region->module];
+	uint64_t base = maker->stream->modules[region->module].base;
+	struct symbols_variable variable;
+	struct ingest_root *root;
+	struct key key;
+	int r;
+
+	r = symbols_variable(maker->code->symbols, module->file, slot - base, &variable);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return region_root(maker, number, module->name, ret_root);
+	/* two regions of one module (.data, .bss) may share a section or, rarely, a variable */
+	key = (struct key){ region->module, variable.is_section ? PART_SECTION : 0, variable.start + base };
+	r = find_root(maker, region, &key, ret_root);
+	if (r < 0)
+		return r;
+	root = &maker->out->roots[*ret_root];
+	if (r > 0) {
+		root->name = variable.name;
+		root->module = module->name;
+		root->start = variable.start + base;
+		root->end = variable.end + base;
+		if (variable.is_section) {	/* narrowed to the slot while it is the only one */
+			maker->one_slot[*ret_root] = true;
+			root->start = slot;
+			root->end = slot + 8;
+		}
+	} else if (maker->one_slot[*ret_root] && slot != root->start) {
+		maker->one_slot[*ret_root] = false;
+		root->start = variable.start + base;
+		root->end = variable.end + base;
+	}
+	if (!variable.is_section) {
+		maker->last_region = number;
+		maker->last_root = *ret_root;
+		maker->last_start = root->start;
+		maker->last_end = root->end;
+	}
+	return 0;
+}
+
+/* ".bss" with a single slot is ".bss+0x40". */
+static int name_single_slots(struct maker *maker)
+{
+	for (uint32_t i = 0; i < maker->out->count; i++) {
+		struct ingest_root *root = &maker->out->roots[i];
+
+		if (!maker->one_slot[i])
+			continue;
+		root->name = intern(maker, text_format("%s+0x%llx", root->name,
+						       (unsigned long long)(root->start - maker->keys[i].start)));
+		if (!root->name)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* "handle_conn()", or "server+0x1234" where there is no name. */
+static const char *frame_name(struct maker *maker, const struct code_location *location)
+{
+	/* the outermost of the inline frames is the function that has the stack frame */
+	const struct code_frame *frame = &maker->code->frames[
+		maker->code->frame_ids[location->first + location->count - 1]];
+
+	if (strstr(frame->function, "+0x") || !strncmp(frame->function, "0x", 2))
+		return frame->function;
+	return intern(maker, text_format("%s()", frame->function));
+}
+
+static int stack_root(struct maker *maker, uint32_t number, uint64_t slot, uint32_t *ret_root)
+{
+	const struct stream_root *region = &maker->stream->roots[number];
+	const struct stream_frame *frames = maker->stream->tracebacks;
+	uint32_t low, high, first;
+	struct ingest_root *root;
+	struct key key;
+	uint32_t location;
+	int r;
+
+	if (region->thread == STREAM_NONE)
+		return region_root(maker, number, "stack", ret_root);
+	first = low = maker->first_frame[region->thread];
+	high = maker->first_frame[region->thread + 1];
+	/* cfa grows outwards; a frame that breaks this (a signal stack) hides what lies behind it */
+	while (low < high && frames[maker->frame_order[low]].cfa <= slot)
+		low++;
+	if (low == high)
+		return region_root(maker, number, "stack", ret_root);
+	key = (struct key){ number, low - first, 0 };
+	r = find_root(maker, region, &key, ret_root);
+	if (r <= 0)
+		return r;
+	r = locate_frame(maker, &frames[maker->frame_order[low]], &location);
+	if (r < 0)
+		return r;
+	root = &maker->out->roots[*ret_root];
+	root->name = frame_name(maker, &maker->code->locations[location]);
+	root->thread = thread_name(maker, region);
+	root->start = low > first ? frames[maker->frame_order[low - 1]].cfa : region->start;
+	root->end = frames[maker->frame_order[low]].cfa;
+	for (uint32_t i = 0; i < maker->stream->module_count; i++) {
+		const struct stream_module *module = &maker->stream->modules[i];
+		uint64_t pc = frames[maker->frame_order[low]].pc;
+
+		if (pc >= module->start && pc < module->end && module->last_birth == UINT64_MAX)
+			root->module = maker->code->modules[i].name;
+	}
+	return root->name ? 0 : -ENOMEM;
+}
+
+static int tls_root(struct maker *maker, uint32_t number, uint64_t slot, uint32_t *ret_root)
+{
+	const struct stream *stream = maker->stream;
+	const struct stream_root *region = &stream->roots[number];
+	uint64_t pointer = region->thread == STREAM_NONE ? 0 : stream->threads[region->thread].thread_pointer;
+
+	for (uint32_t i = 0; pointer && i < stream->module_count; i++) {
+		const struct stream_module *module = &stream->modules[i];
+		uint64_t start = pointer + (uint64_t)module->tls_offset;
+		struct symbols_variable variable;
+		struct ingest_root *root;
+		struct key key;
+		int r;
+
+		if (module->tls_offset == INT64_MIN || module->last_birth != UINT64_MAX ||
+		    slot - start >= module->tls_bytes)
+			continue;
+		r = symbols_tls(maker->code->symbols, maker->code->modules[i].file, slot - start, &variable);
+		if (r < 0)
+			return r;
+		if (r == 0)
+			break;
+		key = (struct key){ number, i, variable.start + start };
+		r = find_root(maker, region, &key, ret_root);
+		if (r <= 0)
+			return r;
+		root = &maker->out->roots[*ret_root];
+		root->name = variable.name;
+		root->module = maker->code->modules[i].name;
+		root->thread = thread_name(maker, region);
+		root->start = variable.start + start;
+		root->end = variable.end + start;
+		return 0;
+	}
+	return region_root(maker, number, "thread-local storage", ret_root);
+}
+
+/* Path of a shared or unexplained mapping, or where it is. */
+static const char *mapping_name(struct maker *maker, const struct stream_root *region)
+{
+	const struct stream *stream = maker->stream;
+	const char *name = stream_string(stream, region->name);
+
+	for (uint32_t i = 0; !*name && i < stream->map_count; i++)
+		if (region->start >= stream->maps[i].start && region->start < stream->maps[i].end)
+			name = stream_string(stream, stream->maps[i].name);
+	if (*name)
+		return strings_intern(maker->code->strings, name);
+	return intern(maker, text_format("anonymous mapping at 0x%llx", (unsigned long long)region->start));
+}
+
+static int find_slot_root(struct maker *maker, uint32_t number, uint64_t slot, uint32_t *ret_root)
+{
+	const struct stream_root *region = &maker->stream->roots[number];
+	const char *name = stream_string(maker->stream, region->name);
+
+	if (number == maker->last_region && slot >= maker->last_start && slot < maker->last_end) {
+		*ret_root = maker->last_root;
+		return 0;
+	}
+	switch (region->kind) {
+	case STREAM_ROOT_GLOBAL:
+		if (region->module != STREAM_NONE)
+			return global_root(maker, number, slot, ret_root);
+		return region_root(maker, number, mapping_name(maker, region), ret_root);
+	case STREAM_ROOT_STACK:
+		return stack_root(maker, number, slot, ret_root);
+	case STREAM_ROOT_TLS:
+		return tls_root(maker, number, slot, ret_root);
+	case STREAM_ROOT_REGISTER:
+		return region_root(maker, number, "registers", ret_root);
+	case STREAM_ROOT_MAPPING:
+		return region_root(maker, number, mapping_name(maker, region), ret_root);
+	default:
+		return region_root(maker, number,
+				   strings_intern(maker->code->strings, *name ? name : "interpreter"), ret_root);
+	}
+}
+
+/* Order by root, keeping the stream's order within each: counting, then placing. */
+static int sort_edges(struct ingest_roots *out)
+{
+	uint64_t *start = calloc(out->count + 2ull, sizeof(*start));
+	struct ingest_root_edge *sorted = reallocarray(NULL, out->edge_count + 1, sizeof(*sorted));
+
+	if (!start || !sorted) {
+		free(start);
+		free(sorted);
+		return -ENOMEM;
+	}
+	for (uint64_t e = 0; e < out->edge_count; e++)
+		start[out->edges[e].root + 1]++;
+	for (uint32_t i = 0; i < out->count; i++)
+		start[i + 1] += start[i];
+	for (uint64_t e = 0; e < out->edge_count; e++)
+		sorted[start[out->edges[e].root]++] = out->edges[e];
+	free(out->edges);
+	free(start);
+	out->edges = sorted;
+	return 0;
+}
+
+static int read_edges(struct maker *maker)
+{
+	struct ingest_roots *out = maker->out;
+	struct stream_cursor cursor;
+	struct stream_edge edge;
+	uint64_t capacity = maker->stream->end.root_edges;	/* checked: that many are there */
+	int r;
+
+	out->edges = reallocarray(NULL, capacity + 1, sizeof(*out->edges));
+	if (!out->edges)
+		return -ENOMEM;
+	stream_cursor_start(maker->stream, true, &cursor);
+	while ((r = stream_cursor_next(&cursor, &edge)) > 0) {
+		struct ingest_root_edge *to = &out->edges[out->edge_count];
+
+		r = find_slot_root(maker, edge.source, edge.value, &to->root);
+		if (r < 0)
+			return r;
+		to->target = edge.target;
+		to->value = edge.value;
+		to->target_offset = edge.target_offset;
+		to->label = (uint8_t)edge.label;
+		to->interior = edge.interior;
+		out->edge_count++;
+	}
+	return r < 0 ? r : sort_edges(out);
+}
+
+int ingest_roots_make(struct ingest_roots *roots, struct code *code)
+{
+	struct maker maker = { .out = roots, .code = code, .stream = code->stream, .last_region = UINT32_MAX };
+	int r;
+
+	memset(roots, 0, sizeof(*roots));
+	r = name_threads(&maker);
+	if (r >= 0)
+		r = sort_tracebacks(&maker);
+	if (r >= 0)
+		r = make_tracebacks(&maker);
+	if (r >= 0)
+		r = read_edges(&maker);
+	if (r >= 0)
+		r = name_single_slots(&maker);
+	free(maker.keys);
+	free(maker.index);
+	free(maker.one_slot);
+	free(maker.frame_order);
+	free(maker.first_frame);
+	return r;
+}
+
+void ingest_roots_done(struct ingest_roots *roots)
+{
+	free(roots->roots);
+	free(roots->edges);
+	free(roots->thread_names);
+	free(roots->tracebacks);
+	memset(roots, 0, sizeof(*roots));
+}

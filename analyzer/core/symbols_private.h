@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L1  symbols_private.h - what symbols.c, symbols_elf.c and symbols_dwarf.c share. */
+#ifndef LEAKDIFF_SYMBOLS_PRIVATE_H
+#define LEAKDIFF_SYMBOLS_PRIVATE_H
+
+#include <elfutils/libdw.h>
+#include <gelf.h>
+
+#include "core/strings.h"
+#include "core/symbols.h"
+
+struct symbol { uint64_t start, end; const char *name; };	/* end == start: size unknown */
+
+struct symbol_table {			/* sorted by start, one symbol per start */
+	struct symbol *symbols;
+	size_t count, capacity;
+};
+
+struct section { uint64_t start, end; const char *name; };
+
+struct symbols_file {
+	char *path;			/* as the service had it, without root */
+	uint8_t build_id[32];
+	uint32_t build_id_bytes;
+	enum symbols_state state;
+	int fd, debug_fd;		/* -1 = closed */
+	Elf *elf, *debug_elf;
+	struct symbol_table functions, variables, tls;
+	struct section *sections;
+	size_t section_count;
+	struct dwarf_index *dwarf;	/* NULL = no DWARF */
+};
+
+/* symbols_elf.c: tables from one ELF file; several files may be added before tables are sorted. */
+int symbols_elf_read_tables(struct symbols_file *file, Elf *elf) __attribute__((warn_unused_result));
+int symbols_elf_read_sections(struct symbols_file *file, Elf *elf) __attribute__((warn_unused_result));
+void symbols_elf_sort(struct symbol_table *table);
+const struct symbol *symbols_elf_find(const struct symbol_table *table, uint64_t addr);
+/* Build-id of an ELF file; returns its length, 0 = none. */
+uint32_t symbols_elf_build_id(Elf *elf, uint8_t ret_id[32]);
+/* Name (and checksum) in .gnu_debuglink; NULL = none. */
+const char *symbols_elf_debuglink(Elf *elf, uint32_t *ret_crc);
+bool symbols_elf_has_section(Elf *elf, const char *name);
+
+/* symbols_dwarf.c. Returns NULL if the file has no DWARF (or memory is short). */
+struct dwarf_index *symbols_dwarf_open(Elf *elf);
+int symbols_dwarf_frames(struct dwarf_index *index, struct strings *strings, uint64_t addr,
+			 struct symbols_frame *ret_frames, int max) __attribute__((warn_unused_result));
+struct dwarf_index *symbols_dwarf_free(struct dwarf_index *index);
+
+#endif
