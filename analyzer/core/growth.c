@@ -14,6 +14,8 @@
 #include "core/walk.h"
 #include "core/weigh.h"
 
+#define TYPE_MIXED (HEAP_NONE - 1)
+
 struct finder {
 	struct growth *growth;
 	const struct series *series;
@@ -28,6 +30,7 @@ struct finder {
 	/* sums by type, zero between uses; `touched` lists what must be cleared */
 	uint64_t *type_bytes;
 	uint32_t *type_count, *touched, touched_count;
+	uint32_t *type_below;		/* what mostly grew below the children of a type, or TYPE_MIXED */
 	uint8_t *mark;			/* by node: scratch, zero between uses */
 };
 
@@ -162,8 +165,11 @@ static int take_node(struct finder *f, struct cluster *cluster, uint32_t v)
 static int take_item(struct finder *f, struct cluster *cluster, uint32_t item)
 {
 	const struct dominators_span *span = &f->growth->span;
-	int r = push_id(&cluster->item, &cluster->item_count, &cluster->item_room, item);
+	int r = 0;
 
+	/* Companions are in the cluster, but the items are those of the kind that came first. */
+	if (cluster->item_count == 0 || f->heap->type[item] == f->heap->type[cluster->item[0]])
+		r = push_id(&cluster->item, &cluster->item_count, &cluster->item_room, item);
 	for (uint32_t i = span->first[item]; i < span->last[item] && r == 0; i++) {
 		uint32_t id = f->at[i];
 
@@ -191,6 +197,7 @@ static void clear_types(struct finder *f)
 
 		f->type_bytes[type] = 0;
 		f->type_count[type] = 0;
+		f->type_below[type] = HEAP_NONE;
 	}
 }
 
@@ -511,30 +518,57 @@ static int push_start(struct finder *f, uint32_t id)
 	return push_id(&f->start, &f->start_count, &f->start_room, id);
 }
 
+static bool is_heavy(const struct finder *f, uint32_t point, uint32_t id)
+{
+	const uint64_t *left = f->walk.left;
+
+	return left[id] >= f->min_bytes &&
+	       (point == f->growth->tree->top || (double)left[id] >= GROWTH_BRANCH_SHARE * (double)left[point]);
+}
+
+/* Look at all children of a point by type: how many there are and whether different things grow below
+ * children of one type. Two tables from one constructor, one of users and one of log lines, are two
+ * places; a hundred sessions that all gather messages are items of one. */
+static void survey_children(struct finder *f, uint32_t point)
+{
+	const struct walk *walk = &f->walk;
+
+	for (uint64_t i = walk->child_start[point]; i < walk->child_start[point + 1]; i++) {
+		uint32_t id = walk->child[i], type, below;
+
+		if (id >= f->heap->nodes || !walk->left[id])
+			continue;
+		type = f->heap->type[id];
+		add_type(f, type, walk->left[id]);
+		if (!is_heavy(f, point, id) || f->type_below[type] == TYPE_MIXED)
+			continue;
+		below = walk_grown_type(walk, id);
+		if (f->type_below[type] == HEAP_NONE)
+			f->type_below[type] = below;
+		else if (f->type_below[type] != below)
+			f->type_below[type] = TYPE_MIXED;
+	}
+}
+
 /* Sort the children of a point into items and further starts. on_way: the child that the walk came
  * through when the point was found above its end: it is an item whatever it looks like. */
 static int split_children(struct finder *f, uint32_t point, uint32_t on_way, uint32_t **ret_items,
 			  uint32_t *ret_count)
 {
 	struct walk *walk = &f->walk;
-	uint64_t begin = walk->child_start[point], end = walk->child_start[point + 1];
-	bool at_top = point == f->growth->tree->top;
-	uint64_t all = walk->left[point];
 	uint32_t *items = NULL, count = 0, room = 0;
 	int r = 0;
 
-	for (uint64_t i = begin; i < end; i++)
-		if (walk->child[i] < f->heap->nodes && walk->left[walk->child[i]])
-			add_type(f, f->heap->type[walk->child[i]], walk->left[walk->child[i]]);
-	for (uint64_t i = begin; i < end && r == 0; i++) {
-		uint32_t id = walk->child[i];
-		bool heavy = walk->left[id] >= f->min_bytes &&
-			     (at_top || (double)walk->left[id] >= GROWTH_BRANCH_SHARE * (double)all);
+	survey_children(f, point);
+	for (uint64_t i = walk->child_start[point]; i < walk->child_start[point + 1] && r == 0; i++) {
+		uint32_t id = walk->child[i], like_it = 1;
+		bool heavy = is_heavy(f, point, id);
 
 		if (!walk->left[id] || id == f->growth->tree->lost)
 			continue;
-		if (id >= f->heap->nodes ||
-		    (id != on_way && heavy && !walk_is_item(walk, id, f->type_count[f->heap->type[id]])))
+		if (id < f->heap->nodes && f->type_below[f->heap->type[id]] != TYPE_MIXED)
+			like_it = f->type_count[f->heap->type[id]];
+		if (id >= f->heap->nodes || (id != on_way && heavy && !walk_is_item(walk, id, like_it)))
 			r = heavy ? push_start(f, id) : 0;
 		else
 			r = push_id(&items, &count, &room, id);
@@ -736,11 +770,13 @@ static int find(struct finder *f)
 	f->type_bytes = calloc(t + 1, sizeof(*f->type_bytes));
 	f->type_count = calloc(t + 1, sizeof(*f->type_count));
 	f->touched = malloc((t + 1) * sizeof(*f->touched));
+	f->type_below = malloc((t + 1) * sizeof(*f->type_below));
 	f->walk.left = malloc((size_t)growth->tree->count * sizeof(*f->walk.left));
 	growth->retained = malloc((size_t)growth->tree->count * sizeof(*growth->retained));
 	if (!f->own || !f->mark || !f->at || !f->type_bytes || !f->type_count || !f->touched ||
-	    !f->walk.left || !growth->retained)
+	    !f->type_below || !f->walk.left || !growth->retained)
 		return -ENOMEM;
+	memset(f->type_below, 0xff, (t + 1) * sizeof(*f->type_below));
 	memcpy(f->own, growth->bytes, n * sizeof(*f->own));
 	dominators_retain(growth->tree, f->heap->nodes, series_last(f->series)->bytes, growth->retained);
 	for (uint32_t id = 0; id < growth->tree->count; id++)
@@ -796,6 +832,7 @@ int growth_find(const struct series *series, struct growth **ret_growth)
 	free(f.type_bytes);
 	free(f.type_count);
 	free(f.touched);
+	free(f.type_below);
 	free(f.mark);
 	if (r < 0) {
 		growth_free(f.growth);

@@ -103,6 +103,15 @@ bool walk_is_item(const struct walk *walk, uint32_t id, uint32_t like_it)
 	       heaviest_child(walk, id) == HEAP_NONE;
 }
 
+uint32_t walk_grown_type(const struct walk *walk, uint32_t id)
+{
+	uint32_t next;
+
+	while ((next = heaviest_child(walk, id)) != HEAP_NONE)
+		id = next;
+	return id < walk->heap->nodes ? walk->heap->type[id] : HEAP_NONE;
+}
+
 static bool alike_on_path(const struct walk *walk, uint32_t i, uint32_t j)
 {
 	return i <= walk->end && j <= walk->end && walk_is_alike(walk->heap, walk->path[i], walk->path[j]);

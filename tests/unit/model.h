@@ -133,7 +133,8 @@ static inline struct heap *model_build(struct model *m)
 			ref->value += m->root[root].start;
 		}
 	}
-	qsort(m->refs, m->ref_count, sizeof(*m->refs), model_compare);
+	if (m->ref_count)
+		qsort(m->refs, m->ref_count, sizeof(*m->refs), model_compare);
 	m->heap.addr = m->addr;
 	m->heap.bytes = m->bytes;
 	m->heap.birth = m->birth;

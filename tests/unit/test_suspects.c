@@ -56,7 +56,7 @@ static void build_cache(struct model *m, uint32_t entries)
 	model_edge(m, MODEL_ROOT(g), cache, 0);
 	model_edge(m, cache, table, 8);
 	for (uint32_t i = 0; i < entries; i++) {
-		uint64_t birth = 5 * SECOND + i * SECOND / 2;
+		uint64_t birth = 5 * SECOND + i * SECOND / 2 + 3;
 		uint32_t entry = model_block(m, 0x100000 + i * 0x200000ull, 32, birth, entry_type, entry_stack);
 		uint32_t body = model_block(m, 0x100100 + i * 0x200000ull, 1048576, birth + 1, body_type, body_stack);
 
@@ -184,7 +184,7 @@ static void build_list(struct model *m, uint32_t length, bool prepend)
 	uint32_t g = model_root(m, HEAP_ROOT_GLOBAL, "g_listeners");
 
 	for (uint32_t i = 0; i < length; i++) {
-		model_block(m, 0x1000 + i * 0x1000, 512, SECOND + i * SECOND / 16, type, stack);
+		model_block(m, 0x1000 + i * 0x1000, 512, SECOND + i * SECOND / 16 + 1, type, stack);
 		if (i)
 			model_edge(m, prepend ? i : i - 1, prepend ? i - 1 : i, 8);
 	}
@@ -331,7 +331,7 @@ TEST(two_caches_in_one_struct_are_two_suspects)
 		model_edge(m, s, t[1], 16);
 		for (uint32_t b = 0; i && b < 200; b++) {
 			uint32_t block = model_block(m, 0x10000 + b * 0x1000, b & 1 ? 1500 : 2000,
-						     10 * SECOND + b * SECOND / 20, b & 1 ? users : logs, MODEL_NO_STACK);
+						     10 * SECOND + b * SECOND / 20 + 1, b & 1 ? users : logs, MODEL_NO_STACK);
 			model_edge(m, t[b & 1], block, b * 8);
 		}
 	}
@@ -362,7 +362,7 @@ TEST(what_two_variables_share_accumulates_in_the_nearest_container)
 		model_edge(m, MODEL_ROOT(g), t, 0);
 		model_edge(m, MODEL_ROOT(h), x, 0);
 		for (uint32_t b = 0; i && b < 100; b++) {
-			uint32_t block = model_block(m, 0x10000 + b * 0x1000, 1500, 10 * SECOND + b * SECOND / 10, users, MODEL_NO_STACK);
+			uint32_t block = model_block(m, 0x10000 + b * 0x1000, 1500, 10 * SECOND + b * SECOND / 10 + 1, users, MODEL_NO_STACK);
 			model_edge(m, t, block, b * 8);
 			model_edge(m, x, block, b * 8);
 		}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L5  leaks.c - what no root reaches, grouped. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/leaks.h"
+#include "core/names.h"
+#include "core/weigh.h"
+
+struct entry_key {
+	uint32_t type, stack;
+	uint64_t size;
+	uint32_t direct, cycle;
+};
+
+static int compare_entries(const void *a, const void *b)
+{
+	const struct leak_entry *x = a, *y = b;
+	bool x_first = x->direct || x->cycle, y_first = y->direct || y->cycle;
+
+	if (x_first != y_first)
+		return x_first ? -1 : 1;
+	if (x->bytes != y->bytes)
+		return x->bytes > y->bytes ? -1 : 1;
+	return strcmp(x->type, y->type);
+}
+
+static const char *judge_snapshot(const struct heap *heap, struct leak_list *list)
+{
+	bool whole = heap->meta.consistent && heap->meta.lost_events == 0;
+
+	list->confidence = whole ? "certain" : "likely";
+	return whole ? "a conservative scan of globals, stacks, thread-local storage, registers and all reachable "
+		       "memory found no reference. Hidden pointers (compressed, XORed, tagged in high bits, or held "
+		       "by the kernel, a device or another process) would look the same" :
+		       "a conservative scan found no reference, but the snapshot is not complete (see its notes). "
+		       "Hidden pointers (compressed, XORed, tagged in high bits, or held by the kernel, a device or "
+		       "another process) would look the same";
+}
+
+static int add_node(struct leak_list *list, struct intern *table, size_t *room, const struct series_heap *h,
+		    uint32_t v, const struct entry_key *key)
+{
+	struct leak_entry *entry;
+	int64_t number;
+	int is_new;
+
+	number = intern_number(table, intern_pair(key->size ^ (uint64_t)key->type << 32,
+						  (uint64_t)key->stack << 2 | key->direct << 1 | key->cycle), &is_new);
+	if (number < 0)
+		return (int)number;
+	if (is_new) {
+		const struct heap_type *type = &h->heap->types[key->type];
+		struct text shown = { 0 };
+
+		if (list->count == *room) {
+			size_t wider = *room ? *room * 2 : 64;
+			struct leak_entry *grown = realloc(list->entries, wider * sizeof(*grown));
+
+			if (!grown)
+				return -ENOMEM;
+			list->entries = grown;
+			*room = wider;
+		}
+		names_type(&shown, type->name, type->source, true, key->size);
+		entry = &list->entries[list->count];
+		*entry = (struct leak_entry){ .type = text_take(&shown), .size = key->size, .direct = key->direct,
+					      .cycle = key->cycle, .stack = key->stack };
+		if (!entry->type)
+			return -ENOMEM;
+		list->count++;
+	}
+	entry = &list->entries[number];
+	entry->count += weigh_count(h->heap, v);
+	entry->bytes += h->bytes[v];
+	if (h->heap->birth[v] && (!entry->oldest_birth || h->heap->birth[v] < entry->oldest_birth))
+		entry->oldest_birth = h->heap->birth[v];
+	return 0;
+}
+
+int leak_list_make(const struct series *series, const char *pattern, struct leak_list **ret_list)
+{
+	const struct series_heap *h = series_last(series);
+	const struct heap *heap = h->heap;
+	struct reach_leaks *leaks = NULL;
+	struct leak_list *list;
+	struct intern table = { 0 };
+	size_t room = 0;
+	int r;
+
+	list = calloc(1, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	list->reason = strdup(judge_snapshot(heap, list));
+	r = list->reason ? reach_find_leaks(heap, h->reach, &leaks) : -ENOMEM;
+	for (uint32_t i = 0; r == 0 && i < leaks->count; i++) {
+		uint32_t v = leaks->node[i];
+		const struct heap_type *type = &heap->types[heap->type[v]];
+		struct entry_key key = { .type = heap->type[v], .stack = heap->stack[v], .size = heap->bytes[v],
+					 .direct = leaks->kind[i] == REACH_DIRECT,
+					 .cycle = leaks->kind[i] == REACH_CYCLE };
+
+		if (!weigh_is_counted(heap, v))
+			continue;
+		if (pattern && !names_type_matches(pattern, type->name, type->source, heap->bytes[v]))
+			continue;
+		r = add_node(list, &table, &room, h, v, &key);
+		list->blocks += weigh_count(heap, v);
+		list->bytes += h->bytes[v];
+		if (key.direct || key.cycle) {
+			list->direct_blocks += weigh_count(heap, v);
+			list->direct_bytes += h->bytes[v];
+		}
+	}
+	intern_done(&table);
+	reach_leaks_free(leaks);
+	if (r < 0) {
+		leak_list_free(list);
+		return r;
+	}
+	if (list->count)
+		qsort(list->entries, list->count, sizeof(*list->entries), compare_entries);
+	*ret_list = list;
+	return 0;
+}
+
+struct leak_list *leak_list_free(struct leak_list *list)
+{
+	if (!list)
+		return NULL;
+	for (size_t i = 0; i < list->count; i++)
+		free(list->entries[i].type);
+	free(list->entries);
+	free(list->reason);
+	free(list);
+	return NULL;
+}

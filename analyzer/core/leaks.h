@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L5  leaks.h - what no root of one snapshot reaches, by type, size and stack. */
+#ifndef LEAKDIFF_LEAKS_H
+#define LEAKDIFF_LEAKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/reach.h"
+#include "core/series.h"
+
+struct leak_entry {
+	char *type;			/* as shown */
+	uint64_t size;
+	uint64_t count, bytes;
+	bool direct;			/* nothing unreachable refers to them */
+	bool cycle;			/* members of cycles that nothing else refers to */
+	uint32_t stack;			/* of the heap, or HEAP_NONE */
+	uint64_t oldest_birth;		/* 0 = unknown */
+};
+
+struct leak_list {
+	struct leak_entry *entries;	/* direct ones and cycles first, then by bytes */
+	size_t count;
+	uint64_t blocks, bytes, direct_blocks, direct_bytes;
+	const char *confidence;		/* of all of them: "certain", "likely" */
+	char *reason;
+};
+
+/* series: of one snapshot. pattern: of types, or NULL. Returns 0 with *ret_list (leak_list_free()) or
+ * -ENOMEM. */
+int leak_list_make(const struct series *series, const char *pattern, struct leak_list **ret_list)
+	__attribute__((warn_unused_result));
+struct leak_list *leak_list_free(struct leak_list *list);
+
+#endif
