@@ -84,6 +84,9 @@ void ld__fault_install(uint64_t limit_ns)
 	ld__sys2(SYS_sigaltstack, &stack, 0);
 	ld__kernel_sigaction(SIGSEGV, &action, NULL);
 	ld__kernel_sigaction(SIGBUS, &action, NULL);
+	ld__kernel_sigaction(SIGILL, &action, NULL);	/* an extension's traversal may end so, or assert() */
+	ld__kernel_sigaction(SIGFPE, &action, NULL);
+	ld__kernel_sigaction(SIGABRT, &action, NULL);
 	ld__fault_limit(limit_ns, false);
 	kernel_sigmask(SIG_SETMASK, &none, NULL);
 }

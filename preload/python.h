@@ -58,11 +58,15 @@ struct python_object {
 	uint64_t bytes;			/* sys.getsizeof */
 	uint64_t object;		/* what a PyObject * to it would be */
 	uint64_t type;			/* address of its type object, for ld__python_type_name() */
+	uint64_t own_bytes;		/* from addr, without buffers elsewhere */
+	uint32_t index;			/* dense, from 0 in the order of the visit */
+	uint32_t type_index;		/* dense */
 	uint32_t extra;			/* references that no reference found explains */
 };
 
 struct python_buffer {			/* memory that an object owns beside itself */
 	uint64_t owner;			/* object */
+	uint32_t index;			/* its index; buffers come in ascending order */
 	uint64_t addr;			/* somewhere in the native block, usually its first byte */
 	bool counted;			/* its bytes are part of the owner's size already */
 };
@@ -79,11 +83,12 @@ struct python_reference {
 	const char *text;		/* for labels with a text: NUL-terminated UTF-8, until visit returns */
 	uint64_t text_id;		/* equal ids mean equal texts (0 = none): a cheap key for interning */
 	uint32_t label;			/* enum stream_label */
+	uint32_t index;			/* of the target if it is an object */
 	bool is_object;
 };
 
-/* References of one object (address as in python_object.object). */
-void ld__python_references(uint64_t object,
+/* References of one object. */
+void ld__python_references(uint32_t index,
 			   void (*visit)(const struct python_reference *ref, void *data), void *data);
 
 /* A word in native memory: is it the address of an object with unexplained references? Then it
@@ -91,8 +96,8 @@ void ld__python_references(uint64_t object,
  * known is not a reference. */
 bool ld__python_held(uint64_t word);
 
-/* Is it the address of an object at all? */
-bool ld__python_is_object(uint64_t word);
+/* References of object number `index` that nothing explains by now. */
+uint32_t ld__python_unexplained(uint32_t index);
 
 /* Name as module.qualname (built-in types without module), valid until the child ends. */
 const char *ld__python_type_name(uint64_t type);
@@ -108,7 +113,7 @@ struct python_root {
 /* Visit roots, each followed by its references. PY_C comes last: the references of objects that are
  * part of the interpreter's own data (placed() says that such an object is no node: static types and
  * the like), then whatever is unexplained after all calls of ld__python_held(). */
-void ld__python_roots(bool (*placed)(uint64_t object, void *data),
+void ld__python_roots(bool (*placed)(uint32_t index, void *data),
 		      void (*root)(const struct python_root *root, void *data),
 		      void (*reference)(const struct python_reference *ref, void *data), void *data);
 

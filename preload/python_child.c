@@ -8,15 +8,15 @@
  *     one object.
  * (3) Fields are read at the offsets of python_layout.inc and each is checked for what it should
  *     be (a code object, a tuple, a str) before it is believed. */
-#include <setjmp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 
+#include "fault.h"
+#include "kernel.h"
 #include "python_private.h"
-#include "sys.h"
 
 /* --- memory -------------------------------------------------------------------------------- */
 
@@ -167,75 +167,48 @@ void ld__py_bump_install(void)
 
 uint32_t ld__py_faults;
 
-static sigjmp_buf guard_env;
-static volatile int guard_on;
-static volatile uint32_t alarm_ticks;
+static volatile uint32_t ticks;
 
-static void on_fault(int signal)
-{
-	if (!guard_on) {
-		struct sigaction plain = { .sa_handler = SIG_DFL };
-
-		sigaction(signal, &plain, NULL);	/* the access repeats and ends the child */
-		return;
-	}
-	guard_on = 0;
-	ld__py_faults++;
-	siglongjmp(guard_env, 1);
-}
-
-static void on_alarm(int signal)
+/* One second of processor time has passed; the same call has had too many of them. */
+static void on_tick(int signal, siginfo_t *info, void *context)
 {
 	(void)signal;
-	if (!guard_on || ++alarm_ticks < LOOP_SECONDS)
+	(void)info;
+	(void)context;
+	if (!ld__fault_guarded || ++ticks < LOOP_SECONDS)
 		return;
-	guard_on = 0;
-	ld__py_faults++;
-	siglongjmp(guard_env, 1);
+	ld__fault_guarded = false;
+	ld__fault_addr = 0;
+	siglongjmp(ld__fault_jump, 1);
 }
 
 void ld__py_guard_install(void)
 {
-	struct sigaction fault = { .sa_handler = on_fault, .sa_flags = SA_NODEFER };
-	struct sigaction tick = { .sa_handler = on_alarm, .sa_flags = SA_NODEFER | SA_RESTART };
+	struct kernel_sigaction tick = {
+		.handler = (void *)on_tick, .flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK,
+	};
 	struct itimerval every = { { 1, 0 }, { 1, 0 } };
-	sigset_t ours;
 
-	sigemptyset(&fault.sa_mask);
-	sigemptyset(&tick.sa_mask);
-	sigaction(SIGSEGV, &fault, NULL);
-	sigaction(SIGBUS, &fault, NULL);
-	sigaction(SIGFPE, &fault, NULL);
-	sigaction(SIGILL, &fault, NULL);
-	sigaction(SIGABRT, &fault, NULL);
-	sigaction(SIGALRM, &tick, NULL);
-	sigemptyset(&ours);
-	sigaddset(&ours, SIGSEGV);
-	sigaddset(&ours, SIGBUS);
-	sigaddset(&ours, SIGFPE);
-	sigaddset(&ours, SIGILL);
-	sigaddset(&ours, SIGABRT);
-	sigaddset(&ours, SIGALRM);
-	ld__sys4(SYS_rt_sigprocmask, SIG_UNBLOCK, &ours, 0, 8);
-	ld__sys3(SYS_setitimer, ITIMER_REAL, &every, 0);
+	ld__kernel_sigaction(SIGPROF, &tick, NULL);
+	ld__sys3(SYS_setitimer, ITIMER_PROF, &every, 0);
 }
 
 bool ld__py_guarded(void (*call)(uint64_t arg), uint64_t arg)
 {
-	if (sigsetjmp(guard_env, 0) != 0) {
+	if (!FAULT_GUARD()) {
+		ld__py_faults++;
 		ld__py.PyErr_Clear();
 		return false;
 	}
-	alarm_ticks = 0;
-	guard_on = 1;
+	ticks = 0;
 	call(arg);
-	guard_on = 0;
+	ld__fault_leave();
 	return true;
 }
 
 void ld__py_guard_pause(bool pause)
 {
-	guard_on = !pause;
+	ld__fault_guarded = !pause;
 }
 
 /* --- instances ----------------------------------------------------------------------------- */

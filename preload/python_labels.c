@@ -41,9 +41,11 @@ void ld__py_give_to(void (*visit)(const struct python_reference *ref, void *data
 void ld__py_give(uint64_t target, uint32_t label, uint64_t value, const char *text,
 		 uint64_t text_id, bool is_object)
 {
-	struct python_reference ref = { target, value, text, text_id, label, is_object };
+	struct python_reference ref = { target, value, text, text_id, label, PY_NO_ITEM, is_object };
 
-	if (!target || (is_object && ld__py_find(target) == PY_NO_ITEM))
+	if (is_object)
+		ref.index = ld__py_find(target);
+	if (!target || (is_object && ref.index == PY_NO_ITEM))
 		return;
 	ld__py_guard_pause(true);
 	give(&ref, give_data);
@@ -719,15 +721,11 @@ static void give_all(uint64_t index)
 		give_words(info);
 }
 
-void ld__python_references(uint64_t object,
+void ld__python_references(uint32_t index,
 			   void (*visit)(const struct python_reference *ref, void *data), void *data)
 {
-	uint32_t index = ld__py_find(object);
-
-	if (index == PY_NO_ITEM)
-		return;
 	ld__py_give_to(visit, data);
-	source = object;
+	source = py_item(index)->object;
 	if (!ld__py_guarded(give_all, index))
 		py_item(index)->type |= ITEM_FAULTED;
 	if (failed)

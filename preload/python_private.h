@@ -151,8 +151,8 @@ extern uint32_t ld__py_faults __attribute__((visibility("hidden")));
 
 void ld__py_guard_install(void);
 
-/* Run call(arg); a memory fault, or LOOP_SECONDS without coming back, ends it and is counted.
- * Returns whether it came to its end. Not nested. */
+/* Run call(arg); a memory fault, or some seconds of processor time without coming back, ends it and
+ * is counted. Returns whether it came to its end. Not nested. The child has called ld__fault_install(). */
 bool ld__py_guarded(void (*call)(uint64_t arg), uint64_t arg);
 
 /* Inside a guarded call, around code that must not be jumped out of (the caller's visitors). */

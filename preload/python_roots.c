@@ -81,7 +81,7 @@ static void give_thread(uint64_t tstate)
 			give_running_frame(&frame, tstate);
 }
 
-void ld__python_roots(bool (*placed)(uint64_t object, void *data),
+void ld__python_roots(bool (*placed)(uint32_t index, void *data),
 		      void (*root)(const struct python_root *root, void *data),
 		      void (*reference)(const struct python_reference *ref, void *data), void *data)
 {
@@ -98,15 +98,14 @@ void ld__python_roots(bool (*placed)(uint64_t object, void *data),
 			ld__py_guarded(give_thread, (uint64_t)(uintptr_t)tstate);
 	root(&from_c, data);
 	for (uint32_t n = 0; n < py_count(); n++)
-		if (!placed(py_item(n)->object, data))
-			ld__python_references(py_item(n)->object, reference, data);
+		if (!placed(n, data))
+			ld__python_references(n, reference, data);
 	for (uint32_t n = 0; n < py_count(); n++) {
 		const struct py_item *item = py_item(n);
-		bool held = item->type & ITEM_IMMORTAL ? item->balance == 0 : item->balance > 0;
 		struct python_reference ref = { .target = item->object, .is_object = true,
-						.label = STREAM_LABEL_NAMED, .text = "C" };
+						.label = STREAM_LABEL_NAMED, .text = "C", .index = n };
 
-		if (held)
+		if (ld__python_unexplained(n))
 			reference(&ref, data);
 	}
 }

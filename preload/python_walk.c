@@ -662,9 +662,11 @@ static void explain_by_words(uint64_t index)
 static void (*buffer_visit)(const struct python_buffer *buffer, void *data);
 static void *buffer_data;
 
+static uint32_t own_index;
+
 static void own(uint64_t owner, uint64_t addr, bool counted)
 {
-	struct python_buffer buffer = { owner, addr, counted };
+	struct python_buffer buffer = { owner, own_index, addr, counted };
 
 	if (!addr)
 		return;
@@ -693,6 +695,7 @@ static void own_buffers(uint64_t index)
 	uint64_t object = item->object, at;
 	struct py_inline values;
 
+	own_index = (uint32_t)index;
 	switch (info->kind) {
 	case PY_LIST:
 		own(object, py_word(object, LIST_ITEMS), true);
@@ -751,14 +754,32 @@ static uint32_t unexplained(const struct py_item *item)
 
 static struct python_object described;
 
+/* Bytes of the object's own allocation, without what it owns elsewhere. */
+static uint64_t own_size(const struct py_type_info *info, const struct py_item *item, uint32_t presize)
+{
+	uint64_t fixed = presize + info->basicsize;
+
+	switch (info->kind) {
+	case PY_LIST: case PY_DICT: case PY_SET: case PY_DEQUE: case PY_BYTEARRAY: case PY_ARRAY: case PY_TYPE:
+		return fixed < item->bytes ? fixed : item->bytes;
+	case PY_STR:
+		return py_int(item->object, 32) & 32 ? item->bytes : fixed;	/* compact: the text is inside */
+	default:
+		return item->bytes;
+	}
+}
+
 static void describe(uint64_t index)
 {
 	const struct py_item *item = py_item((uint32_t)index);
 	const struct py_type_info *info = py_info(item);
 
+	uint32_t presize = ld__py_presize(info, item->object);
+
 	described = (struct python_object){
-		.addr = item->object - ld__py_presize(info, item->object), .bytes = item->bytes,
-		.object = item->object, .type = info->type, .extra = unexplained(item) };
+		.addr = item->object - presize, .bytes = item->bytes, .object = item->object,
+		.type = info->type, .own_bytes = own_size(info, item, presize), .index = (uint32_t)index,
+		.type_index = ITEM_TYPE(item->type), .extra = unexplained(item) };
 }
 
 uint64_t ld__python_enumerate(void (*object)(const struct python_object *object, void *data),
@@ -792,16 +813,17 @@ uint64_t ld__python_enumerate(void (*object)(const struct python_object *object,
 		if (item->balance < 0 && !(item->type & ITEM_IMMORTAL))
 			ld__py_heap.over_explained++;
 		if (!ld__py_guarded(describe, n))
-			continue;
+			described = (struct python_object){ .addr = item->object, .object = item->object,
+				.index = n, .type = py_info(item)->type, .type_index = ITEM_TYPE(item->type) };
 		object(&described, data);
 		ld__py_guarded(own_buffers, n);
 	}
 	return py_count();
 }
 
-bool ld__python_is_object(uint64_t word)
+uint32_t ld__python_unexplained(uint32_t index)
 {
-	return ld__py_find(word) != PY_NO_ITEM;
+	return unexplained(py_item(index));
 }
 
 bool ld__python_held(uint64_t word)

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "preload/fault.h"
 #include "preload/python.h"
 #include "preload/sys.h"
 
@@ -64,7 +65,7 @@ static void put_number(uint64_t value, const char *after)
 	put(after);
 }
 
-static uint64_t *list;
+static uint64_t *list;		/* object of each index */
 static uint64_t count, room;
 
 static void on_object(const struct python_object *object, void *data)
@@ -77,7 +78,7 @@ static void on_object(const struct python_object *object, void *data)
 	put_number(object->extra, "\t");
 	put(ld__python_type_name(object->type));
 	put("\n");
-	if (count < room)
+	if (count < room && object->index == count)
 		list[count++] = object->object;
 }
 
@@ -125,12 +126,12 @@ static void on_root_reference(const struct python_reference *ref, void *data)
 }
 
 /* What lies in a loaded file is the interpreter's own data. */
-static bool on_placed(uint64_t object, void *data)
+static bool on_placed(uint32_t index, void *data)
 {
 	Dl_info info;
 
 	(void)data;
-	return !dladdr((void *)(uintptr_t)object, &info);
+	return !dladdr((void *)(uintptr_t)list[index], &info);
 }
 
 static void on_fact(const char *key, const char *value, void *data)
@@ -173,6 +174,8 @@ static int child(const char *path, int edges)
 	double last = now();
 	uint64_t references = 0;
 
+	ld__fault_install(60000000000ull);
+
 	out = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	if (out < 0 || ld__python_child_begin() < 0)
 		return 8;
@@ -182,9 +185,9 @@ static int child(const char *path, int edges)
 	time_fact("enumerate_us", &last);
 	for (uint64_t i = 0; i < count; i++)
 		if (edges)
-			ld__python_references(list[i], on_reference, &list[i]);
+			ld__python_references((uint32_t)i, on_reference, &list[i]);
 		else
-			ld__python_references(list[i], nothing, &references);
+			ld__python_references((uint32_t)i, nothing, &references);
 	time_fact("references_us", &last);
 	ld__python_roots(on_placed, on_root, on_root_reference, NULL);
 	ld__python_facts(on_fact, NULL);
