@@ -33,7 +33,7 @@ struct ingest {
 	struct heap_account account;
 	struct ingest_result result;
 	uint32_t note_count, notes_left_out;
-	struct fact { const char *key, *value; } *facts;	/* sorted by key, each once */
+	struct fact { const char *key, *value; size_t order; } *facts;	/* sorted by key, each once */
 	size_t fact_count;
 	char *capture_meta;		/* copy of the option, cut into strings */
 };
@@ -61,9 +61,18 @@ static int compare_keys(const void *pa, const void *pb)
 	return strcmp(((const struct fact *)pa)->key, ((const struct fact *)pb)->key);
 }
 
+/* By key, then in order of arrival. */
+static int compare_arrival(const void *pa, const void *pb)
+{
+	const struct fact *a = pa, *b = pb;
+	int difference = strcmp(a->key, b->key);
+
+	return difference ? difference : a->order < b->order ? -1 : a->order > b->order;
+}
+
 static const char *fact(const struct ingest *ingest, const char *key)
 {
-	struct fact wanted = { key, NULL };
+	struct fact wanted = { .key = key };
 	const struct fact *found = ingest->fact_count ?
 		bsearch(&wanted, ingest->facts, ingest->fact_count, sizeof(wanted), compare_keys) : NULL;
 
@@ -94,7 +103,8 @@ static int read_facts(struct ingest *ingest)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < stream->meta_count; i++)
 		if (*stream->meta[i].key)
-			ingest->facts[ingest->fact_count++] = (struct fact){ stream->meta[i].key, stream->meta[i].value };
+			ingest->facts[ingest->fact_count++] = (struct fact){
+				.key = stream->meta[i].key, .value = stream->meta[i].value };
 	for (line = ingest->capture_meta; line && *line; line = next) {
 		char *equals;
 
@@ -105,18 +115,11 @@ static int read_facts(struct ingest *ingest)
 		if (!equals || equals == line)
 			continue;
 		*equals = 0;
-		ingest->facts[ingest->fact_count++] = (struct fact){ line, equals + 1 };
+		ingest->facts[ingest->fact_count++] = (struct fact){ .key = line, .value = equals + 1 };
 	}
-	/* a stable order (glibc's qsort is a merge sort for small elements, but that is no promise): the
-	 * arrays are small, insertion keeps equal keys in order of arrival */
-	for (size_t i = 1; i < ingest->fact_count; i++) {
-		struct fact moved = ingest->facts[i];
-		size_t hole = i;
-
-		for (; hole && strcmp(ingest->facts[hole - 1].key, moved.key) > 0; hole--)
-			ingest->facts[hole] = ingest->facts[hole - 1];
-		ingest->facts[hole] = moved;
-	}
+	for (size_t i = 0; i < ingest->fact_count; i++)
+		ingest->facts[i].order = i;
+	qsort(ingest->facts, ingest->fact_count, sizeof(*ingest->facts), compare_arrival);
 	for (size_t i = 0; i < ingest->fact_count; i++) {
 		if (kept && !strcmp(ingest->facts[kept - 1].key, ingest->facts[i].key))
 			kept--;
@@ -210,22 +213,22 @@ __attribute__((format(printf, 2, 3))) static void notef(struct ingest *ingest, c
 static void note_modules(struct ingest *ingest, enum symbols_state state, const char *why)
 {
 	const struct stream *stream = ingest->stream;
+	bool *seen = calloc(stream->module_count + 1ull, sizeof(*seen));	/* by file: fewer than modules */
 	struct text names = { 0 };
 	uint32_t count = 0;
 	char *list;
 
-	for (uint32_t i = 0; i < stream->module_count; i++) {
+	for (uint32_t i = 0; seen && i < stream->module_count; i++) {
 		const char *path = stream_string(stream, stream->modules[i].path);
 		int file = ingest->code.modules[i].file;
-		bool seen = false;
 
-		for (uint32_t k = 0; k < i && !seen; k++)	/* a file that was loaded several times */
-			seen = ingest->code.modules[k].file == file;
-		if (seen || symbols_state(ingest->code.symbols, file) != state || *path != '/')
+		if (seen[file] || symbols_state(ingest->code.symbols, file) != state || *path != '/')
 			continue;
+		seen[file] = true;		/* one that was loaded several times */
 		if (count++ < MISSING_NAMED)
 			text_printf(&names, "%s%s", count > 1 ? ", " : "", ingest->code.modules[i].name);
 	}
+	free(seen);
 	if (count > MISSING_NAMED)
 		text_printf(&names, " and %u more", count - MISSING_NAMED);
 	list = text_take(&names);

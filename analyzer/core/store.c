@@ -314,10 +314,31 @@ int store_open(const char *path, struct store **ret_store, char **ret_error)
 	return 0;
 }
 
+struct store_file *store_main_file(struct store *store)
+{
+	return store->main;
+}
+
 int store_load(struct store *store, struct heap **ret_heap, char **ret_error)
 {
 	*ret_error = NULL;
 	return store_file_load(store->main, ret_heap, ret_error);
+}
+
+/* The view v_growth: what an attached, later snapshot has more than the first, by type and size. A
+ * view over two files can only be temporary; without it (short memory) queries say so themselves. */
+static void compare_with(struct store *store, const char *name)
+{
+	char *sql = sqlite3_mprintf(
+		"CREATE TEMP VIEW v_growth AS SELECT type, size, sum(c1) AS count_before, sum(c2) AS count_after,"
+		" sum(c2) - sum(c1) AS count_growth, sum(b1) AS bytes_before, sum(b2) AS bytes_after,"
+		" sum(b2) - sum(b1) AS bytes_growth FROM ("
+		"SELECT type, size, count AS c1, 0 AS c2, bytes AS b1, 0 AS b2 FROM main.v_types UNION ALL "
+		"SELECT type, size, 0, count, 0, bytes FROM %Q.v_types) GROUP BY type, size ORDER BY 8 DESC", name);
+
+	if (sql)
+		sqlite3_exec(store->main->db, sql, NULL, NULL, NULL);
+	sqlite3_free(sql);
 }
 
 int store_attach(struct store *store, const char *path, const char *name, char **ret_error)
@@ -351,6 +372,8 @@ int store_attach(struct store *store, const char *path, const char *name, char *
 			*ret_error = text_format("not enough memory to attach %s", path);
 		return r;
 	}
+	if (store->attached_count == 0)
+		compare_with(store, name);
 	store->attached[store->attached_count++] = file;
 	return 0;
 }

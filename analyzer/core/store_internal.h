@@ -30,6 +30,9 @@ struct store_file *store_file_drop(struct store_file *file);	/* accepts NULL, re
 int store_file_open(const char *path, struct store_file **ret_file, char **ret_error)
 	__attribute__((warn_unused_result));
 
+/* The file that a store was opened for. */
+struct store_file *store_main_file(struct store *store);
+
 /* Load a heap from a file; see store_load(). */
 int store_file_load(struct store_file *file, struct heap **ret_heap, char **ret_error)
 	__attribute__((warn_unused_result));

@@ -179,7 +179,7 @@ static int read_header(struct reader *reader)
 		return r;
 	if (header.major > STREAM_MAJOR)
 		return refuse(reader, -EPROTO,
-			      "the capture stream has format %u.%u, this leakdiff reads up to %u.x: "
+			      "the capture stream has format %u.%u, newer than the %u.x that this leakdiff reads: "
 			      "use the leakdiff that came with the library in the service",
 			      header.major, header.minor, STREAM_MAJOR);
 	if (header.major < STREAM_MAJOR)
