@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L3  cmd_status.c - leakdiff status PID: what the library in a process is doing. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cmd.h"
+#include "cli/target.h"
+#include "core/text.h"
+
+#define WAIT_NS 10000000000u
+
+static bool as_json;
+
+static int print_json(const struct target *target, const char *result)
+{
+	static const char *const numbers[] = { "blocks", "bytes", "mappings", "mapped_bytes", "lost_events", "own_bytes" };
+	static const char *const texts[] = { "state", "capture", "mode", "name", "folder" };
+	json_t *object = json_pack("{s:i, s:i}", "schema", 1, "pid", (int)target->pid);
+	char *text;
+
+	for (size_t i = 0; object && i < sizeof(texts) / sizeof(texts[0]); i++) {
+		char *value = target_value(result, texts[i]);
+		char *escaped = value ? text_escape(value) : NULL;
+
+		json_object_set_new(object, texts[i], json_string(escaped ? escaped : ""));
+		free(escaped);
+		free(value);
+	}
+	for (size_t i = 0; object && i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		json_object_set_new(object, numbers[i], json_integer((json_int_t)target_number(result, numbers[i])));
+	if (object)
+		json_object_set_new(object, "predicted_pause_s",
+				    json_real((double)target_number(result, "predicted_pause_ns") / 1e9));
+	text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
+	json_decref(object);
+	if (!text)
+		return cmd_trouble("not enough memory");
+	puts(text);
+	free(text);
+	return CMD_OK;
+}
+
+static void print_line(const char *label, char *value)
+{
+	char *escaped = text_escape(value ? value : "");
+
+	printf("%-14s %s\n", label, escaped ? escaped : "");
+	free(escaped);
+	free(value);
+}
+
+static int print_text(const struct target *target, const char *result)
+{
+	char size[TEXT_SIZE], count[TEXT_SIZE];
+
+	printf("%-14s %d\n", "process", (int)target->pid);
+	print_line("name", target_value(result, "name"));
+	print_line("recording", target_value(result, "state"));
+	print_line("mode", target_value(result, "mode"));
+	printf("%-14s %s, %s\n", "live blocks", text_count((int64_t)target_number(result, "blocks"), count),
+	       text_size((int64_t)target_number(result, "bytes"), size));
+	printf("%-14s %s, %s\n", "mappings", text_count((int64_t)target_number(result, "mappings"), count),
+	       text_size((int64_t)target_number(result, "mapped_bytes"), size));
+	printf("%-14s %s\n", "lost events", text_count((int64_t)target_number(result, "lost_events"), count));
+	printf("%-14s %s\n", "own memory", text_size((int64_t)target_number(result, "own_bytes"), size));
+	printf("%-14s about %.1f ms\n", "a snapshot's pause", (double)target_number(result, "predicted_pause_ns") / 1e6);
+	print_line("folder", target_value(result, "folder"));
+	return CMD_OK;
+}
+
+static int run(int argc, char **argv)
+{
+	struct control_request request = { .magic = CONTROL_MAGIC, .version = CONTROL_VERSION, .command = CONTROL_STATUS };
+	struct target target;
+	char *result = NULL, *error = NULL;
+	pid_t pid;
+	int status;
+
+	if (argc != 1)
+		return cmd_usage(&cmd_status, "give one process id");
+	if (target_parse_pid(argv[0], &pid) < 0)
+		return cmd_usage(&cmd_status, "'%s' is not a process id", argv[0]);
+	if (target_open(pid, &target, &error) < 0) {
+		status = cmd_trouble("%s", error);
+		free(error);
+		return status;
+	}
+	if (target_ask(&target, &request, -1, WAIT_NS, &result, &error) < 0)
+		status = cmd_trouble("%s", error);
+	else
+		status = as_json ? print_json(&target, result) : print_text(&target, result);
+	free(result);
+	free(error);
+	target_done(&target);
+	return status;
+}
+
+static const struct cmd_option options[] = {
+	{ "json", 0, CMD_FLAG, NULL, "print one JSON object", &as_json },
+	{ .name = NULL },
+};
+
+const struct cmd cmd_status = {
+	.name = "status",
+	.synopsis = "status PID [--json]",
+	.summary = "what the library in a process records",
+	.options = options,
+	.run = run,
+};
