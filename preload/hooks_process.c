@@ -5,11 +5,14 @@
  *                   rest, from pthread_atfork and from the wiped page)
  *   dlclose         the list of modules is brought up to date before and after
  *   unshare, setns  refused by the kernel to a process with a second thread: the agent steps aside
+ *   _exit           takes the ring file away: shells and daemons end without exit(3), and each would
+ *                   leave a file behind (a process that is killed does: that is the flight recorder)
  *   epoll_wait      notes its timeout, for whoever has to interrupt and restart it
  *
  * dlopen is not hooked: the loader searches along the RUNPATH of the caller, which would be us. */
 #include <dlfcn.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +23,7 @@
 #include "preload/real.h"
 #include "preload/record.h"
 #include "preload/step.h"
+#include "preload/sys.h"
 #include "preload/unwind.h"
 
 static bool capturing(const struct guard *g)
@@ -95,6 +99,18 @@ LD_EXPORT int setns(int fd, int type)
 	r = ld__real.setns(fd, type);
 	ld__process_agent_wanted();
 	return r;
+}
+
+LD_EXPORT void _exit(int status)
+{
+	ld__process_quit();
+	for (;;)
+		ld__sys1(SYS_exit_group, status);
+}
+
+LD_EXPORT void _Exit(int status)
+{
+	_exit(status);
 }
 
 static struct ring *wait_begin(int timeout_ms)

@@ -388,6 +388,20 @@ out:
 	errno = saved_errno;
 }
 
+/* Is the process that ends the one that we belong to? A fork child without an event of its own must
+ * not act for its parent, and a vfork child that exits is in its parent's memory. */
+static bool is_our_end(void)
+{
+	return constructed && !ld__in_snapshot_child && *ld__switch != SWITCH_WIPED &&
+	       ld__process_pid() == ld__sys_getpid();
+}
+
+void ld__process_quit(void)
+{
+	if (is_our_end())
+		ld__ring_unlink();
+}
+
 static void log_end(void)
 {
 	uint64_t blocks, bytes, mappings, mapped;
@@ -405,11 +419,7 @@ static void log_end(void)
 
 __attribute__((destructor)) static void destruct(void)
 {
-	if (!constructed || ld__in_snapshot_child)
-		return;
-	/* a fork child without an event of its own must not speak or act for its parent; and a vfork
-	 * child that calls exit() is in its parent's memory */
-	if (*ld__switch == SWITCH_WIPED || ld__process_pid() != ld__sys_getpid())
+	if (!is_our_end())
 		return;
 	ld__guard_enter();
 	if (ld__config()->at_exit && ld__capture_on() && ld__agent_snapshot_and_wait)

@@ -37,6 +37,10 @@ void ld__process_agent_pause(void);
 void ld__process_agent_yield(void);
 void ld__process_agent_wanted(void);
 
+/* The process ends without exit(3): take away what must not stay behind. Async-signal-safe; does
+ * nothing in a vfork child or in a fork child that has recorded nothing. */
+void ld__process_quit(void);
+
 /* Process id of this image, cached (right in fork children after their first event). */
 uint32_t ld__process_pid(void);
 

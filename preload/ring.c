@@ -21,6 +21,8 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "preload/arena.h"
 #include "preload/clock.h"
@@ -33,6 +35,9 @@
 #define RINGS_A_CHUNK 16u
 #define EVENTS_DEFAULT 4096u
 #define RETIRED UINT32_MAX		/* owner of a ring that nobody takes over; no tid */
+#define KEPT_MOST 16u			/* files of dead processes in the folder, beyond which ... */
+#define KEPT_SECONDS_LEAST 600		/* ... those older than this go; the others after ... */
+#define KEPT_SECONDS 604800
 #define PROBES 8u			/* rings checked for a dead owner before a new one is made */
 #define PCS_MAX 160u			/* deepest stack (128), our own frames, one to see a cut */
 
@@ -51,7 +56,7 @@ static uint32_t chunk_count;
 static bool opened;				/* or tried to: the settings are known */
 static struct ring_file *file;			/* mapped header; NULL = anonymous */
 static uint64_t file_bytes;
-static char path[PATH_MAX];
+static char path[PATH_MAX + 8];
 static uint32_t event_count = EVENTS_DEFAULT;
 
 static size_t ring_bytes(void)
@@ -216,6 +221,44 @@ void ld__ring_retire(void)
 		atomic_store(&owners[ring->index], RETIRED);
 }
 
+/* Rings of processes that were killed are kept for `leakdiff recover`, but not for ever and not
+ * without number: a service may kill its helpers all day. */
+static void remove_old_files(const char *folder)
+{
+	struct { uint64_t inode; int64_t offset; uint16_t bytes; uint8_t type; char name[]; } *entry;
+	char names[2048] __attribute__((aligned(8)));
+	uint32_t kept = 0;
+	int64_t now_s;
+	struct timespec now;
+	long fd, n;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now_s = now.tv_sec;
+	fd = ld__sys4(SYS_openat, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return;
+	while ((n = ld__sys3(SYS_getdents64, fd, names, sizeof(names))) > 0) {
+		for (long at = 0; at < n; at += entry->bytes) {
+			struct stat st;
+			uint32_t pid = 0;
+			const char *p;
+
+			entry = (void *)(names + at);
+			for (p = entry->name; *p >= '0' && *p <= '9' && pid < 100000000; p++)
+				pid = pid * 10 + (uint32_t)(*p - '0');
+			if (!pid || strcmp(p, CONTROL_RING_SUFFIX) ||
+			    ld__sys2(SYS_kill, pid, 0) != -ESRCH ||
+			    fstatat((int)fd, entry->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+				continue;
+			if (now_s - st.st_mtime > (kept < KEPT_MOST ? KEPT_SECONDS : KEPT_SECONDS_LEAST))
+				ld__sys3(SYS_unlinkat, fd, entry->name, 0);
+			else
+				kept++;
+		}
+	}
+	ld__sys1(SYS_close, fd);
+}
+
 int ld__ring_open(const char *folder, uint32_t events)
 {
 	struct stream_clock start;
@@ -241,6 +284,7 @@ int ld__ring_open(const char *folder, uint32_t events)
 	length += strlen(d);
 	memcpy(path + length, CONTROL_RING_SUFFIX, sizeof(CONTROL_RING_SUFFIX));
 
+	remove_old_files(folder);
 	/* what an earlier image of this process (before exec) or an earlier process of this number left */
 	ld__sys3(SYS_unlinkat, AT_FDCWD, path, 0);
 	fd = ld__sys4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -279,8 +323,15 @@ int ld__ring_open(const char *folder, uint32_t events)
 
 void ld__ring_unlink(void)
 {
-	if (path[0])
-		ld__sys3(SYS_unlinkat, AT_FDCWD, path, 0);
+	char *suffix = path + strlen(path) - strlen(CONTROL_RING_SUFFIX);
+
+	if (!path[0])
+		return;
+	ld__sys3(SYS_unlinkat, AT_FDCWD, path, 0);
+	/* the agent takes its socket away itself where the end of the process lets it */
+	memcpy(suffix, CONTROL_SOCKET_SUFFIX, sizeof(CONTROL_SOCKET_SUFFIX));
+	ld__sys3(SYS_unlinkat, AT_FDCWD, path, 0);
+	path[0] = 0;
 }
 
 void ld__ring_after_fork_child(void)

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_clock.c - the birth clock keeps cause before effect, also across threads. */
+#include "preload/clock.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "preload/clock_inline.h"
+#include "preload/stream.h"
+#include "test.h"
+
+#define ROUNDS 200000u
+
+static _Atomic uint64_t ball;		/* value that the last player read; low bit: whose turn */
+static uint64_t backwards;
+
+static uint64_t play(uint64_t turn, uint64_t value)
+{
+	for (;;) {
+		uint64_t seen = atomic_load_explicit(&ball, memory_order_acquire);
+
+		if ((seen & 1) == turn) {
+			uint64_t now = ld__clock_read() << 1;
+
+			if (now <= (seen & ~1ull))
+				backwards++;
+			atomic_store_explicit(&ball, now | (turn ^ 1), memory_order_release);
+			return value;
+		}
+		if (value++ % 64 == 0)
+			sched_yield();
+	}
+}
+
+static void *player(void *data)
+{
+	for (uint32_t i = 0; i < ROUNDS; i++)
+		play((uint64_t)(uintptr_t)data, 1);
+	return NULL;
+}
+
+static void ping_pong(void)
+{
+	pthread_t other;
+
+	ball = 0;
+	backwards = 0;
+	pthread_create(&other, NULL, player, (void *)1);
+	player((void *)0);
+	pthread_join(other, NULL);
+}
+
+TEST(clock_read_after_a_message_is_later_than_the_one_before_it)
+{
+	ld__clock_init();
+	ping_pong();
+	EXPECT_U64_EQ(backwards, 0);
+}
+
+#if defined(__x86_64__)
+TEST(counter_that_replaces_an_untrusted_tsc_keeps_the_same_promise)
+{
+	uint32_t saved = ld__clock_tsc;
+
+	ld__clock_tsc = 0;
+	ping_pong();
+	ld__clock_tsc = saved;
+	EXPECT_U64_EQ(backwards, 0);
+}
+#endif
+
+TEST(samples_relate_births_to_time)
+{
+	struct stream_clock first, later;
+
+	ld__clock_init();
+	ld__clock_first(&first);
+	usleep(20000);
+	ld__clock_sample(&later);
+	EXPECT(later.birth > first.birth);
+	EXPECT(later.monotonic_ns - first.monotonic_ns >= 20000000);
+	EXPECT(later.realtime_ns > 1600000000000000000);
+}
+
+TEST_MAIN()

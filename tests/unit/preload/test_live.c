@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_live.c - the live table against plain references: an array of blocks, a map of pages. */
+#include "preload/live.h"
+
+#include "preload/stream.h"
+#include "test.h"
+
+#define ADDRESSES 50000u
+#define STEPS 2000000u
+#define PAGES 512u
+#define MAP_BASE 0x7f0000000000ull
+
+static uint64_t seed = 88172645463325252ull;
+
+static uint64_t random_number(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed;
+}
+
+static struct live_block block_at(uint64_t addr, uint64_t bytes, uint64_t birth)
+{
+	return (struct live_block){ .addr = addr, .bytes = bytes, .birth = birth, .stack = 7, .tid = 9,
+				    .kind = STREAM_NODE_MALLOC };
+}
+
+static uint64_t births[ADDRESSES], sizes[ADDRESSES];	/* 0 = not live */
+static uint64_t wrong;
+
+static void compare(const struct live_block *b, void *data)
+{
+	uint64_t *found = data, i = (b->addr - 0x10000) / 16;
+
+	if (i >= ADDRESSES || births[i] != b->birth || sizes[i] != b->bytes)
+		wrong++;
+	(*found)++;
+}
+
+TEST(live_table_equals_a_reference_after_two_million_random_steps)
+{
+	uint64_t live = 0, bytes = 0, found = 0, blocks, total;
+
+	ASSERT_INT_EQ(ld__live_init(), 0);
+	for (uint64_t step = 1; step <= STEPS; step++) {
+		/* waves: the table must grow and shrink on the way */
+		uint64_t i = random_number() % ADDRESSES, addr = 0x10000 + i * 16;
+		bool grow = (step / 200000) % 2 ? random_number() % 8 == 0 : random_number() % 8 != 0;
+
+		if (births[i] && !grow) {
+			struct live_block out;
+
+			ASSERT(ld__live_remove(addr, &out));
+			ASSERT_U64_EQ(out.birth, births[i]);
+			ASSERT_U64_EQ(out.bytes, sizes[i]);
+			bytes -= sizes[i];
+			live--;
+			births[i] = sizes[i] = 0;
+		} else if (!births[i] && grow) {
+			struct live_block b = block_at(addr, random_number() % 5000, step);
+
+			ASSERT_INT_EQ(ld__live_insert(&b), 0);
+			births[i] = step;
+			sizes[i] = b.bytes;
+			bytes += b.bytes;
+			live++;
+		} else if (!births[i]) {
+			ASSERT(!ld__live_remove(addr, NULL));
+		}
+	}
+	EXPECT_U64_EQ(ld__live_visit(compare, &found), live);
+	EXPECT_U64_EQ(found, live);
+	EXPECT_U64_EQ(wrong, 0);
+	ld__live_totals(&blocks, &total);
+	EXPECT_U64_EQ(blocks, live);
+	EXPECT_U64_EQ(total, bytes);
+	EXPECT_U64_EQ(ld__live_anomalies(), 0);
+	ld__live_clear();
+	EXPECT_U64_EQ(ld__live_visit(compare, &found), 0);
+}
+
+static uint64_t birth_of_visit;
+
+static void remember_birth(const struct live_block *b, void *data)
+{
+	(void)data;
+	birth_of_visit = b->birth;
+}
+
+TEST(block_at_a_live_address_replaces_it_and_is_counted)
+{
+	struct live_block first = block_at(0x5000, 10, 1), second = block_at(0x5000, 20, 2);
+	uint64_t before = ld__live_anomalies(), blocks, bytes;
+
+	ld__live_insert(&first);
+	ld__live_insert(&second);
+	EXPECT_U64_EQ(ld__live_anomalies(), before + 1);
+	EXPECT_U64_EQ(ld__live_visit(remember_birth, NULL), 1);
+	EXPECT_U64_EQ(birth_of_visit, 2);
+	ld__live_totals(&blocks, &bytes);
+	EXPECT_U64_EQ(blocks, 1);
+	EXPECT_U64_EQ(bytes, 20);
+	ld__live_clear();
+}
+
+TEST(block_in_realloc_stays_until_its_end_and_may_be_replaced_without_anomaly)
+{
+	struct live_block old = block_at(0x6000, 10, 1), thief = block_at(0x6000, 30, 5), told;
+	uint64_t before = ld__live_anomalies();
+
+	ld__live_insert(&old);
+	ASSERT(ld__live_realloc_begin(0x6000, &told));
+	EXPECT_U64_EQ(told.birth, 1);
+	EXPECT_INT_EQ(told.kind, STREAM_NODE_MALLOC);
+	EXPECT_U64_EQ(ld__live_visit(remember_birth, NULL), 1);
+	ld__live_insert(&thief);		/* another thread got the address meanwhile */
+	ld__live_realloc_end(0x6000, told.birth);
+	EXPECT_U64_EQ(ld__live_visit(remember_birth, NULL), 1);
+	EXPECT_U64_EQ(birth_of_visit, 5);
+	EXPECT_U64_EQ(ld__live_anomalies(), before);
+	ld__live_clear();
+}
+
+TEST(failed_realloc_leaves_an_ordinary_block)
+{
+	struct live_block old = block_at(0x6000, 10, 1), told;
+	uint64_t before = ld__live_anomalies();
+
+	ld__live_insert(&old);
+	ASSERT(ld__live_realloc_begin(0x6000, &told));
+	ld__live_realloc_fail(0x6000, told.birth);
+	ld__live_realloc_end(0x6000, told.birth);	/* not in realloc any more: nothing happens */
+	EXPECT_U64_EQ(ld__live_visit(remember_birth, NULL), 1);
+	ld__live_insert(&old);
+	EXPECT_U64_EQ(ld__live_anomalies(), before + 1);
+	ld__live_clear();
+}
+
+static uint64_t pages[PAGES];		/* birth of the mapping that covers the page, 0 = none */
+static uint64_t seen[PAGES];
+
+static void mark_pages(const struct live_block *m, void *data)
+{
+	(void)data;
+	for (uint64_t at = m->addr; at < m->addr + m->bytes; at += 4096) {
+		uint64_t page = (at - MAP_BASE) / 4096;
+
+		if (page >= PAGES || seen[page])
+			wrong++;
+		else
+			seen[page] = m->birth;
+	}
+}
+
+TEST(mappings_split_shrink_and_are_replaced_like_pages)
+{
+	uint64_t covered = 0, mappings, bytes;
+
+	for (uint64_t step = 1; step <= 20000; step++) {
+		uint64_t first = random_number() % PAGES, count = 1 + random_number() % 40;
+		struct live_block m = { .birth = step, .kind = STREAM_NODE_MAPPING };
+
+		if (first + count > PAGES)
+			count = PAGES - first;
+		m.addr = MAP_BASE + first * 4096;
+		m.bytes = count * 4096;
+		if (random_number() % 2) {
+			ASSERT_INT_EQ(ld__live_map(&m), 0);
+			for (uint64_t p = first; p < first + count; p++)
+				pages[p] = step;
+		} else {
+			bool expected = false;
+
+			for (uint64_t p = first; p < first + count; p++) {
+				expected |= pages[p] != 0;
+				pages[p] = 0;
+			}
+			ASSERT_INT_EQ(ld__live_unmap(m.addr, m.bytes, NULL), expected);
+		}
+		if (step % 500)
+			continue;
+		memset(seen, 0, sizeof(seen));
+		ld__live_visit(mark_pages, NULL);
+		ASSERT(!memcmp(seen, pages, sizeof(pages)));
+	}
+	EXPECT_U64_EQ(wrong, 0);
+	for (uint64_t p = 0; p < PAGES; p++)
+		covered += pages[p] != 0;
+	ld__live_mapping_totals(&mappings, &bytes);
+	EXPECT_U64_EQ(bytes, covered * 4096);
+	ld__live_clear();
+}
+
+TEST_MAIN()
