@@ -31,13 +31,22 @@ static int compare_places(const void *pa, const void *pb, void *data)
 	return a->start < b->start ? -1 : a->start > b->start;
 }
 
+static int compare_starts(const void *pa, const void *pb, void *data)
+{
+	const struct stream_module *modules = data;
+	uint64_t a = modules[*(const uint32_t *)pa].start, b = modules[*(const uint32_t *)pb].start;
+
+	return a < b ? -1 : a > b;
+}
+
 static int read_modules(struct code *code)
 {
 	const struct stream *stream = code->stream;
 
 	code->modules = calloc(stream->module_count + 1ull, sizeof(*code->modules));
 	code->by_place = calloc(stream->module_count + 1ull, sizeof(*code->by_place));
-	if (!code->modules || !code->by_place)
+	code->mapped = calloc(stream->module_count + 1ull, sizeof(*code->mapped));
+	if (!code->modules || !code->by_place || !code->mapped)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < stream->module_count; i++) {
 		const struct stream_module *module = &stream->modules[i];
@@ -51,10 +60,11 @@ static int read_modules(struct code *code)
 		if (!code->modules[i].name)
 			return -ENOMEM;
 		code->by_place[i] = i;
+		if (module->last_birth == UINT64_MAX)
+			code->mapped[code->mapped_count++] = i;
 	}
-	if (stream->module_count)
-		qsort_r(code->by_place, stream->module_count, sizeof(*code->by_place), compare_places,
-			stream->modules);
+	qsort_r(code->by_place, stream->module_count, sizeof(*code->by_place), compare_places, stream->modules);
+	qsort_r(code->mapped, code->mapped_count, sizeof(*code->mapped), compare_starts, stream->modules);
 	return 0;
 }
 
@@ -82,16 +92,28 @@ static uint32_t find_in_generation(const struct code *code, uint64_t pc, uint32_
 	return NO_MODULE;
 }
 
-/* The module that holds a pc; when its own generation has none there, the one still mapped. */
+uint32_t code_module_at(const struct code *code, uint64_t addr)
+{
+	const struct stream_module *modules = code->stream->modules;
+	uint32_t low = 0, high = code->mapped_count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (modules[code->mapped[middle]].start <= addr)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low && addr < modules[code->mapped[low - 1]].end ? code->mapped[low - 1] : STREAM_NONE;
+}
+
+/* The module that holds a pc; when its own generation has none there, the one mapped now. */
 static uint32_t find_module(const struct code *code, uint64_t pc, uint32_t generation)
 {
 	uint32_t found = find_in_generation(code, pc, generation);
 
-	for (uint32_t i = 0; found == NO_MODULE && i < code->stream->module_count; i++)
-		if (pc >= code->stream->modules[i].start && pc < code->stream->modules[i].end &&
-		    code->stream->modules[i].last_birth == UINT64_MAX)
-			found = i;
-	return found;
+	return found == NO_MODULE ? code_module_at(code, pc) : found;
 }
 
 /* ---- roles ---- */
@@ -389,6 +411,7 @@ void code_done(struct code *code)
 {
 	free(code->modules);
 	free(code->by_place);
+	free(code->mapped);
 	free(code->frames);
 	free(code->locations);
 	free(code->frame_ids);

@@ -37,6 +37,8 @@ struct code {
 
 	struct code_module { int file; const char *name; } *modules;	/* as stream->modules */
 	uint32_t *by_place;		/* module indices, sorted by generation and start */
+	uint32_t *mapped;		/* those still mapped at the snapshot, sorted by start */
+	uint32_t mapped_count;
 
 	struct code_frame *frames;	/* each once */
 	uint32_t frame_count;
@@ -64,6 +66,9 @@ int code_locate(struct code *code, uint64_t pc, uint16_t generation, bool is_ret
 /* Location of a Python code position (index in stream->pyframes). */
 int code_locate_python(struct code *code, uint32_t pyframe, uint32_t *ret_location)
 	__attribute__((warn_unused_result));
+
+/* Index of the module that is mapped at an address at the time of the snapshot, or STREAM_NONE. */
+uint32_t code_module_at(const struct code *code, uint64_t addr);
 
 /* Base name of a path. */
 const char *code_base_name(const char *path);

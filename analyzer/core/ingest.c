@@ -140,6 +140,15 @@ static bool is_consistent(const struct ingest *ingest)
 	return !said || strcmp(said, "0");
 }
 
+/* When the threads had stopped, since 1970; else the last clock sample. */
+static uint64_t taken_ns(const struct ingest *ingest)
+{
+	const struct stream *stream = ingest->stream;
+	uint64_t said = fact_number(ingest, "taken_realtime_ns");
+
+	return said || !stream->clock_count ? said : (uint64_t)stream->clock[stream->clock_count - 1].realtime_ns;
+}
+
 /* Facts that are counted here, whatever META says of them. */
 static void write_facts(struct ingest *ingest)
 {
@@ -157,9 +166,8 @@ static void write_facts(struct ingest *ingest)
 		{ "child_ns", end->child_ns }, { "consistent", is_consistent(ingest) },
 		{ "rss_bytes", ingest->account.total_bytes ? ingest->account.total_bytes :
 							     fact_number(ingest, "rss_bytes") },
-		{ "taken_ns", fact_number(ingest, "taken_ns") || !stream->clock_count ?
-			      fact_number(ingest, "taken_ns") :
-			      (uint64_t)stream->clock[stream->clock_count - 1].realtime_ns },
+		{ "taken_ns", taken_ns(ingest) },
+		{ "process_start_ns", fact_number(ingest, "process_start_realtime_ns") },
 		{ "stream_format", stream->major * 1000u + stream->minor },
 	};
 	char number[24];

@@ -108,15 +108,10 @@ static int sort_tracebacks(struct maker *maker)
 
 static int locate_frame(struct maker *maker, const struct stream_frame *frame, uint32_t *ret_location)
 {
-	uint32_t generation = 0;
+	/* threads run in what is mapped now */
+	uint32_t module = code_module_at(maker->code, frame->pc);
+	uint32_t generation = module == STREAM_NONE ? 0 : maker->stream->modules[module].generation;
 
-	/* threads run in what is mapped now: the last generation there */
-	for (uint32_t i = 0; i < maker->stream->module_count; i++) {
-		const struct stream_module *module = &maker->stream->modules[i];
-
-		if (frame->pc >= module->start && frame->pc < module->end && module->last_birth == UINT64_MAX)
-			generation = module->generation;
-	}
 	return code_locate(maker->code, frame->pc, (uint16_t)generation, frame->depth > 0, ret_location);
 }
 
@@ -342,7 +337,7 @@ static int stack_root(struct maker *maker, uint32_t number, uint64_t slot, uint3
 	uint32_t low, high, first;
 	struct ingest_root *root;
 	struct key key;
-	uint32_t location;
+	uint32_t location, module;
 	int r;
 
 	if (region->thread == STREAM_NONE)
@@ -366,13 +361,9 @@ static int stack_root(struct maker *maker, uint32_t number, uint64_t slot, uint3
 	root->thread = thread_name(maker, region);
 	root->start = low > first ? frames[maker->frame_order[low - 1]].cfa : region->start;
 	root->end = frames[maker->frame_order[low]].cfa;
-	for (uint32_t i = 0; i < maker->stream->module_count; i++) {
-		const struct stream_module *module = &maker->stream->modules[i];
-		uint64_t pc = frames[maker->frame_order[low]].pc;
-
-		if (pc >= module->start && pc < module->end && module->last_birth == UINT64_MAX)
-			root->module = maker->code->modules[i].name;
-	}
+	module = code_module_at(maker->code, frames[maker->frame_order[low]].pc);
+	if (module != STREAM_NONE)
+		root->module = maker->code->modules[module].name;
 	return root->name ? 0 : -ENOMEM;
 }
 

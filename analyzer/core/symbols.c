@@ -27,6 +27,8 @@ struct symbols {
 	struct strings *strings;
 	struct symbols_file *files;
 	int count, capacity;
+	int *index;			/* hash table of numbers + 1, by path and build-id */
+	size_t slots;
 };
 
 struct symbols *symbols_new(const char *root, struct strings *strings)
@@ -74,31 +76,72 @@ struct symbols *symbols_free(struct symbols *symbols)
 		free(file->path);
 	}
 	free(symbols->files);
+	free(symbols->index);
 	free(symbols->root);
 	free(symbols);
 	return NULL;
 }
 
+static size_t hash_file(const char *path, const uint8_t *build_id, uint32_t build_id_bytes)
+{
+	uint64_t hash = 0xcbf29ce484222325u;	/* FNV-1a */
+
+	for (; *path; path++)
+		hash = (hash ^ (unsigned char)*path) * 0x100000001b3u;
+	while (build_id_bytes--)
+		hash = (hash ^ *build_id++) * 0x100000001b3u;
+	return (size_t)(hash ^ hash >> 32);
+}
+
+/* Room for one more file. Numbers do not change. */
+static int make_room(struct symbols *symbols)
+{
+	int capacity = symbols->capacity ? symbols->capacity * 2 : 32;
+	size_t slots = (size_t)capacity * 2;
+	struct symbols_file *files;
+	int *index;
+
+	if (symbols->count < symbols->capacity)
+		return 0;
+	files = reallocarray(symbols->files, (size_t)capacity, sizeof(*files));
+	if (files)
+		symbols->files = files;
+	index = calloc(slots, sizeof(*index));
+	if (!files || !index) {
+		free(index);
+		return -ENOMEM;
+	}
+	for (int i = 0; i < symbols->count; i++) {
+		size_t at = hash_file(files[i].path, files[i].build_id, files[i].build_id_bytes);
+
+		while (index[at & (slots - 1)])
+			at++;
+		index[at & (slots - 1)] = i + 1;
+	}
+	free(symbols->index);
+	symbols->index = index;
+	symbols->slots = slots;
+	symbols->capacity = capacity;
+	return 0;
+}
+
 int symbols_add(struct symbols *symbols, const char *path, const uint8_t *build_id, uint32_t build_id_bytes)
 {
 	struct symbols_file *file;
+	int *slot;
 
 	if (build_id_bytes > sizeof(file->build_id))
 		build_id_bytes = sizeof(file->build_id);
-	for (int i = 0; i < symbols->count; i++) {
-		file = &symbols->files[i];
+	if (make_room(symbols) < 0)
+		return -ENOMEM;
+	for (size_t at = hash_file(path, build_id, build_id_bytes);; at++) {
+		slot = &symbols->index[at & (symbols->slots - 1)];
+		if (!*slot)
+			break;
+		file = &symbols->files[*slot - 1];
 		if (!strcmp(file->path, path) && file->build_id_bytes == build_id_bytes &&
 		    !memcmp(file->build_id, build_id, build_id_bytes))
-			return i;
-	}
-	if (symbols->count == symbols->capacity) {
-		int capacity = symbols->capacity ? symbols->capacity * 2 : 32;
-
-		file = reallocarray(symbols->files, (size_t)capacity, sizeof(*file));
-		if (!file)
-			return -ENOMEM;
-		symbols->files = file;
-		symbols->capacity = capacity;
+			return *slot - 1;
 	}
 	file = &symbols->files[symbols->count];
 	memset(file, 0, sizeof(*file));
@@ -108,7 +151,8 @@ int symbols_add(struct symbols *symbols, const char *path, const uint8_t *build_
 		return -ENOMEM;
 	memcpy(file->build_id, build_id, build_id_bytes);
 	file->build_id_bytes = build_id_bytes;
-	return symbols->count++;
+	*slot = ++symbols->count;
+	return symbols->count - 1;
 }
 
 /* ---- opening ---- */
