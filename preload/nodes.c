@@ -25,8 +25,8 @@
 
 struct sort_key {
 	uint64_t addr;
-	uint32_t index;
-	uint32_t unused;
+	uint32_t index;			/* in blocks, or with `object` in the objects */
+	uint32_t object;		/* 1 = a Python object */
 };
 
 static void count_block(const struct live_block *block, void *data)
@@ -83,17 +83,22 @@ static bool is_mapping(const struct live_block *block)
 	return STREAM_NODE_KIND(block->kind) == STREAM_NODE_MAPPING;
 }
 
+/* How far out something is: a mapping, a block, an object in it. */
+static int rank(const struct nodes *nodes, const struct sort_key *key)
+{
+	return key->object ? 0 : is_mapping(&nodes->blocks[key->index]) ? 2 : 1;
+}
+
 /* Among equal addresses (a mapping and its first block) the enclosing one goes first. */
 static void order_equals(const struct nodes *nodes, struct sort_key *keys, uint64_t count)
 {
 	for (uint64_t i = 1; i < count; i++)
 		for (uint64_t j = i; j > 0 && keys[j - 1].addr == keys[j].addr; j--) {
-			const struct live_block *a = &nodes->blocks[keys[j - 1].index];
-			const struct live_block *b = &nodes->blocks[keys[j].index];
+			int a = rank(nodes, &keys[j - 1]), b = rank(nodes, &keys[j]);
 			struct sort_key swap = keys[j];
 
-			if (is_mapping(a) >= is_mapping(b) &&
-			    (is_mapping(a) != is_mapping(b) || a->bytes >= b->bytes))
+			if (a > b || (a == b && (!a || nodes->blocks[keys[j - 1].index].bytes >=
+							nodes->blocks[keys[j].index].bytes)))
 				break;
 			keys[j] = keys[j - 1];
 			keys[j - 1] = swap;
@@ -120,57 +125,99 @@ static int index_block(struct nodes *nodes, uint32_t id)
 	return 0;
 }
 
-static int fill_columns(struct nodes *nodes, const struct sort_key *keys)
+/* A Python object that fills a block (but for the header of a debug allocator) is that block. */
+#define OBJECT_SLACK 64u
+
+static bool is_same(const struct nodes *nodes, uint32_t id, const struct node_object *object)
+{
+	const struct node_extent *extent = &nodes->extents[id];
+
+	return nodes->object[id] == STREAM_NONE && !(nodes->flags[id] & NODE_MAPPING) &&
+	       object->addr >= extent->addr && object->addr - extent->addr <= OBJECT_SLACK &&
+	       object->addr + 16 <= extent->addr + extent->bytes;
+}
+
+static int fill_columns(struct nodes *nodes, const struct sort_key *keys, uint64_t count,
+			struct node_object *objects)
 {
 	uint32_t mapping = STREAM_NONE;	/* the last one that may enclose what follows */
+	uint32_t last = STREAM_NONE;	/* the last block */
+	uint32_t i = 0;
 
-	for (uint32_t i = 0; i < nodes->count; i++) {
-		const struct live_block *block = &nodes->blocks[keys[i].index];
-		uint64_t end = block->addr + (block->bytes ? block->bytes : 1);
+	for (uint64_t n = 0; n < count; n++) {
+		struct node_object *object = keys[n].object ? &objects[keys[n].index] : NULL;
+		const struct live_block *block = object ? NULL : &nodes->blocks[keys[n].index];
+		uint64_t addr = keys[n].addr, bytes = object ? object->own_bytes : block->bytes;
+		uint64_t end = addr + (bytes ? bytes : 1);
 
-		nodes->extents[i] = (struct node_extent) { block->addr, block->bytes };
-		nodes->source[i] = keys[i].index;
-		nodes->type[i] = STREAM_NONE;
-		if (end > nodes->high)
-			nodes->high = end;
-		if (is_mapping(block)) {
-			nodes->flags[i] = NODE_MAPPING;
-			nodes->mappings[nodes->mapping_count] = (struct node_mapping) { block->addr, end, i };
-			mapping = nodes->mapping_count++;
+		if (object && last != STREAM_NONE && is_same(nodes, last, object)) {
+			object->node = last;
+			nodes->object[last] = keys[n].index;
+			nodes->flags[last] |= NODE_OBJECT;
 			continue;
 		}
-		if (mapping != STREAM_NONE && block->addr < nodes->mappings[mapping].end)
-			nodes->flags[nodes->mappings[mapping].node] |= NODE_FOLDED;
+		if (object && n + 1 < count && keys[n + 1].addr > addr && keys[n + 1].addr < end) {
+			end = keys[n + 1].addr;	/* its size counts memory elsewhere */
+			bytes = end - addr;
+		}
+		nodes->extents[i] = (struct node_extent) { addr, bytes };
+		nodes->source[i] = object ? STREAM_NONE : keys[n].index;
+		nodes->type[i] = STREAM_NONE;
+		if (nodes->object)
+			nodes->object[i] = STREAM_NONE;
+		if (end > nodes->high)
+			nodes->high = end;
+		if (block && is_mapping(block)) {
+			nodes->flags[i] = NODE_MAPPING;
+			nodes->mappings[nodes->mapping_count] = (struct node_mapping) { addr, end, i };
+			mapping = nodes->mapping_count++;
+			i++;
+			continue;
+		}
+		if (mapping != STREAM_NONE && addr < nodes->mappings[mapping].end)
+			nodes->flags[nodes->mappings[mapping].node] |= NODE_FOLDED | (object ? NODE_ARENA : 0);
+		if (object) {
+			object->node = i;
+			nodes->object[i] = keys[n].index;
+			nodes->flags[i] = NODE_OBJECT;
+		} else {
+			last = i;
+		}
 		if (index_block(nodes, i) < 0)
 			return -ENOMEM;
+		i++;
 	}
+	nodes->count = i;
 	nodes->low = nodes->count ? nodes->extents[0].addr : 0;
 	return 0;
 }
 
-int ld__nodes_new(struct nodes *nodes)
+int ld__nodes_new(struct nodes *nodes, struct node_object *objects, uint32_t object_count)
 {
-	uint64_t count = 0, differ = 0, mappings = 0;
+	uint64_t count = 0, differ = 0, mappings = 0, room = 1;
 	struct fill fill = { .nodes = nodes };
 	struct sort_key *keys, *other, *sorted;
 	int r = -ENOMEM;
 
 	memset(nodes, 0, sizeof(*nodes));
 	ld__live_visit(count_block, &count);
-	if (count > COUNT_MAX) {
-		nodes->refused = count - COUNT_MAX;
-		count = COUNT_MAX;
+	if (count > COUNT_MAX - object_count) {
+		nodes->refused = count - (COUNT_MAX - object_count);
+		count = COUNT_MAX - object_count;
 	}
+	room = count + object_count + 1;
 	nodes->pages = kernel_map(TOP_SLOTS * sizeof(*nodes->pages));
 	nodes->blocks = kernel_map((count + 1) * sizeof(*nodes->blocks));
-	nodes->extents = kernel_map((count + 1) * sizeof(*nodes->extents));
-	nodes->source = kernel_map((count + 1) * sizeof(*nodes->source));
-	nodes->type = kernel_map((count + 1) * sizeof(*nodes->type));
-	nodes->flags = kernel_map(count + 1);
-	keys = kernel_map((count + 1) * sizeof(*keys));
-	other = kernel_map((count + 1) * sizeof(*other));
+	nodes->extents = kernel_map(room * sizeof(*nodes->extents));
+	nodes->source = kernel_map(room * sizeof(*nodes->source));
+	nodes->type = kernel_map(room * sizeof(*nodes->type));
+	nodes->flags = kernel_map(room);
+	if (object_count)
+		nodes->object = kernel_map(room * sizeof(*nodes->object));
+	keys = kernel_map(room * sizeof(*keys));
+	other = kernel_map(room * sizeof(*other));
 	if (!nodes->pages || !nodes->blocks || !nodes->extents || !nodes->source || !nodes->type ||
-	    !nodes->flags || !keys || !other)
+	    !nodes->flags || !keys || !other || (object_count && !nodes->object))
 		goto done;
 
 	fill.capacity = count;
@@ -182,16 +229,22 @@ int ld__nodes_new(struct nodes *nodes)
 		differ |= keys[i].addr ^ keys[0].addr;
 		mappings += is_mapping(&nodes->blocks[i]);
 	}
+	for (uint32_t i = 0; i < object_count; i++) {
+		if (!objects[i].addr)
+			continue;
+		keys[count] = (struct sort_key) { .addr = objects[i].addr, .index = i, .object = 1 };
+		differ |= keys[count].addr ^ keys[0].addr;
+		count++;
+	}
 	nodes->mappings = kernel_map((mappings + 1) * sizeof(*nodes->mappings));
 	if (!nodes->mappings)
 		goto done;
-	nodes->count = (uint32_t)count;
 	sorted = radix_sort(keys, other, count, differ);
 	order_equals(nodes, sorted, count);
-	r = fill_columns(nodes, sorted);
+	r = fill_columns(nodes, sorted, count, objects);
 done:
-	kernel_unmap(keys, (count + 1) * sizeof(*keys));
-	kernel_unmap(other, (count + 1) * sizeof(*other));
+	kernel_unmap(keys, room * sizeof(*keys));
+	kernel_unmap(other, room * sizeof(*other));
 	return r;			/* on failure the child ends; nothing to give back */
 }
 

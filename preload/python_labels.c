@@ -255,7 +255,7 @@ static void put_key(struct py_text *text, uint64_t key, int depth)
 		return;
 	} else if (flags & FLAG_TYPE) {
 		ld__py_put(text, "<class ");
-		ld__py_put(text, ld__python_type_name(key));
+		ld__py_put(text, ld__py_type_name(key));
 		ld__py_put(text, ">");
 		return;
 	} else if (type == ld__py.PyContextVar_Type) {
@@ -264,7 +264,7 @@ static void put_key(struct py_text *text, uint64_t key, int depth)
 		return;
 	}
 	ld__py_put(text, "<");
-	ld__py_put(text, ld__python_type_name(type));
+	ld__py_put(text, ld__py_type_name(type));
 	ld__py_put(text, ">");
 }
 

@@ -283,6 +283,8 @@ void ld__py_give(uint64_t target, uint32_t label, uint64_t value, const char *te
 		 bool is_object);
 void ld__py_give_named(uint64_t target, uint32_t label, const char *text);
 
+const char *ld__py_type_name(uint64_t type);	/* like ld__python_type_name(), inside a guarded call */
+
 struct py_text { char *at, *end; };	/* end: room for the NUL is behind it */
 void ld__py_put(struct py_text *text, const char *added);
 void ld__py_put_number(struct py_text *text, long long value);

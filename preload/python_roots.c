@@ -115,7 +115,7 @@ void ld__python_roots(bool (*placed)(uint32_t index, void *data),
 static char type_text[512];
 static uint64_t type_named;
 
-static void name_type(uint64_t type)
+static void make_name(uint64_t type)
 {
 	struct py_text text = { type_text, type_text + sizeof(type_text) - 1 };
 	const char *name = (const char *)(uintptr_t)py_word(type, TP_NAME);
@@ -138,12 +138,21 @@ static void name_type(uint64_t type)
 	ld__py_put(&text, qualname ? ld__py_text(qualname) : name);
 }
 
+const char *ld__py_type_name(uint64_t type)
+{
+	if (type != type_named)
+		make_name(type);
+	type_named = type;
+	return type_text;
+}
+
 const char *ld__python_type_name(uint64_t type)
 {
 	if (type == type_named)
 		return type_text;
+	if (!ld__py_guarded(make_name, type))
+		ld__py_put(&(struct py_text){ type_text, type_text + sizeof(type_text) - 1 }, "?");
 	type_named = type;
-	name_type(type);
 	return type_text;
 }
 

@@ -24,7 +24,14 @@ static void hit(struct scan *scan, uint64_t word, uint64_t at)
 	uint64_t offset = 0;
 	uint32_t target = ld__nodes_find(scan->nodes, word, &offset);
 
-	if (target == STREAM_NONE || target == scan->self || (scan->exact && offset))
+	if (target == STREAM_NONE || target == scan->self)
+		return;
+	if (scan->nodes->flags[target] & NODE_OBJECT) {
+		if (scan->native_only || !ld__objects_held(word))
+			return;
+		offset = 0;		/* the object's address, whatever lies before it */
+	}
+	if (scan->exact && offset)
 		return;
 	ld__edges_add(scan->edges, STREAM_LABEL_OFFSET, (int64_t)(at - scan->label_base), target, offset);
 }
@@ -106,6 +113,27 @@ static void find_type(struct scan *scan, uint32_t id, uint64_t addr)
 	}
 }
 
+/* What lies between the Python objects of an arena: small native blocks that nobody records. */
+static void scan_arena(struct scan *scan, uint32_t id)
+{
+	const struct nodes *nodes = scan->nodes;
+	uint64_t at = nodes->extents[id].addr, end = at + nodes->extents[id].bytes;
+
+	ld__edges_begin(scan->edges, id);
+	scan->label_base = at;
+	scan->self = id;
+	scan->native_only = true;
+	for (uint32_t inner = id + 1; inner < nodes->count && nodes->extents[inner].addr < end; inner++) {
+		if (nodes->extents[inner].addr > at)
+			scan_resident(scan, at, nodes->extents[inner].addr);
+		at = nodes->extents[inner].addr + nodes->extents[inner].bytes;
+	}
+	if (at < end)
+		scan_resident(scan, at, end);
+	scan->native_only = false;
+	ld__edges_end(scan->edges);
+}
+
 /* One node: its resident words, its type, its share of its region. */
 static void scan_node(struct scan *scan, uint32_t id, uint64_t *span, uint32_t *region)
 {
@@ -114,7 +142,9 @@ static void scan_node(struct scan *scan, uint32_t id, uint64_t *span, uint32_t *
 	uint64_t start = scan->nodes->extents[id].addr, end = start + scan->nodes->extents[id].bytes, live = 0;
 	uint8_t flags = scan->nodes->flags[id];
 
-	if (flags & NODE_FOLDED)
+	if (flags & NODE_ARENA)
+		scan_arena(scan, id);
+	if (flags & NODE_FOLDED && flags & NODE_MAPPING)
 		return;
 	while (*span < spans->count && spans->items[*span].end <= start)
 		++*span;
@@ -126,12 +156,14 @@ static void scan_node(struct scan *scan, uint32_t id, uint64_t *span, uint32_t *
 		uint64_t to = spans->items[i].end < end ? spans->items[i].end : end;
 
 		live += to - from;
-		if (flags & NODE_STACK)		/* a root scans it, from the stack pointer */
+		if (flags & (NODE_STACK | NODE_OBJECT | NODE_OWNED))	/* a root scans a stack; Python knows the rest */
 			continue;
 		if (from == start && !(flags & NODE_MAPPING))
 			find_type(scan, id, start);
 		scan_range(scan, from, to);
 	}
+	if (flags & NODE_OBJECT)
+		ld__objects_give(scan->objects, id, scan->edges, scan->writer);
 	ld__edges_end(scan->edges);
 	while (*region < scan->regions->count && regions[*region].end <= start)
 		++*region;
@@ -148,6 +180,7 @@ int ld__scan_nodes(struct scan *scan, struct writer *writer)
 	if (!scan->edges)
 		return -ENOMEM;
 	scan->exact = false;
+	scan->writer = writer;
 	ld__writer_section(writer, STREAM_EDGES);
 	for (uint32_t id = 0; id < scan->nodes->count; id++) {
 		if (id % EXPIRY_CHECK == 0 && (ld__fault_expired || ld__writer_error(writer))) {
@@ -173,7 +206,7 @@ static void scan_root_memory(struct scan *scan, const struct region_root *root)
 	if (root->gaps) {
 		for (uint32_t id = ld__nodes_lower_bound(nodes, root->start);
 		     id < nodes->count && nodes->extents[id].addr < root->end; id++) {
-			if (nodes->flags[id] & NODE_FOLDED)
+			if (nodes->flags[id] & NODE_FOLDED && nodes->flags[id] & NODE_MAPPING)
 				continue;
 			if (nodes->extents[id].addr > at)
 				scan_resident(scan, at, nodes->extents[id].addr);
@@ -202,7 +235,8 @@ static void scan_registers(struct scan *scan, const struct region_root *root)
 		uint64_t offset = 0;
 		uint32_t target = ld__nodes_find(scan->nodes, registers[i], &offset);
 
-		if (target != STREAM_NONE)
+		if (target != STREAM_NONE &&
+		    (!(scan->nodes->flags[target] & NODE_OBJECT) || ld__objects_held(registers[i])))
 			ld__edges_add(scan->edges, STREAM_LABEL_OFFSET, i, target, offset);
 	}
 }
@@ -230,6 +264,8 @@ int ld__scan_roots(struct scan *scan, struct writer *writer)
 			scan_root_memory(scan, root);
 		ld__edges_end(scan->edges);
 	}
+	if (scan->objects && !scan->cut_short)
+		ld__objects_give_roots(scan->objects, scan->regions->root_count, scan->edges, writer);
 	scan->root_edge_count = ld__edges_count(scan->edges);
 	ld__edges_free(scan->edges);
 	return ld__writer_error(writer);

@@ -7,6 +7,7 @@
 
 #include "edges.h"
 #include "nodes.h"
+#include "objects.h"
 #include "regions.h"
 #include "rtti.h"
 
@@ -14,7 +15,9 @@ struct scan {
 	struct nodes *nodes;
 	struct regions *regions;
 	struct rtti *rtti;
+	struct objects *objects;	/* NULL without Python */
 	struct edges *edges;		/* of the pass that runs */
+	struct writer *writer;
 	uint64_t words, skipped_words;
 	uint64_t edge_count, root_edge_count;
 	bool cut_short;			/* the time limit came before the end */
@@ -23,6 +26,7 @@ struct scan {
 	uint64_t label_base;		/* labels are addresses less this */
 	uint32_t self;			/* node that is scanned; references to itself do not count */
 	bool exact;			/* only pointers to a node's first byte */
+	bool native_only;		/* only native blocks: between the objects of an arena */
 };
 
 /* Write EDGES; fills nodes->type and the regions' live_bytes. Returns 0 or a negative errno. */

@@ -11,7 +11,8 @@
  *     locks, no allocation but mmap.
  * (3) The child is made by a raw clone with exit signal 0: no SIGCHLD, invisible to waitpid(-1), no
  *     atfork handlers. Only we can reap it, with __WALL.
- * (4) The pause is measured from the first request to stop to the last release. */
+ * (4) In a process with Python the pause happens in a thread that holds the GIL.
+ * (5) The pause is measured from the first request to stop to the last release. */
 #include "snapshot.h"
 
 #include <errno.h>
@@ -27,6 +28,7 @@
 #include "kernel.h"
 #include "live.h"
 #include "modules.h"
+#include "python.h"
 #include "snapshot_private.h"
 
 #define DEFAULT_TIMEOUT_NS (10 * NS_PER_S)
@@ -97,6 +99,7 @@ void ld__snapshot_after_fork_child(void)
 {
 	child = 0;
 	taken = 0;
+	ld__python_after_fork_child();
 }
 
 static int fail(struct snapshot_result *result, int error, const char *sentence)
@@ -215,6 +218,59 @@ static int refuse_long_pause(const struct snapshot_request *request, struct snap
 	return -E2BIG;
 }
 
+/* Everything between the first thread that stops and the last that goes on. */
+struct pause {
+	struct snapshot_job *job;
+	uint64_t timeout_ns, asked_ns;
+	uint64_t fork_ns, resumed_ns;
+	long pid;
+	int error;
+};
+
+static void pause_and_fork(void *data)
+{
+	struct pause *pause = data;
+	struct snapshot_job *job = pause->job;
+
+	if (job->python)
+		job->gil_ns = kernel_now_ns() - pause->asked_ns;
+	if (!ld__drain_lock(pause->timeout_ns)) {
+		pause->error = -ETIMEDOUT;
+		return;
+	}
+	job->number = ++taken;
+	pause->pid = stop_and_fork(job, chosen_means());
+	pause->fork_ns = kernel_now_ns() - job->fork_begin_ns;
+	pause->resumed_ns = ld__stop_resume(job->stop);
+	ld__drain_unlock();
+}
+
+/* With Python in the process, the thread that forks must hold the GIL; it is another one of ours, since
+ * waiting for the GIL cannot be given up. Without the GIL the snapshot is native only, and says so. */
+static void hold_still(struct pause *pause)
+{
+	struct snapshot_job *job = pause->job;
+	const char *why = NULL;
+	uint32_t holder = 0;
+	int r = -ENOSYS;
+
+	if (ld__config()->python != CONFIG_PYTHON_OFF && ld__python_present(&why)) {
+		job->python = true;
+		pause->asked_ns = kernel_now_ns();
+		r = ld__python_with_gil(pause_and_fork, pause, 0, &holder);
+		if (r == 0)
+			return;
+		job->python = false;
+		ld__text_format(job->python_note, sizeof(job->python_note), 0,
+				r == -ETIMEDOUT ? "Python's objects are missing: the GIL could not be had within 5 s (held by thread %u)"
+				: r == -EBUSY ? "Python's objects are missing: an earlier request still waits for the GIL"
+				: "Python's objects are missing: no thread could be made to take the GIL", holder);
+	} else if (why) {
+		ld__text_format(job->python_note, sizeof(job->python_note), 0, "Python's objects are missing: %s", why);
+	}
+	pause_and_fork(pause);
+}
+
 int ld__snapshot_take(const struct snapshot_request *request, struct snapshot_result *ret_result)
 {
 	struct snapshot_job job = {
@@ -223,6 +279,7 @@ int ld__snapshot_take(const struct snapshot_request *request, struct snapshot_re
 	};
 	uint64_t timeout_ns = request->timeout_ns ? request->timeout_ns : DEFAULT_TIMEOUT_NS;
 	uint64_t resumed_ns;
+	struct pause pause = { 0 };
 	long pid = 0;
 	int r;
 
@@ -236,15 +293,16 @@ int ld__snapshot_take(const struct snapshot_request *request, struct snapshot_re
 	if (r < 0)
 		goto done;
 	ld__drain();			/* most of the work, while the threads run */
-	if (!ld__drain_lock(timeout_ns)) {
-		r = fail(ret_result, -ETIMEDOUT, "the event rings stayed locked; nothing was stopped; try again");
+	pause.job = &job;
+	pause.timeout_ns = timeout_ns;
+	hold_still(&pause);
+	if (pause.error) {
+		r = fail(ret_result, pause.error, "the event rings stayed locked; nothing was stopped; try again");
 		goto done;
 	}
-	job.number = ++taken;
-	pid = stop_and_fork(&job, chosen_means());
-	ret_result->fork_ns = kernel_now_ns() - job.fork_begin_ns;
-	resumed_ns = ld__stop_resume(job.stop);
-	ld__drain_unlock();
+	pid = pause.pid;
+	ret_result->fork_ns = pause.fork_ns;
+	resumed_ns = pause.resumed_ns;
 	if (pid < 0) {
 		taken--;
 		r = fail(ret_result, (int)pid, pid == -EAGAIN || pid == -ENOMEM

@@ -24,6 +24,7 @@
 #include "kernel.h"
 #include "modules.h"
 #include "nodes.h"
+#include "objects.h"
 #include "regions.h"
 #include "ring.h"
 #include "scan.h"
@@ -47,6 +48,8 @@ struct walk {
 	struct nodes nodes;
 	struct regions regions;
 	struct rtti *rtti;
+	struct objects *objects;	/* NULL without Python */
+	uint32_t object_roots;
 	struct scan scan;
 	uint64_t blocks, bytes, mappings, mapped_bytes;
 	size_t notes_used;
@@ -127,6 +130,8 @@ static int settle(struct snapshot_job *job)
 static void count_nodes(void)
 {
 	for (uint32_t i = 0; i < walk.nodes.count; i++) {
+		if (walk.nodes.source[i] == STREAM_NONE)
+			continue;		/* counted by objects.c */
 		if (!(walk.nodes.flags[i] & NODE_MAPPING)) {
 			walk.blocks++;
 			walk.bytes += walk.nodes.extents[i].bytes;
@@ -234,6 +239,10 @@ static void write_meta(void)
 	ld__writer_meta(w, "allocator", allocator_name());
 	ld__writer_meta_number(w, "thread_count", thread_count());
 	ld__writer_meta_number(w, "unstopped_threads", job->unstopped);
+	if (walk.objects) {
+		ld__writer_meta_number(w, "gil_wait_ns", job->gil_ns);
+		ld__objects_write_meta(walk.objects, w);
+	}
 }
 
 static void write_clock(void)
@@ -324,6 +333,8 @@ static void write_roots(void)
 			out.name = ld__writer_string(walk.writer, region_name(&walk.regions.items[root->region]), -1);
 		ld__writer_put(walk.writer, &out, sizeof(out));
 	}
+	if (walk.objects)
+		walk.object_roots = ld__objects_write_roots(walk.objects, walk.writer, walk.job->stop);
 }
 
 static uint32_t write_stacks(void)
@@ -361,15 +372,22 @@ static void write_nodes(uint32_t stacks)
 {
 	ld__writer_section(walk.writer, STREAM_NODES);
 	for (uint32_t i = 0; i < walk.nodes.count; i++) {
-		const struct live_block *block = &walk.nodes.blocks[walk.nodes.source[i]];
+		static const struct live_block none = { .kind = STREAM_NODE_PYTHON };
+		const struct live_block *block = walk.nodes.source[i] == STREAM_NONE
+			? &none : &walk.nodes.blocks[walk.nodes.source[i]];
 		struct stream_node out = {
-			.addr = block->addr, .bytes = block->bytes, .birth = block->birth,
+			.addr = walk.nodes.extents[i].addr, .bytes = walk.nodes.extents[i].bytes,
+			.birth = block->birth,
 			.stack = block->stack <= stacks ? block->stack : 0, .type = walk.nodes.type[i],
 			.thread = block->tid,
 			.kind = (uint16_t)(block->kind | (walk.nodes.flags[i] & NODE_FOLDED ? STREAM_NODE_FOLDED : 0)),
 			.weight = 1,
 		};
 
+		if (walk.nodes.flags[i] & NODE_OBJECT) {
+			out.bytes = ld__objects_bytes(walk.objects, i);
+			out.extra = ld__objects_unexplained(walk.objects, i);
+		}
 		ld__writer_put(walk.writer, &out, sizeof(out));
 	}
 }
@@ -405,6 +423,11 @@ static void collect_notes(uint32_t cut_tracebacks)
 		note("%lu names beyond the string table's size are missing\n", ld__writer_strings_refused(walk.writer));
 	if (!job->facts->saw_everything)
 		note("recording did not begin with the process: older blocks are unknown, and what they hold counts as held\n", 0);
+	if (job->python_note[0])
+		walk.notes_used = ld__text_format(walk.notes, sizeof(walk.notes), walk.notes_used, "%s\n",
+						  job->python_note);
+	if (job->python && !walk.objects)
+		note("there was not enough memory to walk Python's objects\n", 0);
 	if (cut_tracebacks)
 		note("the tracebacks of %lu threads are incomplete\n", cut_tracebacks);
 }
@@ -413,7 +436,8 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 {
 	struct region_input input = { .maps = &job->maps, .smaps = &job->smaps, .nodes = &walk.nodes, .stop = job->stop };
 	struct stream_end end = { 0 };
-	uint32_t stacks, cut;
+	struct node_object *objects = NULL;
+	uint32_t stacks, cut, object_count = 0;
 	int r;
 
 	walk.job = job;
@@ -428,12 +452,18 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 			end_child(SNAPSHOT_NO_OUTPUT);
 		job->request.fd = r;
 	}
-	if (ld__nodes_new(&walk.nodes) < 0 || ld__regions_new(&walk.regions, &input) < 0)
+	if (job->python)
+		walk.objects = ld__objects_new();
+	if (walk.objects)
+		objects = ld__objects_list(walk.objects, &object_count);
+	if (ld__nodes_new(&walk.nodes, objects, object_count) < 0 || ld__regions_new(&walk.regions, &input) < 0)
 		end_child(SNAPSHOT_NO_MEMORY);
 	walk.writer = ld__writer_new(job->request.fd);
 	walk.rtti = walk.writer ? ld__rtti_new(walk.writer) : NULL;
 	if (!walk.rtti)
 		end_child(SNAPSHOT_NO_MEMORY);
+	if (walk.objects)
+		ld__objects_join(walk.objects, &walk.nodes, walk.rtti);
 	count_nodes();
 
 	write_meta();
@@ -442,7 +472,8 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 	write_threads();
 	write_roots();
 	stacks = write_stacks();
-	walk.scan = (struct scan) { .nodes = &walk.nodes, .regions = &walk.regions, .rtti = walk.rtti };
+	walk.scan = (struct scan) { .nodes = &walk.nodes, .regions = &walk.regions, .rtti = walk.rtti,
+				     .objects = walk.objects };
 	if (ld__scan_nodes(&walk.scan, walk.writer) == -ENOMEM || ld__scan_roots(&walk.scan, walk.writer) == -ENOMEM)
 		end_child(SNAPSHOT_NO_MEMORY);
 	ld__rtti_write(walk.rtti);
@@ -456,7 +487,8 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 
 	collect_notes(cut);
 	end = (struct stream_end) {
-		.nodes = walk.nodes.count, .edges = walk.scan.edge_count, .roots = walk.regions.root_count,
+		.nodes = walk.nodes.count, .edges = walk.scan.edge_count, 
+		.roots = walk.regions.root_count + walk.object_roots,
 		.root_edges = walk.scan.root_edge_count, .stacks = stacks, .lost_events = job->lost_events,
 		.skipped_words = walk.scan.skipped_words, .child_ns = kernel_now_ns() - job->fork_begin_ns,
 		.faults = ld__fault_count, .notes = ld__writer_string(walk.writer, walk.notes, (long)walk.notes_used),

@@ -43,6 +43,9 @@ struct snapshot_job {
 	uint64_t lost_events;
 	uint32_t unstopped;
 	uint64_t limit_ns;		/* wall clock that the child may take */
+	bool python;			/* the GIL is held: Python's objects are as they should be */
+	uint64_t gil_ns;		/* how long it took to get it */
+	char python_note[160];		/* why there are no objects although there is Python; "" = none to say */
 };
 
 /* Exit statuses of the child, made words in snapshot.c. */

@@ -224,7 +224,7 @@ struct stop *ld__stop_new(int proc_fd)
 	stop->task_fd = kernel_openat(proc_fd, "self/task", O_RDONLY | O_DIRECTORY, 0);
 	if (stop->task_fd < 0)
 		goto fail;
-	stop->self_tid = ld__sys_gettid();
+	stop->self_tid = stop->agent_tid = ld__sys_gettid();
 	stop->pid = ld__sys_getpid();
 	r = ld__stop_list(stop, list_count);
 	if (r <= 0)
@@ -328,7 +328,7 @@ static void seize(struct stop *stop, uint32_t tid)
 	struct stop_thread *thread = ld__stop_find(stop, tid);
 	long r;
 
-	if (tid == stop->self_tid || (thread && thread->error != STOP_UNTRIED))
+	if (ld__stop_is_ours(stop, tid) || (thread && thread->error != STOP_UNTRIED))
 		return;
 	if (!thread) {
 		thread = ld__stop_add(stop, tid);
@@ -564,7 +564,7 @@ static int stop_by_ptrace(struct stop *stop)
 	for (uint32_t i = 0; i < stop->count; i++) {
 		struct stop_thread *thread = &stop->threads[i];
 
-		if (thread->tid == stop->self_tid || thread->error == STOP_GONE)
+		if (ld__stop_is_ours(stop, thread->tid) || thread->error == STOP_GONE)
 			continue;
 		if (thread->stop == STREAM_STOP_PTRACE)
 			continue;
@@ -604,7 +604,7 @@ static void settle(struct stop *stop)
 
 		if (thread->error == STOP_UNTRIED)
 			thread->error = 0;
-		if (thread->tid == stop->self_tid)
+		if (ld__stop_is_ours(stop, thread->tid))
 			thread->stop = STREAM_STOP_SELF;
 	}
 }
@@ -613,6 +613,7 @@ int ld__stop_threads(struct stop *stop, enum stop_means means, uint64_t timeout_
 {
 	int r = -EPERM;
 
+	stop->self_tid = ld__sys_gettid();
 	stop->deadline_ns = kernel_now_ns() + timeout_ns;
 	if (means == STOP_AUTO || means == STOP_BY_PTRACE) {
 		r = stop_by_ptrace(stop);

@@ -22,6 +22,7 @@ struct stop {
 	uint32_t refused;		/* threads beyond the capacity */
 	uint32_t pending, fresh;
 	uint32_t self_tid, pid;
+	uint32_t agent_tid;		/* who prepared it; another thread of ours may do the stop */
 	int task_fd;			/* /proc/self/task of the agent's process */
 	uint32_t phase;			/* futex, see stop.c */
 	int tracer;			/* its pid, 0 = none */
@@ -35,6 +36,12 @@ struct stop {
 	char notes[1024];
 	_Alignas(16) char entries[4096];
 };
+
+/* Threads of the library's own: nobody stops them, they read their registers from nowhere. */
+static inline bool ld__stop_is_ours(const struct stop *stop, uint32_t tid)
+{
+	return tid == stop->self_tid || tid == stop->agent_tid;
+}
 
 void ld__stop_note(struct stop *stop, const char *note, uint32_t number);
 struct stop_thread *ld__stop_find(struct stop *stop, uint32_t tid);

@@ -156,7 +156,7 @@ static void list_new(struct stop *stop, uint32_t tid)
 {
 	struct stop_thread *thread;
 
-	if (tid == stop->self_tid || ld__stop_find(stop, tid))
+	if (ld__stop_is_ours(stop, tid) || ld__stop_find(stop, tid))
 		return;
 	thread = ld__stop_add(stop, tid);
 	if (thread)
@@ -201,7 +201,7 @@ int ld__stop_signal(struct stop *stop)
 	stop->first_ns = kernel_now_ns();
 	do {
 		for (uint32_t i = 0; i < stop->count && i < SLOTS_MAX; i++)
-			if (stop->threads[i].error == STOP_UNTRIED && stop->threads[i].tid != stop->self_tid)
+			if (stop->threads[i].error == STOP_UNTRIED && !ld__stop_is_ours(stop, stop->threads[i].tid))
 				ask(stop, &stop->threads[i], i);
 		for (;;) {
 			uint32_t seen = __atomic_load_n(&arrivals, __ATOMIC_ACQUIRE);
@@ -218,7 +218,7 @@ int ld__stop_signal(struct stop *stop)
 	for (uint32_t i = 0; i < stop->count; i++) {
 		struct stop_thread *thread = &stop->threads[i];
 
-		if (thread->tid == stop->self_tid || thread->error == STOP_GONE)
+		if (ld__stop_is_ours(stop, thread->tid) || thread->error == STOP_GONE)
 			continue;
 		failed += i < SLOTS_MAX && slots[i].failed;
 		if (thread->stop == STREAM_STOP_SIGNAL)
@@ -247,7 +247,7 @@ void ld__stop_signal_look(struct stop *stop)
 		struct stop_thread *thread = &stop->threads[i];
 		struct stop_syscall call;
 
-		if (thread->tid == stop->self_tid || !ld__stop_read_syscall(stop, thread->tid, &call))
+		if (ld__stop_is_ours(stop, thread->tid) || !ld__stop_read_syscall(stop, thread->tid, &call))
 			continue;
 		thread->sp = call.sp;
 		thread->registers[STREAM_REGISTERS - 2] = call.pc;
