@@ -487,7 +487,7 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 
 	collect_notes(cut);
 	end = (struct stream_end) {
-		.nodes = walk.nodes.count, .edges = walk.scan.edge_count, 
+		.nodes = walk.nodes.count, .edges = walk.scan.edge_count,
 		.roots = walk.regions.root_count + walk.object_roots,
 		.root_edges = walk.scan.root_edge_count, .stacks = stacks, .lost_events = job->lost_events,
 		.skipped_words = walk.scan.skipped_words, .child_ns = kernel_now_ns() - job->fork_begin_ns,
