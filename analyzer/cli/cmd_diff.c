@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L3  cmd_diff.c - `leakdiff SNAP1 SNAP2 ...`: what grew, who allocated it, who still holds it. */
+#include <stdint.h>
+#include <stdio.h>
+
+#include "cli/cmd.h"
+#include "cli/draw.h"
+#include "cli/json.h"
+#include "cli/load.h"
+#include "cli/report.h"
+#include "core/diff.h"
+#include "core/pattern.h"
+#include "core/suspects.h"
+
+#define ROWS_OF_A_SCREEN 10
+
+static struct {
+	const char *by, *sort, *type;
+	uint64_t top, min_bytes;
+	bool json;
+	struct draw_files files;
+} options = { .top = UINT64_MAX };
+
+static int answer(const struct loaded *loaded, const struct diff_options *rows)
+{
+	struct suspects *suspects = NULL;
+	struct picture *picture = NULL;
+	struct diff *diff = NULL;
+	int status = 0, r;
+
+	r = diff_make(loaded->series, rows, &diff);
+	if (r == 0)
+		r = suspects_find(loaded->series, &suspects);
+	/* The picture first: when it cannot be written, no half answer stands on the terminal. */
+	if (r == 0 && draw_is_asked(&options.files)) {
+		r = pattern_of_suspects(suspects, &picture);
+		if (r == 0)
+			status = draw_picture(picture, &options.files);
+	}
+	if (r == 0 && options.json)
+		r = json_write_diff(loaded->series, diff, suspects, options.top == UINT64_MAX ? SIZE_MAX : options.top);
+	else if (r == 0)
+		r = report_diff(stdout, loaded->series, diff, suspects,
+				options.top == UINT64_MAX ? ROWS_OF_A_SCREEN : options.top);
+	if (r < 0)
+		status = load_trouble(r);
+	else if (!status)
+		status = suspects->grew ? CMD_GREW : CMD_SAME;
+	picture_free(picture);
+	suspects_free(suspects);
+	diff_free(diff);
+	return status;
+}
+
+static int run(int argc, char **argv)
+{
+	struct diff_options rows = { .min_bytes = options.min_bytes, .type = options.type };
+	struct loaded loaded;
+	int status;
+
+	if (argc < 2)
+		return cmd_usage(&cmd_diff, "a diff needs two snapshots or more");
+	if (options.by && diff_parse_by(options.by, &rows.by) < 0)
+		return cmd_usage(&cmd_diff, "--by takes type, site, holder, module or thread, not %s", options.by);
+	if (options.sort && diff_parse_sort(options.sort, &rows.sort) < 0)
+		return cmd_usage(&cmd_diff, "--sort takes growth, bytes, count, new or name, not %s", options.sort);
+	status = load_series(argv, (size_t)argc, &loaded);
+	if (status)
+		return status;
+	status = answer(&loaded, &rows);
+	loaded_done(&loaded);
+	return cmd_finish(status);
+}
+
+static const struct cmd_option cmd_options[] = {
+	{ "by", 0, CMD_STRING, "WHAT", "group by type, site, holder, module or thread", &options.by },
+	{ "sort", 0, CMD_STRING, "HOW", "by growth, bytes, count, new or name", &options.sort },
+	{ "top", 0, CMD_NUMBER, "N", "show N rows (text: 10, JSON: all)", &options.top },
+	{ "min-bytes", 0, CMD_SIZE, "SIZE", "hide rows that changed by less", &options.min_bytes },
+	{ "type", 0, CMD_STRING, "GLOB", "only rows of types that match", &options.type },
+	{ "json", 0, CMD_FLAG, NULL, "write one JSON object", &options.json },
+	DRAW_OPTIONS(options.files),
+	{ 0 },
+};
+
+const struct cmd cmd_diff = {
+	.name = "diff",
+	.synopsis = "[diff] SNAP1 SNAP2 [SNAP3 ...] [--by WHAT] [--json] [--png FILE]",
+	.summary = "what grew between snapshots, who allocated it and who holds it",
+	.detail = "Snapshots are given oldest first. With three or more, what survived a whole interval is told\n"
+		  "from what was born in the last one.\n"
+		  "Exit status: 0 nothing grew; 1 a suspect is likely or certain; 2 trouble.",
+	.options = cmd_options,
+	.run = run,
+};

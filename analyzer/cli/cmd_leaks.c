@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L3  cmd_leaks.c - `leakdiff leaks SNAP`: what no root reaches. */
+#include <stdint.h>
+#include <stdio.h>
+
+#include "cli/cmd.h"
+#include "cli/json.h"
+#include "cli/load.h"
+#include "cli/report.h"
+#include "core/leaks.h"
+
+#define LEAKS_OF_A_SCREEN 10
+
+static struct {
+	const char *type;
+	uint64_t top;
+	bool json;
+} options = { .top = UINT64_MAX };
+
+static int run(int argc, char **argv)
+{
+	struct leak_list *leaks = NULL;
+	struct loaded loaded;
+	int status, r;
+
+	if (argc != 1)
+		return cmd_usage(&cmd_leaks, "leaks takes one snapshot");
+	status = load_series(argv, 1, &loaded);
+	if (status)
+		return status;
+	r = leak_list_make(loaded.series, options.type, &leaks);
+	if (r == 0 && options.json)
+		r = json_write_leaks(loaded.series, leaks, options.top == UINT64_MAX ? SIZE_MAX : options.top);
+	else if (r == 0)
+		r = report_leaks(stdout, loaded.series, leaks,
+				 options.top == UINT64_MAX ? LEAKS_OF_A_SCREEN : options.top);
+	status = r < 0 ? load_trouble(r) : leaks->count ? CMD_GREW : CMD_SAME;
+	leak_list_free(leaks);
+	loaded_done(&loaded);
+	return cmd_finish(status);
+}
+
+static const struct cmd_option cmd_options[] = {
+	{ "type", 0, CMD_STRING, "GLOB", "only blocks of types that match", &options.type },
+	{ "top", 0, CMD_NUMBER, "N", "show N entries (text: 10, JSON: all)", &options.top },
+	{ "json", 0, CMD_FLAG, NULL, "write one JSON object", &options.json },
+	{ 0 },
+};
+
+const struct cmd cmd_leaks = {
+	.name = "leaks",
+	.synopsis = "leaks SNAP [--type GLOB] [--top N] [--json]",
+	.summary = "blocks that nothing refers to, direct and indirect, with stacks",
+	.detail = "Direct: nothing unreachable refers to the block either. Indirect: it hangs from another one.\n"
+		  "Exit status: 0 none; 1 some; 2 trouble.",
+	.options = cmd_options,
+	.run = run,
+};

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L1  json.c - the answers as JSON; the only user of jansson.
+ *
+ * Objects are put together from small makers, one a kind of thing. A maker that runs out of memory
+ * gives NULL, and jansson refuses NULL members, so `missing` is looked at once, at the end. */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/json.h"
+#include "core/account.h"
+#include "core/chain_set.h"
+#include "core/diff.h"
+#include "core/leaks.h"
+#include "core/names.h"
+#include "core/picture.h"
+#include "core/suspects.h"
+#include "core/text.h"
+
+static bool missing;			/* something could not be allocated */
+
+static void set(json_t *object, const char *key, json_t *value)
+{
+	if (json_object_set_new(object, key, value) < 0)
+		missing = true;
+}
+
+static void append(json_t *array, json_t *value)
+{
+	if (json_array_append_new(array, value) < 0)
+		missing = true;
+}
+
+/* Names from memory: escaped, so that they are valid UTF-8 without control characters. */
+static json_t *name(const char *string)
+{
+	char *escaped;
+	json_t *value;
+
+	if (!string)
+		return json_null();
+	escaped = text_escape(string);
+	value = escaped ? json_string(escaped) : NULL;
+	free(escaped);
+	return value;
+}
+
+/* The same where "" means that it is not known. */
+static json_t *name_or_null(const char *string)
+{
+	return string && *string ? name(string) : json_null();
+}
+
+static json_t *number(uint64_t value)
+{
+	return json_integer((json_int_t)value);	/* beyond 2^63 bytes nothing is counted */
+}
+
+static json_t *numbers(const uint64_t *values, size_t count)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		append(array, number(values[i]));
+	return array;
+}
+
+static json_t *address(uint64_t addr)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "0x%" PRIx64, addr);
+	return json_string(text);
+}
+
+static json_t *time_of(int64_t ns)
+{
+	time_t seconds = (time_t)(ns / 1000000000);
+	char text[64], date[40];
+	struct tm tm;
+
+	if (ns <= 0 || !gmtime_r(&seconds, &tm))
+		return json_null();
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text, sizeof(text), "%s.%03dZ", date, (int)(ns % 1000000000 / 1000000));
+	return json_string(text);
+}
+
+static json_t *strings(const char *const *list, size_t count)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		append(array, name(list[i]));
+	return array;
+}
+
+static json_t *frames(const struct heap *heap, uint32_t stack)
+{
+	json_t *array = json_array();
+
+	if (stack >= heap->stack_count)
+		return array;
+	for (uint32_t i = 0; i < heap->stacks[stack].frame_count; i++) {
+		const struct heap_frame *f = &heap->frames[heap->stacks[stack].frames[i]];
+		json_t *frame = json_object();
+
+		set(frame, "function", name_or_null(f->function));
+		set(frame, "file", name_or_null(f->file));
+		set(frame, "line", f->line ? number(f->line) : json_null());
+		set(frame, "module", name_or_null(f->module));
+		set(frame, "language", name_or_null(f->language));
+		set(frame, "inlined", json_boolean(f->inlined));
+		append(array, frame);
+	}
+	return array;
+}
+
+static bool is_truncated(const struct heap *heap, uint32_t stack)
+{
+	return stack < heap->stack_count && heap->stacks[stack].truncated;
+}
+
+static json_t *chain_steps(const struct chain *chain)
+{
+	static const char *const roles[] = { "step", "root", "accumulates", "grew", "cut" };
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < chain->count; i++) {
+		const struct chain_step *s = &chain->steps[i];
+		json_t *step = json_object();
+
+		set(step, "type", name(s->type));
+		set(step, "name", name(s->name));
+		set(step, "size", number(s->size));
+		set(step, "count", number(s->count));
+		set(step, "bytes", number(s->bytes));
+		set(step, "edge", name(s->edge));
+		set(step, "role", json_string(roles[s->role]));
+		append(array, step);
+	}
+	return array;
+}
+
+static json_t *holder(const struct heap *heap, uint32_t root)
+{
+	json_t *object = json_object();
+	bool known = root != HEAP_NONE;
+	const struct heap_root *r = known ? &heap->root[root] : NULL;
+
+	set(object, "kind", json_string(known ? names_root_kind(r->kind) : "none"));
+	set(object, "name", known ? name(r->name) : json_null());
+	set(object, "type", json_null());	/* of the variable: known when types are deepened */
+	set(object, "module", known ? name_or_null(r->module) : json_null());
+	set(object, "thread", known ? name_or_null(r->thread) : json_null());
+	return object;
+}
+
+static json_t *snapshot(const struct heap *heap)
+{
+	const struct heap_meta *m = &heap->meta;
+	json_t *o = json_object();
+
+	set(o, "path", name(m->path));
+	set(o, "pid", number(m->pid));
+	set(o, "command", name(m->command));
+	set(o, "exe", name_or_null(m->exe));
+	set(o, "taken", time_of(m->taken_ns));
+	set(o, "uptime_s", json_real(m->uptime_s));
+	set(o, "mode", name_or_null(m->mode));
+	set(o, "pause_ms", json_real((double)m->pause_ns / 1e6));
+	set(o, "blocks", number(m->blocks));
+	set(o, "bytes", number(m->bytes));
+	set(o, "mappings", number(m->mappings));
+	set(o, "mapped_bytes", number(m->mapped_bytes));
+	set(o, "objects", number(m->objects));
+	set(o, "object_bytes", number(m->object_bytes));
+	set(o, "rss_bytes", number(m->rss_bytes));
+	set(o, "own_bytes", number(m->own_bytes));
+	set(o, "lost_events", number(m->lost_events));
+	set(o, "consistent", json_boolean(m->consistent));
+	set(o, "python", name_or_null(m->python));
+	set(o, "gc_enabled", m->gc_enabled < 0 ? json_null() : json_boolean(m->gc_enabled));
+	set(o, "notes", strings(m->notes, m->note_count));
+	return o;
+}
+
+static json_t *account(const struct heap *heap)
+{
+	json_t *o = json_object();
+
+	for (const struct account_part *part = account_parts; part->key; part++)
+		set(o, part->key, number(account_value(&heap->account, part)));
+	set(o, "total_bytes", number(heap->account.total_bytes));
+	return o;
+}
+
+static json_t *growth_row(const struct diff *diff, const struct diff_row *row)
+{
+	json_t *o = json_object();
+
+	set(o, "type", name(row->type));
+	set(o, "type_source", json_string(names_type_source(row->source)));
+	set(o, "size", row->exact ? number(row->size) : json_null());
+	set(o, "count", numbers(row->count, diff->heap_count));
+	set(o, "bytes", numbers(row->bytes, diff->heap_count));
+	set(o, "new_count", number(row->new_count));
+	set(o, "new_bytes", number(row->new_bytes));
+	if (diff->heap_count > 2) {
+		set(o, "survivor_count", number(row->survivor_count));
+		set(o, "survivor_bytes", number(row->survivor_bytes));
+	}
+	set(o, "state", json_string(diff_state_name(row->state)));
+	if (row->stack_heap)
+		set(o, "stack", frames(row->stack_heap, row->stack));
+	return o;
+}
+
+static json_t *suspect_object(const struct heap *heap, const struct suspect *s, size_t rank)
+{
+	json_t *o = json_object(), *sites = json_array(), *point;
+
+	set(o, "rank", number(rank));
+	set(o, "verdict", json_string(suspect_verdict_name(s->verdict)));
+	set(o, "confidence", json_string(suspect_confidence_name(s->confidence)));
+	set(o, "reason", name(s->reason));
+	set(o, "type", name(s->type));
+	set(o, "count", number(s->count));
+	set(o, "bytes", number(s->bytes));
+	set(o, "retained_bytes", number(s->retained_bytes));
+	for (size_t i = 0; i < s->site_count; i++) {
+		json_t *site = json_object();
+
+		set(site, "count", number(s->sites[i].count));
+		set(site, "bytes", number(s->sites[i].bytes));
+		set(site, "truncated", json_boolean(is_truncated(heap, s->sites[i].stack)));
+		set(site, "stack", frames(heap, s->sites[i].stack));
+		append(sites, site);
+	}
+	set(o, "sites", sites);
+	set(o, "holder", holder(heap, s->root));
+	if (s->point_type) {
+		point = json_object();
+		set(point, "type", name(s->point_type));
+		set(point, "name", name(s->point_name));
+		set(point, "children", number(s->children));
+		set(o, "accumulates_in", point);
+	} else {
+		set(o, "accumulates_in", json_null());
+	}
+	set(o, "chain", chain_steps(&s->chain));
+	set(o, "cycle", s->cycle.count ? chain_steps(&s->cycle) : json_null());
+	return o;
+}
+
+static json_t *new_answer(void)
+{
+	json_t *answer = json_object();
+
+	missing = false;
+	set(answer, "schema", json_integer(1));
+	return answer;
+}
+
+static int write_answer(json_t *answer)
+{
+	int r = 0;
+
+	if (missing || !answer)
+		r = -ENOMEM;
+	else if (json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(10)) < 0 || putchar('\n') == EOF)
+		r = -EIO;
+	json_decref(answer);
+	return r;
+}
+
+int json_write_diff(const struct series *series, const struct diff *diff, const struct suspects *suspects,
+		    size_t limit)
+{
+	const struct heap *last = series_last(series)->heap;
+	json_t *answer = new_answer(), *array;
+
+	array = json_array();
+	for (size_t k = 0; k < series->count; k++)
+		append(array, snapshot(series->heaps[k].heap));
+	set(answer, "snapshots", array);
+
+	array = json_array();
+	for (size_t i = 0; i < diff->row_count && i < limit; i++)
+		append(array, growth_row(diff, &diff->rows[i]));
+	set(answer, "growth", array);
+	set(answer, "growth_rows_not_shown",
+	    number(diff->hidden_rows + (diff->row_count > limit ? diff->row_count - limit : 0)));
+
+	array = json_array();
+	for (size_t i = 0; i < suspects->count; i++)
+		append(array, suspect_object(last, &suspects->list[i], i + 1));
+	set(answer, "suspects", array);
+
+	array = json_array();
+	for (size_t k = 0; k < series->count; k++)
+		append(array, account(series->heaps[k].heap));
+	set(answer, "rss", array);
+	set(answer, "notes", strings((const char *const *)suspects->notes, suspects->note_count));
+	return write_answer(answer);
+}
+
+int json_write_top(const struct series *series, const struct diff *diff, size_t limit)
+{
+	json_t *answer = new_answer(), *rows = json_array();
+
+	set(answer, "snapshot", snapshot(series_last(series)->heap));
+	for (size_t i = 0; i < diff->row_count && i < limit; i++) {
+		const struct diff_row *row = &diff->rows[i];
+		double age = series_age_s(series, row->oldest_birth);
+		json_t *o = json_object();
+
+		set(o, "type", name(row->type));
+		set(o, "type_source", json_string(names_type_source(row->source)));
+		set(o, "size", row->exact ? number(row->size) : json_null());
+		set(o, "count", number(row->count[0]));
+		set(o, "bytes", number(row->bytes[0]));
+		set(o, "retained_bytes", number(row->retained_bytes));
+		set(o, "oldest_s", age < 0 ? json_null() : json_real(age));
+		age = series_age_s(series, row->newest_birth);
+		set(o, "newest_s", age < 0 ? json_null() : json_real(age));
+		set(o, "state", json_string(diff_state_name(row->state)));
+		if (row->stack_heap)
+			set(o, "stack", frames(row->stack_heap, row->stack));
+		append(rows, o);
+	}
+	set(answer, "rows", rows);
+	set(answer, "rows_not_shown",
+	    number(diff->hidden_rows + (diff->row_count > limit ? diff->row_count - limit : 0)));
+	return write_answer(answer);
+}
+
+int json_write_leaks(const struct series *series, const struct leak_list *leaks, size_t limit)
+{
+	const struct heap *heap = series_last(series)->heap;
+	json_t *answer = new_answer(), *array = json_array();
+
+	set(answer, "notes", strings(heap->meta.notes, heap->meta.note_count));
+	for (size_t i = 0; i < leaks->count && i < limit; i++) {
+		const struct leak_entry *e = &leaks->entries[i];
+		json_t *o = json_object();
+
+		set(o, "type", name(e->type));
+		set(o, "size", number(e->size));
+		set(o, "count", number(e->count));
+		set(o, "bytes", number(e->bytes));
+		set(o, "direct", json_boolean(e->direct));
+		set(o, "cycle", json_boolean(e->cycle));
+		set(o, "confidence", json_string(leaks->confidence));
+		set(o, "reason", name(leaks->reason));
+		set(o, "truncated", json_boolean(is_truncated(heap, e->stack)));
+		set(o, "stack", frames(heap, e->stack));
+		append(array, o);
+	}
+	set(answer, "leaks", array);
+	return write_answer(answer);
+}
+
+int json_write_chains(const struct chain_set *chains)
+{
+	json_t *answer = new_answer(), *array = json_array();
+
+	for (size_t i = 0; i < chains->count; i++) {
+		const struct chain_entry *e = &chains->entries[i];
+		json_t *o = json_object();
+
+		set(o, "addr", address(chains->heap->addr[e->node]));
+		set(o, "type", name(e->type));
+		set(o, "size", number(chains->heap->bytes[e->node]));
+		set(o, "state", json_string(e->root == HEAP_NONE ? "unreachable" : "referenced"));
+		set(o, "holder", holder(chains->heap, e->root));
+		set(o, "chain", chain_steps(&e->chain));
+		append(array, o);
+	}
+	set(answer, "chains", array);
+	set(answer, "matched", number(chains->matched));
+	return write_answer(answer);
+}
+
+int json_write_picture(const struct picture *picture)
+{
+	static const char *const roles[] = {
+		[PICTURE_PLAIN] = "plain", [PICTURE_ROOT] = "root", [PICTURE_ACCUMULATES] = "accumulates",
+		[PICTURE_GREW] = "object", [PICTURE_UNREACHABLE] = "unreachable", [PICTURE_CUT] = "cut",
+	};
+	json_t *answer = new_answer(), *array = json_array();
+
+	for (size_t i = 0; i < picture->node_count; i++) {
+		const struct picture_node *n = &picture->nodes[i];
+		json_t *o = json_object();
+
+		set(o, "type", name(n->type));
+		set(o, "name", name(n->name));
+		set(o, "addr", n->addr ? address(n->addr) : json_null());
+		set(o, "count", number(n->count));
+		set(o, "bytes", number(n->bytes));
+		set(o, "role", json_string(roles[n->role]));
+		append(array, o);
+	}
+	set(answer, "nodes", array);
+	array = json_array();
+	for (size_t i = 0; i < picture->edge_count; i++) {
+		const struct picture_edge *e = &picture->edges[i];
+		json_t *o = json_object();
+
+		set(o, "from", number(e->from));
+		set(o, "to", number(e->to));
+		set(o, "label", name(e->label));
+		set(o, "count", number(e->count));
+		set(o, "interior", json_boolean(e->conservative));
+		append(array, o);
+	}
+	set(answer, "edges", array);
+	set(answer, "left_out", strings((const char *const *)picture->left_out, picture->left_out_count));
+	return write_answer(answer);
+}

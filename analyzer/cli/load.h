@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L1  load.h - snapshot files named on the command line, as a series. */
+#ifndef LEAKDIFF_CLI_LOAD_H
+#define LEAKDIFF_CLI_LOAD_H
+
+#include <stddef.h>
+
+#include "core/series.h"
+
+struct loaded {
+	struct heap **heaps;
+	size_t count;
+	struct series *series;
+};
+
+/* Load files and make a series of them, oldest first as named; says what is wrong by itself.
+ * Returns 0 with *ret_loaded (loaded_done()), or CMD_TROUBLE. */
+int load_series(char **paths, size_t count, struct loaded *ret_loaded) __attribute__((warn_unused_result));
+void loaded_done(struct loaded *loaded);
+
+/* One sentence for a negative errno from core; returns CMD_TROUBLE. */
+int load_trouble(int error);
+
+#endif

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L8  pattern.c - pictures of suspects and of chains.
+ *
+ * A suspect's picture is its chain down to the accumulation point, and below it one node for each type
+ * that grew there, with the references between them counted. Neighbourhoods are in near.c. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/names.h"
+#include "core/pattern.h"
+#include "core/text.h"
+#include "core/weigh.h"
+
+#define TYPES_SHOWN 10			/* kinds of grown objects below one point */
+
+struct painter {
+	struct picture *picture;
+	const struct heap *heap;
+	const struct growth *growth;
+	uint32_t *ids;			/* graph id of each picture node; HEAP_NONE = stands for several */
+	uint8_t *mark;			/* by node: index of its kind + 1 in the cluster in work */
+};
+
+static const enum picture_role step_roles[] = {
+	[CHAIN_PLAIN] = PICTURE_PLAIN, [CHAIN_ROOT] = PICTURE_ROOT, [CHAIN_POINT] = PICTURE_ACCUMULATES,
+	[CHAIN_GREW] = PICTURE_GREW, [CHAIN_CUT] = PICTURE_CUT,
+};
+
+static int find_node(const struct painter *p, uint32_t id)
+{
+	for (size_t i = 0; i < p->picture->node_count && id != HEAP_NONE; i++)
+		if (p->ids[i] == id)
+			return (int)i;
+	return -ENOENT;
+}
+
+static bool has_edge(const struct picture *picture, uint32_t from, uint32_t to)
+{
+	for (size_t i = 0; i < picture->edge_count; i++)
+		if (picture->edges[i].from == from && picture->edges[i].to == to)
+			return true;
+	return false;
+}
+
+/* Where a root lives, for the second line of its node. */
+static char *root_detail(const struct heap *heap, uint32_t root)
+{
+	const struct heap_root *r = &heap->root[root];
+
+	if (*r->thread && *r->module)
+		return text_format("%s, thread %s", r->module, r->thread);
+	return text_format("%s%s", *r->thread ? "thread " : "", *r->thread ? r->thread : r->module);
+}
+
+/* Add the node of one chain step, or find the one that another chain has made. */
+static int add_step(struct painter *p, const struct chain_step *step)
+{
+	int index = find_node(p, step->id);
+	char *detail = NULL;
+
+	if (index >= 0) {
+		if (step->role != CHAIN_PLAIN && p->picture->nodes[index].role == PICTURE_PLAIN)
+			p->picture->nodes[index].role = step_roles[step->role];
+		return index;
+	}
+	if (p->picture->node_count >= PICTURE_NODES)
+		return -E2BIG;
+	if (step->id != HEAP_NONE && step->id >= p->heap->nodes) {
+		detail = root_detail(p->heap, step->id - p->heap->nodes);
+		if (!detail)
+			return -ENOMEM;
+	}
+	struct picture_node node = {
+		.type = step->type, .name = step->name, .detail = detail, .count = step->count,
+		.bytes = step->bytes, .role = step_roles[step->role],
+		.addr = step->count == 1 && step->id < p->heap->nodes ? p->heap->addr[step->id] : 0,
+		.retained_bytes = step->count == 1 && p->growth && step->id != HEAP_NONE ?
+			p->growth->retained[step->id] : 0,
+	};
+	if (p->growth && step->count == 1 && step->id < p->heap->nodes && p->growth->bytes[step->id]) {
+		node.new_count = 1;
+		node.new_bytes = p->growth->bytes[step->id];
+	}
+	index = picture_add_node(p->picture, &node);
+	free(detail);
+	if (index >= 0)
+		p->ids[index] = step->count == 1 ? step->id : HEAP_NONE;
+	return index;
+}
+
+static int connect(struct painter *p, int from, int to, const char *label, uint64_t count, uint64_t bytes,
+		   bool conservative)
+{
+	struct picture_edge edge = { .from = (uint32_t)from, .to = (uint32_t)to, .label = (char *)label,
+				     .count = count, .bytes = bytes, .conservative = conservative };
+
+	if (has_edge(p->picture, edge.from, edge.to))
+		return 0;
+	return picture_add_edge(p->picture, &edge);
+}
+
+/* ---- what grew below a point ----------------------------------------------------------------- */
+
+struct kind {				/* one type of grown objects of a cluster */
+	uint32_t type, sample;		/* local type id; one of them */
+	uint64_t count, bytes, new_count, new_bytes;
+	int node;			/* in the picture */
+	bool one_size;
+};
+
+static int compare_kinds(const void *a, const void *b)
+{
+	const struct kind *x = a, *y = b;
+
+	return x->new_bytes > y->new_bytes ? -1 : x->new_bytes < y->new_bytes;
+}
+
+/* The types of a cluster, heaviest first. Returns their number. */
+static int64_t find_kinds(const struct painter *p, const struct cluster *cluster, struct kind **ret_kinds)
+{
+	const struct heap *heap = p->heap;
+	uint32_t *slot = calloc((size_t)heap->type_count + 1, sizeof(*slot)), count = 0;
+	struct kind *kinds = calloc((size_t)cluster->node_count + 1, sizeof(*kinds));
+
+	if (!slot || !kinds) {
+		free(slot);
+		free(kinds);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < cluster->node_count; i++) {
+		uint32_t v = cluster->node[i], type = heap->type[v];
+
+		if (!slot[type]) {
+			slot[type] = ++count;
+			kinds[count - 1] = (struct kind){ .type = type, .sample = v, .one_size = true };
+		}
+		struct kind *kind = &kinds[slot[type] - 1];
+		kind->new_count += weigh_count(heap, v);
+		kind->new_bytes += p->growth->bytes[v];
+		kind->one_size &= heap->bytes[v] == heap->bytes[kind->sample];
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		kinds[i].count = kinds[i].new_count;
+		kinds[i].bytes = kinds[i].new_bytes;
+	}
+	/* The older ones that the same point holds stand in the same node. */
+	if (cluster->point != HEAP_NONE) {
+		const struct dominators_span *span = &p->growth->span;
+		const struct dominators *tree = p->growth->tree;
+
+		for (uint32_t v = 0; v < heap->nodes; v++)
+			if (slot[heap->type[v]] && !p->growth->bytes[v] && weigh_is_counted(heap, v) &&
+			    v != cluster->point && tree->idom[v] != tree->top &&
+			    span->first[v] >= span->first[cluster->point] &&
+			    span->first[v] < span->last[cluster->point]) {
+				kinds[slot[heap->type[v]] - 1].count += weigh_count(heap, v);
+				kinds[slot[heap->type[v]] - 1].bytes += series_last(p->growth->series)->bytes[v];
+				kinds[slot[heap->type[v]] - 1].one_size &=
+					heap->bytes[v] == heap->bytes[kinds[slot[heap->type[v]] - 1].sample];
+			}
+	}
+	free(slot);
+	qsort(kinds, count, sizeof(*kinds), compare_kinds);
+	*ret_kinds = kinds;
+	return count;
+}
+
+static int add_kind(struct painter *p, const struct cluster *cluster, struct kind *kind)
+{
+	const struct heap_type *type = &p->heap->types[kind->type];
+	struct text shown = { 0 }, where = { 0 };
+	int index = -ENOMEM;
+
+	names_type(&shown, type->name, type->source, kind->one_size, p->heap->bytes[kind->sample]);
+	if (type->source != HEAP_TYPE_SITE) {
+		names_site(&where, p->heap, p->heap->stack[kind->sample]);
+		if (p->heap->stack[kind->sample] == HEAP_NONE)
+			text_done(&where);
+	}
+	if (!shown.broken && !where.broken) {
+		struct picture_node node = {
+			.type = shown.data, .detail = where.data, .count = kind->count, .bytes = kind->bytes,
+			.new_count = kind->new_count, .new_bytes = kind->new_bytes,
+			.role = cluster->unreachable ? PICTURE_UNREACHABLE : PICTURE_GREW,
+		};
+		index = picture_add_node(p->picture, &node);
+	}
+	text_done(&shown);
+	text_done(&where);
+	if (index >= 0)
+		p->ids[index] = HEAP_NONE;
+	kind->node = index;
+	return index < 0 ? index : 0;
+}
+
+struct flow {				/* references from one kind (or the point) to another */
+	uint64_t count, bytes;
+	uint32_t from, to;		/* one of them */
+};
+
+/* Count the references between the kinds: row 0 is the point. marks say which kind a node is of. */
+static void count_flows(const struct painter *p, const struct cluster *cluster, struct flow *flows,
+			uint32_t kinds)
+{
+	const struct heap *heap = p->heap;
+
+	for (uint32_t i = 0; i <= cluster->node_count; i++) {
+		uint32_t v = i < cluster->node_count ? cluster->node[i] : cluster->point, row;
+
+		if (v >= heap->nodes + heap->roots || (i < cluster->node_count && v == cluster->point))
+			continue;
+		row = i < cluster->node_count ? p->mark[v] : 0;
+		if (i < cluster->node_count && row == 0)	/* a kind that is not shown */
+			continue;
+		for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1]; e++) {
+			uint32_t w = heap->edge_to[e];
+
+			if (!p->mark[w] || w == cluster->point)
+				continue;
+			struct flow *flow = &flows[row * (kinds + 1) + p->mark[w]];
+			if (flow->count++ == 0) {
+				flow->from = v;
+				flow->to = w;
+			}
+			flow->bytes += series_last(p->growth->series)->bytes[w];
+		}
+	}
+}
+
+static int connect_kinds(struct painter *p, const struct cluster *cluster, int point, const struct kind *kinds,
+			 uint32_t count)
+{
+	struct flow *flows = calloc((size_t)(count + 1) * (count + 1), sizeof(*flows));
+	int r = 0;
+
+	if (!flows)
+		return -ENOMEM;
+	count_flows(p, cluster, flows, count);
+	for (uint32_t from = 0; from <= count && r == 0; from++)
+		for (uint32_t to = 1; to <= count && r == 0; to++) {
+			const struct flow *flow = &flows[from * (count + 1) + to];
+			int source = from ? kinds[from - 1].node : point;
+			char *label = NULL;
+			bool interior;
+
+			/* Few references back from what grew are noise in a picture; the way down is not. */
+			if (!flow->count || source < 0)
+				continue;
+			r = chain_label(p->heap, flow->from, flow->to, &label, &interior, NULL);
+			if (r == 0 && from == 0 && flow->count > 1) {
+				free(label);
+				label = strdup("[*]");
+				interior = false;
+			}
+			if (r == 0)
+				r = label ? connect(p, source, kinds[to - 1].node, label, flow->count, flow->bytes, interior) :
+					    -ENOMEM;
+			free(label);
+		}
+	/* What is held through something that is not shown still hangs from the point. */
+	for (uint32_t to = 1; to <= count && r == 0 && point >= 0; to++) {
+		bool met = false;
+
+		for (uint32_t from = 0; from <= count; from++)
+			met |= from != to && flows[from * (count + 1) + to].count;
+		if (!met)
+			r = connect(p, point, kinds[to - 1].node, "...", kinds[to - 1].new_count, kinds[to - 1].new_bytes, true);
+	}
+	free(flows);
+	return r;
+}
+
+static int paint_growth(struct painter *p, const struct cluster *cluster, int point)
+{
+	struct kind *kinds = NULL;
+	int64_t found = find_kinds(p, cluster, &kinds);
+	uint32_t shown, room = PICTURE_NODES - (uint32_t)p->picture->node_count;
+	uint64_t rest_count = 0, rest_bytes = 0;
+	char size[TEXT_SIZE];
+	int r = 0;
+
+	if (found < 0)
+		return (int)found;
+	shown = found > TYPES_SHOWN ? TYPES_SHOWN : (uint32_t)found;
+	if (shown > room)
+		shown = room;
+	for (uint32_t k = 0; k < shown && r == 0; k++) {
+		r = add_kind(p, cluster, &kinds[k]);
+		for (uint32_t i = 0; i < cluster->node_count; i++)
+			if (p->heap->type[cluster->node[i]] == kinds[k].type)
+				p->mark[cluster->node[i]] = (uint8_t)(k + 1);
+	}
+	for (uint32_t k = shown; k < found; k++) {
+		rest_count += kinds[k].new_count;
+		rest_bytes += kinds[k].new_bytes;
+	}
+	if (r == 0)
+		r = connect_kinds(p, cluster, point, kinds, shown);
+	if (r == 0 && rest_count)
+		r = picture_leave_out(p->picture, "%" PRIu32 " other types that grew with them: %" PRIu64 " blocks, %s",
+				      (uint32_t)found - shown, rest_count, text_size((int64_t)rest_bytes, size));
+	for (uint32_t i = 0; i < cluster->node_count; i++)
+		p->mark[cluster->node[i]] = 0;
+	free(kinds);
+	return r;
+}
+
+/* ---- suspects -------------------------------------------------------------------------------- */
+
+static int paint_suspect(struct painter *p, const struct suspect *s)
+{
+	int last = -1, r = 0;
+	size_t upto = 0;
+
+	if (s->cluster->unreachable)
+		return paint_growth(p, s->cluster, -1);
+	while (upto < s->chain.count && s->chain.steps[upto].id != s->cluster->point)
+		upto++;
+	if (upto == s->chain.count && upto)
+		upto--;
+	for (size_t i = 0; i <= upto && i < s->chain.count; i++) {
+		struct chain_step step = s->chain.steps[i];
+		int node;
+
+		if (i == upto && s->cluster->resized)
+			step.role = CHAIN_GREW;
+		node = add_step(p, &step);
+		if (node < 0)
+			return node;
+		if (last >= 0)
+			r = connect(p, last, node, s->chain.steps[i - 1].edge, s->chain.steps[i - 1].count, step.bytes,
+				    s->chain.steps[i - 1].interior);
+		if (r < 0)
+			return r;
+		last = node;
+	}
+	if (s->cluster->resized && s->cluster->node_count == 1)
+		return 0;
+	return paint_growth(p, s->cluster, last);
+}
+
+static int init_painter(struct painter *p, const char *title)
+{
+	p->picture = picture_new(title);
+	p->ids = malloc((PICTURE_NODES + 1) * sizeof(*p->ids));
+	p->mark = calloc((size_t)p->heap->nodes + 1, 1);
+	return p->picture && p->ids && p->mark ? 0 : -ENOMEM;
+}
+
+static int finish_painter(struct painter *p, int r, struct picture **ret_picture)
+{
+	free(p->ids);
+	free(p->mark);
+	if (r < 0) {
+		picture_free(p->picture);
+		return r;
+	}
+	*ret_picture = p->picture;
+	return 0;
+}
+
+static char *interval_subtitle(const struct series *series)
+{
+	const struct heap_meta *m = &series_last(series)->heap->meta;
+	double seconds = series_interval_s(series);
+
+	if (series->count < 2)
+		return text_format("pid %" PRIu32, m->pid);
+	return text_format("pid %" PRIu32 ", %zu snapshots, %.1f s apart", m->pid, series->count,
+			   seconds > 0 ? seconds : 0);
+}
+
+int pattern_of_suspects(const struct suspects *suspects, struct picture **ret_picture)
+{
+	struct painter p = { .heap = series_last(suspects->series)->heap, .growth = suspects->growth };
+	size_t painted = 0, candidates = 0;
+	uint64_t left_bytes = 0;
+	char size[TEXT_SIZE];
+	char *title = text_format("what grew in %s", p.heap->meta.command && *p.heap->meta.command ?
+				  p.heap->meta.command : "the process");
+	int r = title ? init_painter(&p, title) : -ENOMEM;
+
+	free(title);
+	if (r == 0) {
+		p.picture->subtitle = interval_subtitle(suspects->series);
+		r = p.picture->subtitle ? 0 : -ENOMEM;
+	}
+	for (size_t i = 0; i < suspects->count && r == 0; i++) {
+		const struct suspect *s = &suspects->list[i];
+
+		if (!s->cluster)
+			continue;
+		candidates++;
+		/* A suspect that cannot be shown whole is not begun. */
+		if (painted && p.picture->node_count + s->chain.count + 2 > PICTURE_NODES) {
+			left_bytes += s->retained_bytes;
+			continue;
+		}
+		r = paint_suspect(&p, s);
+		if (r == -E2BIG)
+			r = picture_leave_out(p.picture, "a chain that is longer than a picture: see the text");
+		painted++;
+	}
+	if (r == 0 && candidates > painted)
+		r = picture_leave_out(p.picture, "%zu more suspects with %s: see the text", candidates - painted,
+				      text_size((int64_t)left_bytes, size));
+	if (r == 0 && candidates == 0)
+		r = picture_leave_out(p.picture, "nothing is suspected of growing");
+	return finish_painter(&p, r, ret_picture);
+}
+
+int pattern_of_chains(const struct chain_set *set, struct picture **ret_picture)
+{
+	struct painter p = { .heap = set->heap };
+	size_t shown = 0;
+	char *title = set->count == 1 ? text_format("who holds %s", set->entries[0].type) :
+		      text_format("who holds these %zu objects", set->count);
+	int r = title ? init_painter(&p, title) : -ENOMEM;
+
+	free(title);
+	for (size_t i = 0; i < set->count && r == 0; i++) {
+		const struct chain *chain = &set->entries[i].chain;
+		size_t fresh = 0;
+		int last = -1;
+
+		for (size_t k = 0; k < chain->count; k++)
+			fresh += chain->steps[k].count > 1 || find_node(&p, chain->steps[k].id) < 0;
+		if (shown && p.picture->node_count + fresh > PICTURE_NODES)
+			continue;
+		for (size_t k = 0; k < chain->count && r >= 0; k++) {
+			int node = add_step(&p, &chain->steps[k]);
+
+			if (node == -E2BIG) {
+				r = picture_leave_out(p.picture, "the rest of a chain of %zu steps: see the text", chain->count);
+				break;
+			}
+			if (node < 0) {
+				r = node;
+				break;
+			}
+			if (set->entries[i].root == HEAP_NONE)
+				p.picture->nodes[node].role = PICTURE_UNREACHABLE;
+			if (last >= 0)
+				r = connect(&p, last, node, chain->steps[k - 1].edge, 1, chain->steps[k].bytes,
+					    chain->steps[k - 1].interior);
+			last = node;
+		}
+		shown++;
+	}
+	if (r == 0 && set->matched > shown)
+		r = picture_leave_out(p.picture, "%" PRIu64 " more objects match", set->matched - shown);
+	return finish_painter(&p, r < 0 ? r : 0, ret_picture);
+}
