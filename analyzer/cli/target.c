@@ -281,7 +281,8 @@ static int refuse_maps(const struct target *target, int r, char **ret_error)
 
 	if (r == -EACCES || r == -EPERM)
 		return fail(ret_error, -EACCES, target->uid == geteuid()
-			    ? text_format("process %d may not be looked at (it changed its user or is protected); ask as root", pid)
+			    ? text_format(target->uid ? "process %d may not be looked at (it changed its user or is protected); ask as root"
+					: "process %d may not be looked at: the kernel protects it even from root", pid)
 			    : text_format("process %d belongs to another user (uid %u); ask as that user or as root", pid,
 					  (unsigned)target->uid));
 	return fail(ret_error, -ESRCH, text_format("process %d ended meanwhile", pid));
