@@ -19,7 +19,7 @@
  * DRIVE before   10 PUT /before/{n} 1048576
  * DRIVE between  30 PUT /between/{n} 1048576
  * DRIVE during   GET /before/1
- * EXPECT grow size=1048576 count=+30 bytes=+31457280 row=1
+ * EXPECT grow size=1048576 count=+30 bytes=+31457280 new=30 row=1
  * EXPECT grow site=handle_put size=1048576 count=+30 bytes=+31457280
  * EXPECT grow site=entry_new size=40 count=+30
  * EXPECT suspect rank=1 verdict=growing kind=global holder=g_cache site=handle_put count=30 bytes=31457280

@@ -16,7 +16,7 @@
 // EXPECT grow type~^UserSession count=+40
 // EXPECT grow type~^AdminSession count=+5
 // EXPECT grow size=16384 count=+40 bytes=+655360 row=1
-// EXPECT type_source UserSession rtti
+// EXPECT type_source ^UserSession$ rtti
 // EXPECT suspect verdict=growing kind=global holder~registry bytes>=655360
 // EXPECT accumulates children>=40
 // EXPECT chain ~registry -> UserSession

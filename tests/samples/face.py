@@ -12,7 +12,9 @@ DELTA = "delta"             # int
 HEX = re.compile(r"^0x[0-9a-f]+$")
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
 
-FRAME = {"function": str, "file": str, "line": COUNT, "module": str, "language": str}
+# Code without debug information has no file and no line; code outside of any module not even a name.
+FRAME = {"function": (str, None), "file": (str, None), "line": (COUNT, None), "module": (str, None),
+         "language": (str, None)}
 SITE = {"count": COUNT, "bytes": COUNT, "truncated": bool, "stack": [FRAME]}
 STEP = {"type": str, "name": (str, None), "size": (COUNT, None), "count": COUNT, "edge": (str, None)}
 HOLDER = {"kind": ("'global'", "'stack'", "'tls'", "'register'", "'python-module'", "'python-frame'",
@@ -117,6 +119,9 @@ def check_diff(diff, snapshots=2, by_site=False):
             if size != shot["bytes"] + shot["mapped_bytes"]:
                 errors.append("snapshot %d: rows hold %d bytes, the snapshot %d and %d mapped"
                               % (i, size, shot["bytes"], shot["mapped_bytes"]))
+    if sum(r["new_count"] for r in rows) < sum(r["count"][-1] - r["count"][0] for r in rows):
+        errors.append("fewer blocks are new (%d) than came to be (%d)" % (
+            sum(r["new_count"] for r in rows), sum(r["count"][-1] - r["count"][0] for r in rows)))
     grown = [r["bytes"][-1] - r["bytes"][0] for r in rows]
     if grown != sorted(grown, reverse=True):
         errors.append("rows are not sorted by growth in bytes")

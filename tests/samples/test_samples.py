@@ -235,7 +235,7 @@ def holds(value, relation, wanted):
     if relation == "~":
         return re.search(wanted, str(value or "")) is not None
     if relation == "=" and wanted == "none":
-        return value is None
+        return value in (None, "none")
     if isinstance(value, int) and not isinstance(value, bool):
         wanted = int(wanted)
         return value >= wanted if relation == ">=" else value <= wanted if relation == "<=" else value == wanted
@@ -244,7 +244,7 @@ def holds(value, relation, wanted):
 
 def stack_has(stack, function):
     """A frame's function, without arguments and namespace; only near the allocation, not main()."""
-    return any(re.search(r"(^|::)%s$" % function, re.sub(r"\(.*", "", f["function"])) for f in stack[:6])
+    return any(re.search(r"(^|::)%s$" % function, re.sub(r"\(.*", "", f["function"] or "")) for f in stack[:6])
 
 
 def short(things):
@@ -390,7 +390,8 @@ def try_sample(name, only_drive):
         rest = wanted.replace(match.group(0), "").strip() if match else wanted
         good, otherwise = getattr(answers[worker], "expect_" + what)(rest)
         check(" ".join(("EXPECT", what, wanted)).strip(), good, otherwise)
-        names[worker] |= {v for k, rel, v in conditions(rest) if what == "suspect" and k == "holder" and rel == "="}
+        if what == "suspect":
+            names[worker] |= {v for k, rel, v in conditions(rest) if k == "holder" and rel == "="}
     for worker, answer in answers.items():
         answer.text_names(sorted(names[worker]))
 
