@@ -135,6 +135,27 @@ static bool make_page(void)
 	return true;
 }
 
+/* Which object serves malloc, and is it one that maps its memory through the hooked names? */
+static void find_allocator(void)
+{
+	static const char *const known[] = { "jemalloc", "tcmalloc", "mimalloc", "rpmalloc", "snmalloc",
+					     "hoard", "scudo" };
+
+	ld__modules_set_allocator((uint64_t)(uintptr_t)ld__real.malloc);
+	for (uint32_t i = 0; i < ld__modules_count(); i++) {
+		const struct module *m = ld__modules_get(i);
+
+		if (!(m->flags & STREAM_MODULE_ALLOCATOR) || (m->flags & STREAM_MODULE_LIBC))
+			continue;
+		for (size_t k = 0; k < sizeof(known) / sizeof(*known); k++) {
+			if (strstr(m->path, known[k])) {
+				allocator_start = m->start;
+				allocator_end = m->end;
+			}
+		}
+	}
+}
+
 static bool boot(void)
 {
 	if (atomic_flag_test_and_set(&booted))
@@ -145,6 +166,8 @@ static bool boot(void)
 	atomic_store(&process_id, ld__sys_getpid());
 	ld__record_set_plain_allocator(ld__real_same_object((void *)(uintptr_t)ld__real.malloc,
 							    (void *)(uintptr_t)ld__real.fork));
+	ld__modules_refresh();
+	find_allocator();	/* from here on what it maps for itself is told from what we map */
 	ld__step_init();	/* refused: every stack is walked by libunwind */
 	if (ld__live_init() < 0 || !make_page())
 		ld__capture_fail("no memory for the table of live blocks");
@@ -317,27 +340,6 @@ static bool malloc_is_ours(void)
 	       ((const ElfW(Sym) *)symbol)->st_shndx == SHN_UNDEF;
 }
 
-/* Which object serves malloc, and is it one that maps its memory through the hooked names? */
-static void find_allocator(void)
-{
-	static const char *const known[] = { "jemalloc", "tcmalloc", "mimalloc", "rpmalloc", "snmalloc",
-					     "hoard", "scudo" };
-
-	ld__modules_set_allocator((uint64_t)(uintptr_t)ld__real.malloc);
-	for (uint32_t i = 0; i < ld__modules_count(); i++) {
-		const struct module *m = ld__modules_get(i);
-
-		if (!(m->flags & STREAM_MODULE_ALLOCATOR) || (m->flags & STREAM_MODULE_LIBC))
-			continue;
-		for (size_t k = 0; k < sizeof(known) / sizeof(*known); k++) {
-			if (strstr(m->path, known[k])) {
-				allocator_start = m->start;
-				allocator_end = m->end;
-			}
-		}
-	}
-}
-
 static void configure(void)
 {
 	const struct config *config;
@@ -377,7 +379,6 @@ __attribute__((constructor)) static void construct(void)
 	}
 	configure();
 	ld__modules_refresh();
-	find_allocator();
 	if (ld__operators_resolve)
 		ld__operators_resolve();
 	pthread_atfork(fork_prepare, fork_parent, fork_child);

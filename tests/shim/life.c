@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * life.c - the awkward moments of a process's life; one a run: life WHAT [N].
+ * LIBS dl
+ * FLAGS -O2 -g -fno-builtin
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+
+#include "ledger.h"
+
+extern char **environ;
+static long number;
+static void *early[10];
+
+__attribute__((constructor(101))) static void before_main(void)
+{
+	for (int i = 0; i < 10; i++)
+		early[i] = malloc(1000);
+}
+
+static void churn(long n)
+{
+	uint64_t seed = 0x853c49e6748fea9bull ^ (uint64_t)(uintptr_t)&n;
+	void *kept[16] = { NULL };
+
+	for (long i = 0; i < n; i++) {
+		uint64_t r = ledger_random(&seed);
+
+		free(kept[r % 16]);
+		kept[r % 16] = malloc(16 + (r >> 8) % 500);
+	}
+	for (int i = 0; i < 16; i++)
+		free(kept[i]);
+}
+
+/* what the constructor allocated counts as recorded: 10 blocks of 1000 bytes */
+static void early_blocks(void)
+{
+	if (number) {
+		for (int i = 0; i < 10; i++)
+			free(early[i]);
+		ledger_add(-10, -10000);
+	}
+}
+
+/* ---- threads ---- */
+
+static pthread_key_t key;
+
+static void last_words(void *data)
+{
+	/* runs again and again, as destructors that allocate may: after libunwind's own */
+	uintptr_t left = (uintptr_t)data;
+
+	churn(2);
+	ledger_keep(malloc(77), 77);
+	if (left > 1)
+		pthread_setspecific(key, (void *)(left - 1));
+}
+
+static void *with_destructor(void *data)
+{
+	(void)data;
+	churn(10);
+	pthread_setspecific(key, (void *)3);
+	return NULL;
+}
+
+static void *short_life(void *data)
+{
+	free(malloc(100 + (size_t)(uintptr_t)data % 100));
+	return NULL;
+}
+
+static void join_each(void *(*run)(void *), long count, size_t stack_bytes)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	pthread_attr_init(&attr);
+	if (stack_bytes && pthread_attr_setstacksize(&attr, stack_bytes))
+		exit(4);
+	for (long i = 0; i < count; i++) {
+		if (pthread_create(&thread, &attr, run, (void *)(uintptr_t)i))
+			exit(5);
+		pthread_join(thread, NULL);
+	}
+	pthread_attr_destroy(&attr);
+}
+
+static void tls_destructors(void)
+{
+	pthread_key_create(&key, last_words);
+	join_each(with_destructor, number, 0);
+}
+
+static void short_threads(void)
+{
+	join_each(short_life, number, 0);
+}
+
+static void *on_small_stack(void *data)
+{
+	(void)data;
+	churn(20000);		/* more than a ring holds: this stack drains, too */
+	return NULL;
+}
+
+static void small_stacks(void)
+{
+	join_each(on_small_stack, number, PTHREAD_STACK_MIN);
+}
+
+static _Atomic bool stop;
+
+static void *until_stopped(void *data)
+{
+	(void)data;
+	while (!stop)
+		churn(100);
+	return NULL;
+}
+
+/* ---- processes ---- */
+
+static void wait_for(pid_t child)
+{
+	int status = 0;
+
+	if (child < 0 || waitpid(child, &status, 0) != child || status)
+		exit(6);
+}
+
+static void fork_threaded(void)
+{
+	pthread_t threads[3];
+
+	for (int i = 0; i < 3; i++)
+		pthread_create(&threads[i], NULL, until_stopped, NULL);
+	for (long i = 0; i < number; i++) {
+		pid_t child = fork();
+
+		if (!child) {
+			churn(10000);
+			ledger_keep(malloc(55555), 55555);
+			_exit(0);
+		}
+		wait_for(child);
+	}
+	stop = true;
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* the child inherits 10 blocks, frees 5, adds 2 and ends with exit(3): its line must say so */
+static void fork_inherits(void)
+{
+	pid_t child = fork();
+
+	if (!child) {
+		if (number) {
+			for (int i = 0; i < 5; i++)
+				free(early[i]);
+			ledger_keep(malloc(300), 300);
+			ledger_keep(malloc(400), 400);
+			ledger_add(-5, -5000);
+		} else {
+			free(malloc(1));
+		}
+		ledger_print();
+		exit(0);
+	}
+	wait_for(child);
+}
+
+static void spawn_many(void)
+{
+	char *argv[] = { "true", NULL };
+
+	for (long i = 0; i < number; i++) {
+		pid_t child;
+
+		if (posix_spawn(&child, "/bin/true", NULL, NULL, argv, environ))
+			exit(7);
+		wait_for(child);
+		child = vfork();
+		if (!child) {
+			execv("/bin/true", argv);
+			_exit(1);
+		}
+		wait_for(child);
+	}
+}
+
+static void exec_self(void)
+{
+	char text[] = "early", one[] = "1", *argv[] = { "life", text, one, NULL };
+
+	churn(10000);
+	execv("/proc/self/exe", argv);
+	exit(8);
+}
+
+static void close_all(void)
+{
+	for (int fd = 0; fd < 1024; fd++) {
+		if (fd != STDOUT_FILENO && fd != STDERR_FILENO)
+			close(fd);
+	}
+	churn(20000);
+	if (open("/dev/null", O_RDONLY) != 0)
+		exit(9);
+	join_each(short_life, 20, 0);
+}
+
+/* ---- signals ---- */
+
+static void signals_blocked(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	churn(50000);
+	join_each(on_small_stack, 3, 0);
+}
+
+static sigjmp_buf back;
+static volatile sig_atomic_t hits;
+
+static void on_fault(int signal_)
+{
+	(void)signal_;
+	hits++;
+	siglongjmp(back, 1);
+}
+
+/* a program that catches its own faults on another stack, as runtimes do for null checks */
+static void faults(void)
+{
+	static char other[32768];
+	stack_t ss = { .ss_sp = other, .ss_size = sizeof(other) };
+	struct sigaction action = { .sa_handler = on_fault, .sa_flags = SA_ONSTACK };
+
+	sigaltstack(&ss, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+	for (volatile long i = 0; i < number; i++) {
+		if (!sigsetjmp(back, 1))
+			*(volatile int *)8 = 1;
+		churn(20);
+	}
+	if (hits != number)
+		exit(10);
+}
+
+static void on_timer(int signal_)
+{
+	void *p = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)signal_;
+	munmap(p, 8192);
+	hits++;
+}
+
+static void every_100us(void (*handler)(int))
+{
+	struct itimerval timer = { { 0, 100 }, { 0, 100 } };
+	struct sigaction action = { .sa_handler = handler, .sa_flags = SA_RESTART };
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+static void timer_off(void)
+{
+	struct itimerval off = { { 0, 0 }, { 0, 0 } };
+
+	setitimer(ITIMER_REAL, &off, NULL);
+}
+
+/* handlers that map memory interrupt the hooks at any instruction */
+static void signal_storm(void)
+{
+	every_100us(on_timer);
+	while (hits < number)
+		churn(1000);
+	timer_off();
+}
+
+/* handlers that leave hooks with siglongjmp: only mmap, since malloc may not be left so */
+static void jump_out(void)
+{
+	volatile long i = 0;
+
+	every_100us(on_fault);
+	sigsetjmp(back, 1);
+	while (hits < number) {
+		void *p = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		munmap(p, 4096);
+		i++;
+	}
+	timer_off();
+	churn(1000);
+	ledger_keep(malloc(4321), 4321);		/* recording goes on */
+}
+
+/* ---- stacks that change ---- */
+
+static ucontext_t main_context, contexts[8];
+
+static void coroutine(int me)
+{
+	for (;;) {
+		churn(50);
+		free(malloc(64));
+		if (me & 1)
+			churn(7);
+		swapcontext(&contexts[me], &main_context);
+	}
+}
+
+static void coroutines(void)
+{
+	for (int i = 0; i < 8; i++) {
+		getcontext(&contexts[i]);
+		contexts[i].uc_stack.ss_sp = malloc(65536);
+		contexts[i].uc_stack.ss_size = 65536;
+		ledger_add(1, 65536);
+		makecontext(&contexts[i], (void (*)(void))coroutine, 1, i);
+	}
+	for (long i = 0; i < number; i++)
+		swapcontext(&main_context, &contexts[i % 8]);
+}
+
+static jmp_buf top;
+
+static __attribute__((noinline)) int deeper(int n)
+{
+	volatile char pad[64];
+
+	pad[0] = (char)n;
+	free(malloc((size_t)n + 1));
+	if (!n)
+		longjmp(top, 1);
+	return deeper(n - 1) + pad[0];
+}
+
+static void long_jumps(void)
+{
+	for (volatile long i = 0; i < number; i++) {
+		if (!setjmp(top))
+			deeper((int)(i % 60));
+		free(malloc(10));
+	}
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} moments[] = {
+	{ "early", early_blocks }, { "tls", tls_destructors }, { "short", short_threads },
+	{ "small", small_stacks }, { "fork", fork_threaded }, { "inherit", fork_inherits },
+	{ "spawn", spawn_many }, { "exec", exec_self }, { "closeall", close_all },
+	{ "blocked", signals_blocked }, { "faults", faults }, { "storm", signal_storm },
+	{ "jumpout", jump_out }, { "coroutines", coroutines }, { "longjmp", long_jumps },
+};
+
+int main(int argc, char **argv)
+{
+	number = argc > 2 ? atol(argv[2]) : 0;
+	for (size_t i = 0; argc > 1 && i < sizeof(moments) / sizeof(*moments); i++) {
+		if (strcmp(moments[i].name, argv[1]))
+			continue;
+		moments[i].run();
+		ledger_print();
+		return 0;
+	}
+	return 64;
+}

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""test_lifecycle.py - the traps of a process's life: boot, threads, forks, signals, odd stacks."""
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+
+from shim import BUILD, LIBRARY, check, finish, matches, program, run
+
+
+def life(what, number, text, idle=0, **options):
+    # idle=1 where the first thread leaves libc something that it keeps for the next
+    return matches("life", [what, str(number)], [what, str(idle)], text, **options)
+
+
+life("early", 1, "blocks of a constructor before ours are known and can be freed")
+life("tls", 200, "destructors of thread-local data allocate and free", 1)
+many = life("short", 100000, "100,000 short threads", 1, timeout=300)
+check(many.lines[-1]["rings"] <= 64, f"100,000 short threads share {many.lines[-1]['rings']} rings")
+life("small", 20, "threads with the smallest stack, deep enough to drain", 1, RING=256)
+life("small", 20, "threads with the smallest stack, 128 frames", 1, DEPTH=128)
+
+forked = life("fork", 20, "fork in a threaded process")
+inherit = run(program("life"), "inherit", "1")
+idle = run(program("life"), "inherit", "0")
+if check(inherit.code == 0 and len(inherit.lines) == 2 and len(idle.lines) == 2,
+         "a forked child ends with a line of its own"):
+    child, before = inherit.lines[0], idle.lines[0]
+    check(child["pid"] != inherit.lines[1]["pid"], "under its own number")
+    check(child["blocks"] - before["blocks"] == -3 and child["bytes"] - before["bytes"] == -4300,
+          "it knows the blocks that it inherited, freed and made")
+    check(child["lost"] == 0 and child["anomalies"] == 0, "and lost nothing")
+
+life("spawn", 30, "posix_spawn and vfork")
+image = run(program("life"), "exec", "0")
+check(image.code == 0 and len(image.lines) == 1 and image.lines[0]["blocks"] >= 0 and "ledger" in image.out,
+      "exec: the new image records anew, in the same process")
+life("closeall", 1, "a program that closes all descriptors")
+life("blocked", 1, "a program that blocks all signals")
+life("faults", 300, "a program that catches its own faults on another stack")
+life("storm", 2000, "signal handlers interrupt the hooks", lost=200)
+life("jumpout", 2000, "signal handlers leave the hooks with siglongjmp", lost=2000)
+life("coroutines", 20000, "coroutines with stacks of their own")
+life("longjmp", 20000, "longjmp out of deep stacks")
+
+shim = os.path.join(BUILD, "shim")
+plugin = os.path.join(shim, "shim_plugin.so")
+loop = matches("dl", ["plugin", plugin, "300"], ["plugin", plugin, "1"],
+               "dlopen and dlclose while three threads allocate")
+longer = run(program("dl"), "plugin", plugin, "900")
+check(longer.lines and longer.lines[-1]["stacks"] <= loop.lines[-1]["stacks"] + 60,
+      "a library that comes and goes adds no stacks for ever")
+cxx = os.path.join(shim, "shim_cxxplugin.so")
+probe = run(program("dl"), "cxx", cxx, "2000")
+check(probe.code == 0 and probe.lines and probe.lines[-1]["lost"] == 0 and probe.lines[-1]["anomalies"] == 0,
+      "C++ exceptions in a library that a C program opened")
+
+if os.getuid() == 0 and shutil.which("setpriv"):
+    folder = tempfile.mkdtemp(prefix="leakdiff-setuid-")
+    os.chmod(folder, 0o755)
+    copy = shutil.copy(program("life"), os.path.join(folder, "life"))
+    os.chmod(copy, 0o755 | stat.S_ISUID)
+    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--",
+                           "sh", "-c", f"LD_PRELOAD={LIBRARY} exec {copy} early 1"], capture_output=True,
+                          text=True, env={"PATH": os.environ["PATH"], "LEAKDIFF_LOG": "1"}, check=False)
+    check(done.returncode == 0 and "ledger" in done.stdout and "pid" not in done.stderr,
+          "a setuid program runs and the loader leaves us out")
+    shutil.rmtree(folder)
+else:
+    print("skipped: setuid needs root and setpriv", file=sys.stderr)
+finish()
