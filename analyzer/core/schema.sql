@@ -149,7 +149,7 @@ CREATE VIEW stack_frames AS       -- stack: stacks.id, depth: 0 = innermost, fra
 	SELECT stacks.id AS stack, key AS depth, value AS frame FROM stacks, json_each(stacks.frames);
 
 CREATE VIEW v_stacks AS           -- one text per stack, innermost frame first
-	SELECT id, (SELECT group_concat(line, char(10)) FROM (
+	SELECT id, (SELECT group_concat(line, ' <- ') FROM (
 		SELECT function || CASE WHEN line > 0 THEN ' ' || file || ':' || line ELSE '' END ||
 			CASE WHEN module <> '' THEN ' (' || module || ')' ELSE '' END AS line
 		FROM json_each(stacks.frames) JOIN frames ON frames.id = value ORDER BY key)) AS text
