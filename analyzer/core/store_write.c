@@ -35,10 +35,16 @@ struct store_writer {
 	struct insert { const char *table; sqlite3_stmt *statement; } insert[TABLES_MAX];
 };
 
-/* What went wrong in SQLite, as an errno: the system's own where there is one. */
+/* What went wrong in SQLite, as an errno: the system's own where there is one. The file remembers it
+ * longer than the connection, which reads errno only after other calls. */
 static int sqlite_errno(sqlite3 *db, int code)
 {
-	int system = db ? sqlite3_system_errno(db) : 0;
+	int system = 0;
+
+	if (db && (code & 0xff) == SQLITE_IOERR)
+		sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &system);
+	if (db && system <= 0)
+		system = sqlite3_system_errno(db);
 
 	switch (code & 0xff) {
 	case SQLITE_NOMEM:
