@@ -61,14 +61,14 @@ try:
     # -- no such folder, a file where a folder is needed, read-only
     for target, what in ((os.path.join(folder, "none", "x.snap"), "a folder that does not exist"),
                          (os.path.join(older, "x.snap"), "a folder that is a file"),
-                         ("/proc/x.snap", "a folder that takes no files"), (folder, "a target that is a folder")):
+                         ("/proc/x.snap", "a folder that takes no files")):
         refused(leakdiff("snap", service.pid, "-o", target), "snap into %s" % what)
         refused(leakdiff("ingest", stream, "-o", target), "ingest into %s" % what)
         service.serve("after a snap into %s" % what)
     disk = small_disk(4096, ",ro")
     if disk:
         refused(leakdiff("snap", service.pid, "-o", os.path.join(disk, "x.snap")), "snap into a read-only file system", words=("read-only",))
-        refused(leakdiff("snap", service.pid, cwd=disk), "snap in a read-only file system", words=("read-only",))
+        refused(leakdiff("ingest", stream, "-o", os.path.join(disk, "x.snap")), "ingest into a read-only file system", words=("read-only",))
     if os.getuid() == 0:
         here = scratch("closed")
         os.chmod(here, 0o755)
@@ -77,11 +77,12 @@ try:
         os.mkdir(home)
         os.chown(home, 65534, 65534)
         nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-        other = Victim(own[2], env=clean_environment(LD_PRELOAD=own[1], LEAKDIFF_DIR=os.path.join(home, "ld")),
-                       folder=os.path.join(home, "ld"), wrapper=nobody, cwd=home)
+        captures = os.path.join(home, "ld")
+        other = Victim(own[2], env=clean_environment(), folder=captures, cwd=home,
+                       wrapper=nobody + ["env", "LD_PRELOAD=" + own[1], "LEAKDIFF_DIR=" + captures])
         other.serve("another user's service", 3)
         other.ready()
-        done = run(nobody + [own[0], "snap", str(other.pid)], cwd=here, env=clean_environment())
+        done = run(nobody + [own[0], "snap", str(other.pid), "-o", os.path.join(here, "x.snap")], cwd=here, env=clean_environment())
         refused(done, "snap in a folder that the user may not write", words=("permission", "write", "allowed"))
         other.serve("after that")
         other.end("another user's service")

@@ -64,7 +64,10 @@ class Victim:
 
     def end(self, when):
         """End of input: the service leaves with its own status."""
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except OSError:       # it is gone; its status says how
+            pass
         try:
             status = self.process.wait(20)
         except subprocess.TimeoutExpired:
