@@ -31,6 +31,7 @@
 #include "preload/hooks.h"
 #include "preload/live.h"
 #include "preload/modules.h"
+#include "preload/python_frames.h"
 #include "preload/real.h"
 #include "preload/record.h"
 #include "preload/ring.h"
@@ -379,6 +380,8 @@ __attribute__((constructor)) static void construct(void)
 	}
 	configure();
 	ld__modules_refresh();
+	if (ld__config()->python == CONFIG_PYTHON_AUTO || ld__config()->python == CONFIG_PYTHON_STACKS)
+		ld__python_frames_init();
 	if (ld__operators_resolve)
 		ld__operators_resolve();
 	pthread_atfork(fork_prepare, fork_parent, fork_child);

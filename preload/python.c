@@ -186,6 +186,11 @@ bool ld__python_loaded(void)
 	return state > 0;
 }
 
+const char *ld__python_why(void)
+{
+	return api_why ? api_why : "";
+}
+
 bool ld__python_present(const char **ret_why)
 {
 	const char *why = NULL;

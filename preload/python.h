@@ -31,6 +31,9 @@ bool ld__python_present(const char **ret_why);
  * lock once found; the answer may turn from false to true (an embedder opens it late). */
 bool ld__python_loaded(void);
 
+/* Why it is loaded but not for us; "" otherwise. */
+const char *ld__python_why(void);
+
 /* Run call(data) in a short-lived thread of ours that holds the GIL, and wait for it.
  *
  * The thread inherits the caller's descriptor table and blocks all signals. Outcome:

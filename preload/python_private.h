@@ -113,7 +113,8 @@ struct py_allocator {			/* PyMemAllocatorEx */
 	X(PyCoro_Type) X(PyAsyncGen_Type) X(PySet_Type) X(PyFrozenSet_Type) X(PyByteArray_Type)     \
 	X(PyMethodDescr_Type) X(PyBaseObject_Type) X(PyContext_Type) X(PyContextVar_Type)           \
 	X(PyTraceBack_Type) X(PyCFunction_Type) X(PyODict_Type) X(PyComplex_Type)                   \
-	X(PyMethod_Type) X(PyDictProxy_Type) X(PyExc_MemoryError) X(_Py_NoneStruct) X(_PyRuntime)
+	X(PyMethod_Type) X(PyDictProxy_Type) X(_PyEval_EvalFrameDefault)        \
+	X(PyExc_MemoryError) X(_Py_NoneStruct) X(_PyRuntime)
 
 struct python_api {
 #define X(required, type, name, parameters) type (*name) parameters;

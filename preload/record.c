@@ -19,6 +19,7 @@
 #include "preload/config.h"
 #include "preload/drain.h"
 #include "preload/process.h"
+#include "preload/python_frames.h"
 #include "preload/stacks.h"
 #include "preload/step.h"
 #include "preload/stream.h"
@@ -178,6 +179,32 @@ static __attribute__((noinline)) uint32_t stack_by_libunwind(struct ring *ring, 
 	return ld__stacks_intern_with(ring->memo, ring->pcs, count, truncated);
 }
 
+/* In a thread that runs Python: Python's frames in place of the interpreter's. */
+static __attribute__((noinline)) uint32_t with_python(struct ring *ring, uint32_t native)
+{
+	uint32_t mixed;
+
+	if (!ring->python)
+		ring->python = ld__python_memo_new();
+	if (!ring->python)
+		return native;
+	mixed = ld__python_stack(ring->python, native, depth);
+	return mixed ? mixed : native;
+}
+
+static inline uint32_t native_stack(struct ring *ring, const void *frame)
+{
+	uint32_t stack;
+
+	if (LIKELY(ring->step && !ld__step_capture(ring->step, frame, depth, &stack))) {
+#ifdef LEAKDIFF_VERIFY
+		ld__verify_stack(ring->step, ring->pcs, depth, caller_of(frame));
+#endif
+		return stack;
+	}
+	return stack_by_libunwind(ring, caller_of(frame));
+}
+
 static inline uint32_t stack_here(struct guard *g, struct ring *ring, enum enter how, size_t bytes,
 				  const void *frame)
 {
@@ -187,13 +214,8 @@ static inline uint32_t stack_here(struct guard *g, struct ring *ring, enum enter
 		return 0;
 	if (UNLIKELY(how == ENTER_NESTED))	/* the buffers are in use below us */
 		return ld__stacks_child(0, (uint64_t)(uintptr_t)caller_of(frame), 1);
-	if (LIKELY(ring->step && !ld__step_capture(ring->step, frame, depth, &stack))) {
-#ifdef LEAKDIFF_VERIFY
-		ld__verify_stack(ring->step, ring->pcs, depth, caller_of(frame));
-#endif
-		return stack;
-	}
-	return stack_by_libunwind(ring, caller_of(frame));
+	stack = native_stack(ring, frame);
+	return UNLIKELY(ld__python_frames_on) ? with_python(ring, stack) : stack;
 }
 
 /* ---- events ---- */

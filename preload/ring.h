@@ -68,6 +68,7 @@ struct ring_pending {
 };
 
 struct stack_memo;
+struct python_memo;
 struct step;
 
 /* One ring. The owner writes head and everything in its part; whoever holds the drain lock writes
@@ -84,6 +85,7 @@ struct ring {
 	uint64_t last_clock;
 	void **pcs;			/* room for one stack, in our arena */
 	struct stack_memo *memo;	/* the last stack that libunwind walked */
+	struct python_memo *python;	/* the last Python stack; made when there is one */
 	struct step *step;		/* the last stack that was stepped by rules; NULL = never */
 	uint64_t wait_start_ns;		/* CLOCK_MONOTONIC when an epoll_wait began; 0 = none is running */
 	int64_t wait_timeout_ms;

@@ -29,6 +29,7 @@
 #include "live.h"
 #include "modules.h"
 #include "python.h"
+#include "python_frames.h"
 #include "snapshot_private.h"
 
 #define DEFAULT_TIMEOUT_NS (10 * NS_PER_S)
@@ -254,6 +255,8 @@ static void hold_still(struct pause *pause)
 	uint32_t holder = 0;
 	int r = -ENOSYS;
 
+	if (ld__config()->python == CONFIG_PYTHON_AUTO || ld__config()->python == CONFIG_PYTHON_STACKS)
+		ld__python_frames_init();	/* an embedder may have opened it since the start */
 	if (ld__config()->python != CONFIG_PYTHON_OFF && ld__python_present(&why)) {
 		job->python = true;
 		pause->asked_ns = kernel_now_ns();

@@ -25,6 +25,7 @@
 #include "modules.h"
 #include "nodes.h"
 #include "objects.h"
+#include "python_frames.h"
 #include "regions.h"
 #include "ring.h"
 #include "scan.h"
@@ -351,6 +352,24 @@ static uint32_t write_stacks(void)
 	return count;
 }
 
+static void write_places(void)
+{
+	uint32_t count = ld__python_place_count();
+
+	if (!count)
+		return;
+	ld__writer_section(walk.writer, STREAM_PYFRAMES);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct python_place *place = ld__python_place(i);
+		struct stream_pyframe out = {
+			.function = ld__writer_string(walk.writer, place->function, -1),
+			.file = ld__writer_string(walk.writer, place->file, -1), .line = place->line,
+		};
+
+		ld__writer_put(walk.writer, &out, sizeof(out));
+	}
+}
+
 static void write_maps(void)
 {
 	ld__writer_section(walk.writer, STREAM_MAPS);
@@ -426,6 +445,11 @@ static void collect_notes(uint32_t cut_tracebacks)
 	if (job->python_note[0])
 		walk.notes_used = ld__text_format(walk.notes, sizeof(walk.notes), walk.notes_used, "%s\n",
 						  job->python_note);
+	if (ld__python_frames_why()[0])
+		walk.notes_used = ld__text_format(walk.notes, sizeof(walk.notes), walk.notes_used, "%s\n",
+						  ld__python_frames_why());
+	if (ld__python_places_refused())
+		note("%lu Python stacks beyond the table's size are the interpreter's own\n", ld__python_places_refused());
 	if (job->python && !walk.objects)
 		note("there was not enough memory to walk Python's objects\n", 0);
 	if (cut_tracebacks)
@@ -472,6 +496,7 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 	write_threads();
 	write_roots();
 	stacks = write_stacks();
+	write_places();
 	walk.scan = (struct scan) { .nodes = &walk.nodes, .regions = &walk.regions, .rtti = walk.rtti,
 				     .objects = walk.objects };
 	if (ld__scan_nodes(&walk.scan, walk.writer) == -ENOMEM || ld__scan_roots(&walk.scan, walk.writer) == -ENOMEM)

@@ -166,7 +166,7 @@ static uint32_t intern_frame(uint32_t parent, void *pc, uint16_t flags)
 	uint64_t hash;
 	uint32_t id, slot;
 
-	key.generation = ld__modules_generation(key.pc);
+	key.generation = flags & STREAM_STACK_PYTHON ? 0 : ld__modules_generation(key.pc);
 	hash = hash_of(&key);
 	for (uint32_t t = atomic_load_explicit(&last_table, memory_order_acquire) + 1; t-- > 0;) {
 		struct table *table = atomic_load_explicit(&tables[t], memory_order_acquire);
@@ -185,6 +185,12 @@ uint32_t ld__stacks_child(uint32_t parent, uint64_t pc, int truncated)
 {
 	return intern_frame(parent, (void *)(uintptr_t)pc,
 			    truncated && !parent ? STREAM_STACK_TRUNCATED : 0);
+}
+
+uint32_t ld__stacks_child_python(uint32_t parent, uint32_t place, int truncated)
+{
+	return intern_frame(parent, (void *)(uintptr_t)place,
+			    STREAM_STACK_PYTHON | (truncated && !parent ? STREAM_STACK_TRUNCATED : 0));
 }
 
 struct stack_memo *ld__stacks_memo_new(void)

@@ -26,6 +26,9 @@ uint32_t ld__stacks_intern_with(struct stack_memo *memo, void *const *pcs, int c
  * for an unwinder that knows the id of the outer frames already. Same rules, same returns. */
 uint32_t ld__stacks_child(uint32_t parent, uint64_t pc, int truncated);
 
+/* The same for a Python frame: `place` is an index in the stream's PYFRAMES. */
+uint32_t ld__stacks_child_python(uint32_t parent, uint32_t place, int truncated);
+
 /* Number of stacks; ids are 1..count. Nodes are immutable once counted. */
 uint32_t ld__stacks_count(void);
 
