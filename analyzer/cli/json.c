@@ -110,11 +110,11 @@ static json_t *frames(const struct heap *heap, uint32_t stack)
 		const struct heap_frame *f = &heap->frames[heap->stacks[stack].frames[i]];
 		json_t *frame = json_object();
 
-		set(frame, "function", name_or_null(f->function));
-		set(frame, "file", name_or_null(f->file));
-		set(frame, "line", f->line ? number(f->line) : json_null());
-		set(frame, "module", name_or_null(f->module));
-		set(frame, "language", name_or_null(f->language));
+		set(frame, "function", name(f->function));
+		set(frame, "file", name(f->file));
+		set(frame, "line", number(f->line));	/* 0 = unknown, as "" above */
+		set(frame, "module", name(f->module));
+		set(frame, "language", name(f->language));
 		set(frame, "inlined", json_boolean(f->inlined));
 		append(array, frame);
 	}
@@ -221,9 +221,25 @@ static json_t *growth_row(const struct diff *diff, const struct diff_row *row)
 	return o;
 }
 
+static json_t *site_list(const struct heap *heap, const struct suspect_site *list, size_t count)
+{
+	json_t *sites = json_array();
+
+	for (size_t i = 0; i < count; i++) {
+		json_t *site = json_object();
+
+		set(site, "count", number(list[i].count));
+		set(site, "bytes", number(list[i].bytes));
+		set(site, "truncated", json_boolean(is_truncated(heap, list[i].stack)));
+		set(site, "stack", frames(heap, list[i].stack));
+		append(sites, site);
+	}
+	return sites;
+}
+
 static json_t *suspect_object(const struct heap *heap, const struct suspect *s, size_t rank)
 {
-	json_t *o = json_object(), *sites = json_array(), *point;
+	json_t *o = json_object(), *point;
 
 	set(o, "rank", number(rank));
 	set(o, "verdict", json_string(suspect_verdict_name(s->verdict)));
@@ -233,16 +249,8 @@ static json_t *suspect_object(const struct heap *heap, const struct suspect *s, 
 	set(o, "count", number(s->count));
 	set(o, "bytes", number(s->bytes));
 	set(o, "retained_bytes", number(s->retained_bytes));
-	for (size_t i = 0; i < s->site_count; i++) {
-		json_t *site = json_object();
-
-		set(site, "count", number(s->sites[i].count));
-		set(site, "bytes", number(s->sites[i].bytes));
-		set(site, "truncated", json_boolean(is_truncated(heap, s->sites[i].stack)));
-		set(site, "stack", frames(heap, s->sites[i].stack));
-		append(sites, site);
-	}
-	set(o, "sites", sites);
+	set(o, "sites", site_list(heap, s->sites, s->site_count));
+	set(o, "companions", site_list(heap, s->companions, s->companion_count));
 	set(o, "holder", holder(heap, s->root));
 	if (s->point_type) {
 		point = json_object();

@@ -42,7 +42,7 @@ static char *signed_size(int64_t bytes, char buffer[TEXT_SIZE])
 	char plain[TEXT_SIZE];
 
 	text_size(bytes, plain);
-	snprintf(buffer, TEXT_SIZE, "%s%s", bytes > 0 ? "+" : "", plain);
+	snprintf(buffer, TEXT_SIZE, "%s%.*s", bytes > 0 ? "+" : "", TEXT_SIZE - 2, plain);
 	return buffer;
 }
 
@@ -51,7 +51,7 @@ static char *signed_count(int64_t count, char buffer[TEXT_SIZE])
 	char plain[TEXT_SIZE];
 
 	text_count(count, plain);
-	snprintf(buffer, TEXT_SIZE, "%s%s", count > 0 ? "+" : "", plain);
+	snprintf(buffer, TEXT_SIZE, "%s%.*s", count > 0 ? "+" : "", TEXT_SIZE - 2, plain);
 	return buffer;
 }
 
@@ -255,24 +255,23 @@ static enum ink verdict_ink(const struct suspect *s)
 	return s->confidence == SUSPECT_POSSIBLE || s->verdict == SUSPECT_WARMING ? INK_YELLOW : INK_RED;
 }
 
-static void suspect_sites(FILE *out, const struct heap *heap, const struct suspect *s)
+static void site_lines(FILE *out, const struct heap *heap, const char *label,
+		       const struct suspect_site *sites, size_t count, size_t shown)
 {
-	char size[TEXT_SIZE], count[TEXT_SIZE];
+	char size[TEXT_SIZE], blocks[TEXT_SIZE];
 	uint64_t rest_bytes = 0;
 
-	for (size_t i = 0; i < s->site_count; i++) {
-		if (i >= SITES_SHOWN) {
-			rest_bytes += s->sites[i].bytes;
+	for (size_t i = 0; i < count; i++) {
+		if (i >= shown) {
+			rest_bytes += sites[i].bytes;
 			continue;
 		}
-		int width = fprintf(out, "%s%s x %s: ", i ? "              " : "  allocated   ",
-				    text_count((int64_t)s->sites[i].count, count),
-				    text_size((int64_t)s->sites[i].bytes, size));
-		(void)width;
-		report_stack(out, heap, s->sites[i].stack, 14);
+		fprintf(out, "  %-12s%s, %s: ", i ? "" : label, text_size((int64_t)sites[i].bytes, size),
+			text_count((int64_t)sites[i].count, blocks));
+		report_stack(out, heap, sites[i].stack, 14);
 	}
-	if (s->site_count > SITES_SHOWN)
-		fprintf(out, "              and %zu more sites with %s (--json shows all)\n", s->site_count - SITES_SHOWN,
+	if (count > shown)
+		fprintf(out, "              and %zu more sites with %s (--json shows all)\n", count - shown,
 			text_size((int64_t)rest_bytes, size));
 }
 
@@ -325,7 +324,8 @@ static void suspect_paragraph(FILE *out, const struct heap *heap, const struct s
 		fputs("  cycle       ", out);
 		report_chain(out, &s->cycle, 14);
 	}
-	suspect_sites(out, heap, s);
+	site_lines(out, heap, "allocated", s->sites, s->site_count, SITES_SHOWN);
+	site_lines(out, heap, "with it", s->companions, s->companion_count, 1);
 	if (reason) {
 		fputs("  why         ", out);
 		table_wrap(out, reason, 14);

@@ -208,6 +208,43 @@ static void add_type(struct finder *f, uint32_t type, uint64_t bytes)
 	f->type_bytes[type] += bytes;
 }
 
+/* Types in the same place as the main one (7). Parents are those of the shortest paths. */
+static void find_peers(struct finder *f, struct cluster *cluster)
+{
+	const struct heap *heap = f->heap;
+	uint32_t parent_type = HEAP_NONE;
+
+	cluster->peer_count = 0;
+	for (uint32_t i = 0; i < cluster->node_count; i++) {
+		uint32_t v = cluster->node[i], up = f->reach->parent[v];
+
+		if (heap->type[v] != cluster->type)
+			continue;
+		if (up >= heap->nodes || up == cluster->point)
+			break;		/* held by the point itself: another type there is another thing */
+		parent_type = heap->type[up];
+		f->mark[up] = 1;
+	}
+	/* type_count: 1 = may be a peer, 2 = is none. */
+	for (uint32_t i = 0; i < cluster->node_count && parent_type != HEAP_NONE; i++) {
+		uint32_t v = cluster->node[i], type = heap->type[v], up = f->reach->parent[v];
+
+		if (type == cluster->type)
+			continue;
+		if (!f->type_count[type])
+			add_type(f, type, 0);
+		if (up >= heap->nodes || up == cluster->point || heap->type[up] != parent_type || f->mark[up])
+			f->type_count[type] = 2;
+	}
+	for (uint32_t i = 0; i < f->touched_count; i++)
+		if (f->type_count[f->touched[i]] == 1 && cluster->peer_count < GROWTH_PEERS)
+			cluster->peers[cluster->peer_count++] = f->touched[i];
+	clear_types(f);
+	for (uint32_t i = 0; i < cluster->node_count; i++)
+		if (f->reach->parent[cluster->node[i]] < heap->nodes)
+			f->mark[f->reach->parent[cluster->node[i]]] = 0;
+}
+
 /* Name the type that grew most, count its blocks, and sum up what the cluster retains. */
 static void finish_cluster(struct finder *f, struct cluster *cluster)
 {
@@ -222,11 +259,12 @@ static void finish_cluster(struct finder *f, struct cluster *cluster)
 			cluster->type = f->touched[i];
 		}
 	clear_types(f);
+	find_peers(f, cluster);
 	cluster->type_count = cluster->type_bytes = 0;
 	for (uint32_t i = 0; i < cluster->node_count; i++) {
 		uint32_t v = cluster->node[i];
 
-		if (f->heap->type[v] == cluster->type) {
+		if (cluster_counts(cluster, f->heap->type[v])) {
 			cluster->type_count += weigh_count(f->heap, v);
 			cluster->type_bytes += growth->bytes[v];
 		}

@@ -68,21 +68,24 @@ static int compare_stacks(const void *a, const void *b)
 	return x->stack < y->stack ? -1 : x->stack > y->stack;
 }
 
-static int find_sites(struct judge *j, struct suspect *suspect)
+/* Sites of what grew (grew), or of what came with it. */
+static int find_sites(const struct judge *j, const struct cluster *cluster, bool grew,
+		      struct suspect_site **ret_sites, size_t *ret_count)
 {
-	const struct cluster *cluster = suspect->cluster;
 	struct suspect_site *sites = malloc(((size_t)cluster->node_count + 1) * sizeof(*sites));
-	size_t count = 0;
+	size_t found = 0, count = 0;
 
 	if (!sites)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < cluster->node_count; i++) {
 		uint32_t v = cluster->node[i];
 
-		sites[i] = (struct suspect_site){ weigh_count(j->heap, v), j->growth->bytes[v], j->heap->stack[v] };
+		if (cluster_counts(cluster, j->heap->type[v]) == grew)
+			sites[found++] = (struct suspect_site){ weigh_count(j->heap, v), j->growth->bytes[v],
+								j->heap->stack[v] };
 	}
-	qsort(sites, cluster->node_count, sizeof(*sites), compare_stacks);
-	for (uint32_t i = 0; i < cluster->node_count; i++) {
+	qsort(sites, found, sizeof(*sites), compare_stacks);
+	for (size_t i = 0; i < found; i++) {
 		if (count && sites[count - 1].stack == sites[i].stack) {
 			sites[count - 1].count += sites[i].count;
 			sites[count - 1].bytes += sites[i].bytes;
@@ -91,8 +94,8 @@ static int find_sites(struct judge *j, struct suspect *suspect)
 		}
 	}
 	qsort(sites, count, sizeof(*sites), compare_sites);
-	suspect->sites = sites;
-	suspect->site_count = count;
+	*ret_sites = sites;
+	*ret_count = count;
 	return 0;
 }
 
@@ -392,7 +395,9 @@ static int describe(struct judge *j, const struct cluster *cluster, struct suspe
 	suspect->type = shown_type(j, cluster);
 	if (!suspect->type)
 		return -ENOMEM;
-	r = find_sites(j, suspect);
+	r = find_sites(j, cluster, true, &suspect->sites, &suspect->site_count);
+	if (r == 0)
+		r = find_sites(j, cluster, false, &suspect->companions, &suspect->companion_count);
 	if (r == 0)
 		r = find_chain(j, suspect);
 	if (r < 0)
@@ -411,6 +416,7 @@ static void suspect_done(struct suspect *suspect)
 	free(suspect->reason);
 	free(suspect->type);
 	free(suspect->sites);
+	free(suspect->companions);
 	free(suspect->point_type);
 	free(suspect->point_name);
 	chain_done(&suspect->chain);

@@ -40,8 +40,10 @@ struct suspect {
 	char *type;			/* as shown */
 	uint64_t count, bytes;		/* what grew */
 	uint64_t retained_bytes;
-	struct suspect_site *sites;	/* heaviest first */
+	struct suspect_site *sites;	/* of what grew, heaviest first; they sum to count and bytes */
 	size_t site_count;
+	struct suspect_site *companions;/* of what came with it: the entry beside the body */
+	size_t companion_count;
 	uint32_t root;			/* index in the last heap's roots; HEAP_NONE = none */
 	char *point_type, *point_name;	/* the accumulation point; NULL = none */
 	uint64_t children;		/* grown items below it */

@@ -175,7 +175,7 @@ static struct profile find_profile(const struct judge *j, const struct cluster *
 		uint64_t count = weigh_count(j->heap, v);
 		double place;
 
-		if (j->heap->type[v] != cluster->type)
+		if (!cluster_counts(cluster, j->heap->type[v]))
 			continue;
 		p.total += count;
 		if (series_is_survivor(j->series, v))
@@ -301,7 +301,7 @@ static int judge_unreachable(struct judge *j, const struct cluster *cluster, str
 	}
 	for (uint32_t i = 0; i < cluster->node_count; i++)
 		became += j->series->earlier[cluster->node[i]] != HEAP_NONE &&
-			  j->heap->type[cluster->node[i]] == cluster->type;
+			  cluster_counts(cluster, j->heap->type[cluster->node[i]]);
 
 	*ret_answer = JUDGE_SUSPECT;
 	suspect->count = cluster->type_count;

@@ -85,9 +85,10 @@ TEST(a_cache_that_never_evicts_is_one_growing_suspect_held_by_its_table)
 	EXPECT_U64_EQ(suspect->count, 20);
 	EXPECT_U64_EQ(suspect->bytes, 20u * 1048576);
 	EXPECT_U64_EQ(suspect->retained_bytes, 20u * (1048576 + 32));
-	ASSERT_U64_EQ(suspect->site_count, 2);
+	ASSERT_U64_EQ(suspect->site_count, 1);
 	EXPECT_U64_EQ(suspect->sites[0].bytes, 20u * 1048576);
-	EXPECT_U64_EQ(suspect->sites[1].bytes, 20u * 32);
+	ASSERT_U64_EQ(suspect->companion_count, 1);
+	EXPECT_U64_EQ(suspect->companions[0].bytes, 20u * 32);
 	EXPECT_STR_EQ(p.heaps[1]->root[suspect->root].name, "g_cache");
 	EXPECT_STR_EQ(suspect->point_type, "4096 B from cache_new cache.c:11");
 	EXPECT_U64_EQ(suspect->children, 20);
@@ -101,6 +102,39 @@ TEST(a_cache_that_never_evicts_is_one_growing_suspect_held_by_its_table)
 	EXPECT_U64_EQ(suspect->chain.steps[4].count, 20);
 	EXPECT(suspect->chain.steps[4].role == CHAIN_GREW);
 	EXPECT(p.suspects->grew);
+	pair_done(&p);
+}
+
+TEST(bodies_from_two_sites_in_entries_of_their_own_are_one_thing_with_two_sites)
+{
+	struct pair p = { 0 };
+
+	for (uint32_t i = 0; i < 2; i++) {
+		struct model *m = i ? &p.after : &p.before;
+		uint32_t table = model_type(m, "table_new t.c:1", HEAP_TYPE_SITE);
+		uint32_t entry = model_type(m, "entry_new t.c:2", HEAP_TYPE_SITE);
+		uint32_t put = model_type(m, "put s.c:1", HEAP_TYPE_SITE), post = model_type(m, "post s.c:2", HEAP_TYPE_SITE);
+		uint32_t put_stack = model_stack(m, "put", "s.c", 1), post_stack = model_stack(m, "post", "s.c", 2);
+		uint32_t g = model_root(m, HEAP_ROOT_GLOBAL, "g_cache");
+		uint32_t t = model_block(m, 0x2000, 1024, 2, table, MODEL_NO_STACK);
+
+		model_edge(m, MODEL_ROOT(g), t, 0);
+		for (uint32_t b = 0; i && b < 100; b++) {
+			uint64_t birth = 10 * SECOND + b * SECOND / 10 + 1;
+			uint32_t e = model_block(m, 0x10000 + b * 0x10000, 32, birth, entry, MODEL_NO_STACK);
+			uint32_t body = model_block(m, 0x11000 + b * 0x10000, 9000, birth + 1, b % 3 ? put : post,
+						    b % 3 ? put_stack : post_stack);
+			model_edge(m, t, e, b * 8);
+			model_edge(m, e, body, 16);
+		}
+	}
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_U64_EQ(p.suspects->list[0].count, 100);
+	EXPECT_U64_EQ(p.suspects->list[0].bytes, 900000);
+	EXPECT_U64_EQ(p.suspects->list[0].site_count, 2);
+	EXPECT_U64_EQ(p.suspects->list[0].companion_count, 1);
+	EXPECT_STR_EQ(p.suspects->list[0].type, "9000 B from put s.c:1");
 	pair_done(&p);
 }
 
