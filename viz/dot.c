@@ -437,7 +437,7 @@ static int label_legend(Agraph_t *graph, const struct picture *picture,
 		if (!selection->keep[n])
 			continue;
 		used[(size_t)node->role <= PICTURE_CUT ? node->role : PICTURE_PLAIN] = true;
-		fresh |= node->new_count > 0;
+		fresh |= node->new_count > 0;	/* never in a picture of one snapshot */
 	}
 	for (size_t e = 0; e < picture->edge_count; e++) {
 		const struct picture_edge *edge = &picture->edges[e];
@@ -455,14 +455,15 @@ static int label_legend(Agraph_t *graph, const struct picture *picture,
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
 		const struct style *style = style_of(order[i]);
 
-		if (used[order[i]])
-			append_legend(&text, &entries,
-				      order[i] == PICTURE_GREW ? style->fill : style->border,
-				      style->glyph, 14, style->legend);
+		if (used[order[i]] && order[i] == PICTURE_GREW)
+			append_legend(&text, &entries, style->fill, style->glyph, 14,
+				      fresh ? style->legend : "what was asked for");
+		else if (used[order[i]])
+			append_legend(&text, &entries, style->border, style->glyph, 14, style->legend);
 	}
 	if (leads)
 		append_legend(&text, &entries, STYLE_NEW, "\xe2\x94\x81\xe2\x94\x81", 12,
-			      "the way to what grew");
+			      fresh ? "the way to what grew" : "the way to it");
 	if (wide)
 		append_legend(&text, &entries, STYLE_EDGE, "\xe2\x94\x80\xe2\x94\x81", 12,
 			      "width: bytes that hang on it");

@@ -163,6 +163,21 @@ TEST(legend_lists_the_roles_that_are_drawn_and_no_others)
 	picture_free(picture);
 }
 
+TEST(a_picture_of_one_snapshot_does_not_speak_of_growth)
+{
+	struct picture *picture = cache_picture();
+	char *svg;
+
+	for (size_t i = 0; i < picture->node_count; i++)
+		picture->nodes[i].new_count = picture->nodes[i].new_bytes = 0;
+	svg = rendered(picture, VIZ_SVG, NULL);
+	ASSERT_NOT_NULL(svg);
+	EXPECT(strstr(svg, "what grew") == NULL);
+	EXPECT(strstr(svg, ">what was asked for") != NULL);
+	free(svg);
+	picture_free(picture);
+}
+
 TEST(roles_differ_in_fill_and_in_shape_or_border)
 {
 	char *look[PICTURE_CUT + 1], *shape[PICTURE_CUT + 1];
