@@ -98,7 +98,10 @@ cat "$out/client.errors" >&2
 
 say "What grew, who allocated it, who still holds it?"
 first=${first#"$PWD"/} second=${second#"$PWD"/}
-run "leakdiff $first $second | tee $out/diff.txt; status=\${PIPESTATUS[0]}"
+typed "leakdiff $first $second"
+leakdiff "$first" "$second" | tee "$out/diff.txt"
+status=${PIPESTATUS[0]}
+echo
 run "leakdiff $first $second --png $out/leak.png >/dev/null"
 
 say "The server ends as it would without the library."
