@@ -409,25 +409,29 @@ static bool within(uint64_t pc, uint64_t start, uint64_t end)
 	return pc - start < end - start;
 }
 
-/* Native frames below the last Python call, innermost first. Returns how many, or -1 when no frame is the
- * interpreter's: then Python's frames are not of this stack. */
+/* Native frames below the last Python call, innermost first, without the interpreter's own. Returns how
+ * many, or -1 when no frame is the interpreter's: then Python's frames are not of this stack. */
 static int inner_frames(uint32_t native, uint64_t *pcs)
 {
 	struct stream_stack node;
-	int count = 0, in_text = -1;
+	int count = 0, until_text = -1;
 	bool cut = false;
 
 	for (uint32_t id = native; id; id = node.parent) {
 		ld__stacks_get(id, &node);
 		if (within(node.pc, eval_start, eval_end))
 			return count;
-		if (in_text < 0 && within(node.pc, text_start, text_end))
-			in_text = count;	/* where the loop is cut in two by the compiler */
 		cut = node.flags & STREAM_STACK_TRUNCATED;
+		if (within(node.pc, text_start, text_end)) {
+			if (until_text < 0)
+				until_text = count;
+			continue;
+		}
 		if (count < INNER_MAX)
 			pcs[count++] = node.pc;
 	}
-	return in_text >= 0 ? in_text : cut ? count : -1;
+	/* the loop was not met: the compiler may have cut it in two, or the stack was too deep */
+	return until_text >= 0 ? until_text : cut ? count : -1;
 }
 
 uint32_t ld__python_stack(struct python_memo *memo, uint32_t native, uint32_t depth)

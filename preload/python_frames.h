@@ -20,7 +20,7 @@ struct python_memo;
 struct python_memo *ld__python_memo_new(void);	/* NULL when memory is refused */
 
 /* What stack `native` of the calling thread is with Python's frames in place of the interpreter's:
- * native frames below the last Python call, then Python frames, `depth` in all. 0 = it is as it
+ * frames of other libraries below the last Python call, then Python frames. 0 = it is as it
  * is (no Python frame runs on this thread, tables full). Keeps errno. */
 uint32_t ld__python_stack(struct python_memo *memo, uint32_t native, uint32_t depth);
 

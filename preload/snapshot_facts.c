@@ -75,10 +75,14 @@ static void read_status(struct snapshot_facts *facts, int proc_fd)
 /* When the process began, by the clock on the wall: field 22 of stat, in ticks since boot. */
 static uint64_t read_start(int proc_fd)
 {
+	static uint64_t known;		/* the two clocks are never read at once: the same answer each time */
+	static uint32_t known_pid;
 	char text[1024];
 	const char *at = text;
 	uint64_t since_boot, now_boot = kernel_clock_ns(CLOCK_BOOTTIME), now = kernel_clock_ns(CLOCK_REALTIME);
 
+	if (known && known_pid == ld__sys_getpid())
+		return known;
 	if (!slurp(proc_fd, "self/stat", text, sizeof(text)))
 		return 0;
 	for (const char *p = text; *p; p++)	/* the name may hold parentheses and blanks */
@@ -88,7 +92,9 @@ static uint64_t read_start(int proc_fd)
 		if (*at == ' ')
 			field++;
 	since_boot = ld__text_decimal(&at) * (NS_PER_S / TICKS_PER_S);
-	return since_boot < now_boot ? now - (now_boot - since_boot) : now;
+	known = since_boot < now_boot ? now - (now_boot - since_boot) : now;
+	known_pid = ld__sys_getpid();
+	return known;
 }
 
 static void read_command(struct snapshot_facts *facts, int proc_fd)

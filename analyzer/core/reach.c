@@ -27,11 +27,15 @@ unsigned reach_root_tier(const struct heap_root *root)
 {
 	switch (root->kind) {
 	case HEAP_ROOT_GLOBAL:
+		/* CPython's own state reaches everything that a module or a frame holds: less telling */
+		if (root->name && !strncmp(root->name, "_PyRuntime", 10))
+			return 2;
 		return is_c_library(root->module) ? TIER_LIBC : 0;
-	case HEAP_ROOT_TLS:
-		return 1;
 	case HEAP_ROOT_PY_MODULE:
 	case HEAP_ROOT_PY_FRAME:
+		return 0;
+	case HEAP_ROOT_TLS:
+		return 1;
 	case HEAP_ROOT_PY_C:
 		return 2;
 	case HEAP_ROOT_MAPPING:
