@@ -55,6 +55,18 @@ static char *signed_count(int64_t count, char buffer[TEXT_SIZE])
 	return buffer;
 }
 
+/* "nginx" of "/usr/sbin/nginx -g daemon off;": what a person calls the process. */
+static void put_command(FILE *out, const struct heap_meta *meta)
+{
+	const char *command = meta->command && *meta->command ? meta->command : "the process";
+	size_t length = strcspn(command, " ");
+	char *word = strndup(command, length);
+	const char *slash = word ? strrchr(word, '/') : NULL;
+
+	put_escaped(out, slash && slash[1] ? slash + 1 : word ? word : command);
+	free(word);
+}
+
 /* "850 ms", "12.0 s", "4 min 10 s", "3 h 5 min", "2 d 4 h" */
 static char *duration(double seconds, char buffer[TEXT_SIZE])
 {
@@ -184,7 +196,7 @@ static void headline(FILE *out, const struct series *series, const struct diff *
 			largest = s->retained_bytes;
 	}
 	fputs(ink(INK_BOLD), out);
-	put_escaped(out, m->command && *m->command ? m->command : "the process");
+	put_command(out, m);
 	fprintf(out, " (pid %" PRIu32 "): live memory ", m->pid);
 	if (growth > 0)
 		fprintf(out, "grew by %s", text_size(growth, size));
@@ -266,8 +278,8 @@ static void site_lines(FILE *out, const struct heap *heap, const char *label,
 			rest_bytes += sites[i].bytes;
 			continue;
 		}
-		fprintf(out, "  %-12s%s, %s: ", i ? "" : label, text_size((int64_t)sites[i].bytes, size),
-			text_count((int64_t)sites[i].count, blocks));
+		fprintf(out, "  %-12s%s x, %s: ", i ? "" : label, text_count((int64_t)sites[i].count, blocks),
+			text_size((int64_t)sites[i].bytes, size));
 		report_stack(out, heap, sites[i].stack, 14);
 	}
 	if (count > shown)
@@ -410,7 +422,7 @@ int report_top(FILE *out, const struct series *series, const struct diff *diff, 
 	if (!table)
 		return -ENOMEM;
 	fputs(ink(INK_BOLD), out);
-	put_escaped(out, m->command && *m->command ? m->command : "the process");
+	put_command(out, m);
 	fprintf(out, " (pid %" PRIu32 "): %s in %s blocks, mappings and objects%s\n\n", m->pid,
 		text_size((int64_t)diff->bytes[0], size), text_count((int64_t)diff->count[0], count), ink(INK_NONE));
 	for (size_t i = 0; i < diff->row_count && i < limit; i++) {

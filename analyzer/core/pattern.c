@@ -378,8 +378,9 @@ int pattern_of_suspects(const struct suspects *suspects, struct picture **ret_pi
 	size_t painted = 0, candidates = 0;
 	uint64_t left_bytes = 0;
 	char size[TEXT_SIZE];
-	char *title = text_format("what grew in %s", p.heap->meta.command && *p.heap->meta.command ?
-				  p.heap->meta.command : "the process");
+	const char *command = p.heap->meta.command && *p.heap->meta.command ? p.heap->meta.command : "the process";
+	const char *slash = memrchr(command, '/', strcspn(command, " "));
+	char *title = text_format("what grew in %s", slash ? slash + 1 : command);
 	int r = title ? init_painter(&p, title) : -ENOMEM;
 
 	free(title);

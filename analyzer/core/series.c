@@ -11,6 +11,8 @@
 #include "core/series.h"
 #include "core/weigh.h"
 
+#define START_TOLERANCE_NS 2000000000u	/* a pid is not used again within two seconds */
+
 struct by_birth {
 	uint64_t birth;
 	uint32_t thread, node;
@@ -119,9 +121,17 @@ static int match_by_birth(const struct heap *earlier, const struct heap *later, 
 	return 0;
 }
 
+/* The start is told in wall-clock time, which is worked out anew for each snapshot and may be slewed
+ * in between; the birth clock when recording began is exact, but begins anew after `off` and `on`. */
 static bool same_process(const struct heap *a, const struct heap *b)
 {
-	return a->meta.pid == b->meta.pid && a->meta.process_start_ns == b->meta.process_start_ns;
+	uint64_t x = a->meta.process_start_ns, y = b->meta.process_start_ns;
+
+	if (a->meta.pid != b->meta.pid)
+		return false;
+	if (a->meta.capture_birth && a->meta.capture_birth == b->meta.capture_birth)
+		return true;
+	return (x > y ? x - y : y - x) < START_TOLERANCE_NS;
 }
 
 static uint32_t *none_array(uint32_t count)

@@ -5,7 +5,7 @@
  *
  * (1) A block is the same in two snapshots of one process when address and birth agree, or when the
  *     birth agrees alone (realloc moved it). Address reuse is never taken for survival.
- * (2) Snapshots of different processes (pid or start time differ) have no blocks in common; they are
+ * (2) Snapshots of different processes (another pid, or another time of start) have no blocks in common; they are
  *     compared by type and site only (same_process is false), and whoever prints says so.
  * (3) New: born after the first snapshot and alive in the last. A block that an inconsistent first
  *     snapshot merely missed is older than it and is not new; such blocks are counted in `late`.
