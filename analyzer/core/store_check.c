@@ -38,12 +38,12 @@ __attribute__((format(printf, 2, 3))) static void say(struct check *check, const
 /* Queries whose every row is a finding: the text says what, the first column where. */
 static const struct { const char *what, *sql; } rules[] = {
 	{ "a site of an unknown type", "SELECT id FROM sites WHERE type NOT IN (SELECT id FROM types)" },
-	{ "a site of an unknown stack", "SELECT id FROM sites WHERE stack NOT IN (SELECT id FROM stacks)" },
+	{ "a site of an unknown stack", "SELECT id FROM sites WHERE stack IS NOT NULL AND stack NOT IN (SELECT id FROM stacks)" },
 	{ "a stack whose depth is not its number of frames",
 	  "SELECT id FROM stacks WHERE NOT json_valid(frames) OR depth <> json_array_length(frames)" },
 	{ "a traceback of an unknown thread or frame",
 	  "SELECT thread FROM tracebacks WHERE thread NOT IN (SELECT id FROM threads) OR frame NOT IN (SELECT id FROM frames)" },
-	{ "a mapping of an unknown module", "SELECT id FROM maps WHERE module NOT IN (SELECT id FROM modules)" },
+	{ "a mapping of an unknown module", "SELECT id FROM maps WHERE module IS NOT NULL AND module NOT IN (SELECT id FROM modules)" },
 	{ "sites do not sum to the blocks, mappings and objects of meta",
 	  "SELECT 0 WHERE (SELECT total(count) FROM sites) <> "
 	  "(SELECT total(value) FROM meta WHERE key IN ('blocks', 'mappings', 'objects'))" },
