@@ -236,7 +236,9 @@ class Snapper(threading.Thread):
     def run(self):
         times = {}
         while not self._end.is_set():
-            pids = captured_processes(self.folder)
+            # A process that has just begun, or was forked and has not allocated, does not listen yet.
+            pids = [pid for pid in captured_processes(self.folder)
+                    if os.path.exists(os.path.join(self.folder, "%d.sock" % pid))]
             if self.programs:
                 pids = [pid for pid in pids if program_of(pid) in self.programs]
             if not pids:

@@ -69,11 +69,6 @@ def resolve(name, include):
     return None
 
 
-def module(name):
-    """A source and its header are one module: they share a level."""
-    return os.path.splitext(name)[0]
-
-
 def included(name):
     """The project's files that a file includes, with the text of each include."""
     for match in re.finditer(r'^\s*#\s*include\s*"([^"]+)"', uncommented(OURS[name]), re.MULTILINE):
@@ -81,24 +76,27 @@ def included(name):
             yield match.group(1), resolve(name, match.group(1))
 
 
+def family(name):
+    """store.c, store.h, store_write.c: they may include each other's headers at one level."""
+    return os.path.basename(name).split(".")[0].split("_")[0]
+
+
 def raised_levels():
-    """The stated levels, raised as little as the includes need. A source and its header share one;
-    a family (store, store_write) may include each other at one level."""
+    """The stated levels, raised as little as the includes need."""
     levels, needs = {}, set()
     for name, text in OURS.items():
         stated = re.match(r"/\*.*\n \* L(\d+)", text)
-        levels[module(name)] = max(levels.get(module(name), 0), int(stated.group(1)) if stated else 0)
+        levels[name] = int(stated.group(1)) if stated else 0
         for _, target in included(name):
-            if target and os.path.dirname(target) == os.path.dirname(name) and module(target) != module(name):
-                families = [os.path.basename(n)[:-2].split("_")[0] for n in (name, target)]
-                needs.add((module(name), module(target), 0 if families[0] == families[1] else 1))
-    for _ in range(40):
+            if target and os.path.dirname(target) == os.path.dirname(name):
+                needs.add((name, target, 0 if family(name) == family(target) else 1))
+    for _ in range(60):
         changed = False
         for user, used, step in needs:
             if levels[user] < levels[used] + step:
                 levels[user], changed = levels[used] + step, True
         if not changed:
-            return {name: levels[module(name)] for name in OURS}
+            return levels
     sys.exit("the includes go in a circle among: %s" % ", ".join(sorted(m for m in levels if levels[m] > 20)))
 
 
@@ -115,13 +113,12 @@ if sys.argv[1:] in (["--levels"], ["--relevel"]):
 LEVELS = {name: level(name) for name in OURS}
 for name, text in sorted(OURS.items()):
     folder = os.path.dirname(name)
-    stem = os.path.splitext(os.path.basename(name))[0]
     for include, target in included(name):
         if not expect(target, "%s includes \"%s\", which is none of the project's headers" % (name, include)):
             continue
         other, header = os.path.split(target)
         if other == folder:
-            own = header[:-2].split("_")[0] == stem.split("_")[0]
+            own = family(name) == family(header)
             lower = LEVELS[target] is not None and LEVELS[name] is not None and LEVELS[target] < LEVELS[name]
             same = own and LEVELS[target] is not None and LEVELS[name] is not None and LEVELS[target] <= LEVELS[name]
             expect(lower or same, "%s (L%s) includes %s (L%s): only lower levels and its own header are allowed"
