@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L1  unwind.c - the fence around libunwind.
  *
- * (1) Only unw_backtrace() is called: it remembers per return address how to step (about 14 ns a
- *     frame), where a cursor loop costs 5 us a frame.
+ * (1) unw_backtrace() is called: it remembers per return address how to step (about 14 ns a frame),
+ *     where a cursor loop costs 5 us a frame. It remembers for ever: its flush does not reach that
+ *     table (1.6.2 to 1.8), so code at an address that was other code's before needs the cursor.
  * (2) The library is opened with RTLD_LOCAL. Were it linked, its _Unwind_* would stand in front of
  *     libgcc's for every C++ library that the service opens later, and exceptions would break.
  * (3) No lock of ours is held here: libunwind takes the loader's lock for code it has not seen.
@@ -14,6 +15,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #define UNW_LOCAL_ONLY
@@ -26,6 +28,10 @@
 static int (*backtrace_now)(void **buffer, int size);
 static void (*flush_cache)(unw_addr_space_t space, unw_word_t low, unw_word_t high);
 static unw_addr_space_t *local_space;
+static int (*get_context)(unw_tdep_context_t *context);
+static int (*init_local)(unw_cursor_t *cursor, unw_context_t *context);
+static int (*step_cursor)(unw_cursor_t *cursor);
+static int (*get_register)(unw_cursor_t *cursor, int which, unw_word_t *ret_value);
 
 int ld__unwind_init(void)
 {
@@ -47,6 +53,10 @@ int ld__unwind_init(void)
 	flush_cache = (void (*)(unw_addr_space_t, unw_word_t, unw_word_t))
 		dlsym(library, SYMBOL(unw_flush_cache));
 	local_space = dlsym(library, SYMBOL(unw_local_addr_space));
+	get_context = (int (*)(unw_tdep_context_t *))dlsym(library, SYMBOL(UNW_ARCH_OBJ(getcontext)));
+	init_local = (int (*)(unw_cursor_t *, unw_context_t *))dlsym(library, SYMBOL(unw_init_local));
+	step_cursor = (int (*)(unw_cursor_t *))dlsym(library, SYMBOL(unw_step));
+	get_register = (int (*)(unw_cursor_t *, int, unw_word_t *))dlsym(library, SYMBOL(unw_get_reg));
 	if (!walk || !local_space) {
 		dlerror();
 		return -ENOSYS;
@@ -60,35 +70,64 @@ int ld__unwind_init(void)
 	return 0;
 }
 
-int ld__unwind(void **pcs, int max, void *caller, int *ret_truncated)
+/* Drop the frames inside of `caller`, and what is beyond `max`. 0 when the caller was not met. */
+static int trim(void **pcs, int count, int max, void *caller, int *ret_truncated)
 {
-	int saved_errno = errno, wanted = max + UNWIND_EXTRA, count, skip;
+	int skip;
 
-	*ret_truncated = 0;
-	if (!backtrace_now || max <= 1)
-		goto caller_only;
-	count = backtrace_now(pcs, wanted);
-	errno = saved_errno;
 	for (skip = 0; skip < count && skip < UNWIND_EXTRA - 1; skip++) {
 		if (pcs[skip] == caller)
 			break;
 	}
 	if (skip >= count || pcs[skip] != caller)
-		goto caller_only;
+		return 0;
 	while (count > skip + 1 && !pcs[count - 1])
 		count--;
 	count -= skip;
-	if (count > max) {
+	*ret_truncated = count > max;
+	if (count > max)
 		count = max;
-		*ret_truncated = 1;
-	}
 	memmove(pcs, pcs + skip, (size_t)count * sizeof(*pcs));
 	return count;
+}
 
-caller_only:
+static int caller_only(void **pcs, void *caller, int *ret_truncated)
+{
 	pcs[0] = caller;
 	*ret_truncated = 1;
 	return 1;
+}
+
+int ld__unwind(void **pcs, int max, void *caller, int *ret_truncated)
+{
+	int saved_errno = errno, count;
+
+	if (!backtrace_now || max <= 1)
+		return caller_only(pcs, caller, ret_truncated);
+	count = backtrace_now(pcs, max + UNWIND_EXTRA);
+	errno = saved_errno;
+	count = trim(pcs, count, max, caller, ret_truncated);
+	return count ? count : caller_only(pcs, caller, ret_truncated);
+}
+
+int ld__unwind_slowly(void **pcs, int max, void *caller, int *ret_truncated)
+{
+	int saved_errno = errno, count = 0;
+	unw_context_t context;
+	unw_cursor_t cursor;
+	unw_word_t pc;
+
+	if (!get_context || !init_local || !step_cursor || !get_register)
+		return ld__unwind(pcs, max, caller, ret_truncated);
+	ld__unwind_flush();
+	if (get_context(&context) == 0 && init_local(&cursor, &context) == 0) {
+		while (count < max + UNWIND_EXTRA && step_cursor(&cursor) > 0 &&
+		       get_register(&cursor, UNW_REG_IP, &pc) == 0)
+			pcs[count++] = (void *)(uintptr_t)pc;
+	}
+	errno = saved_errno;
+	count = trim(pcs, count, max, caller, ret_truncated);
+	return count ? count : caller_only(pcs, caller, ret_truncated);
 }
 
 void ld__unwind_warm(void)

@@ -20,6 +20,11 @@ int ld__unwind_init(void);
 #define UNWIND_EXTRA 12
 int ld__unwind(void **pcs, int max, void *caller, int *ret_truncated);
 
+/* The same, step by step and without what the engine remembers: about 5 us a frame. For stacks that
+ * hold code at an address where other code was before (the engine never forgets an address), and
+ * to decide who is right. */
+int ld__unwind_slowly(void **pcs, int max, void *caller, int *ret_truncated);
+
 /* First use in a thread: let the engine allocate what it keeps for a thread. */
 void ld__unwind_warm(void);
 
