@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * snap_service.c - a service that does what it is told, one command a line, one answer a line.
+ *
+ *   heap N        N blocks of 64 bytes in a list that g_list holds        threads N   N threads in poll()
+ *   touch MIB     that much memory in blocks of 1 MiB                     masked N    the same, all signals blocked
+ *   churn N       N threads that replace blocks in g_ledger for ever      spin N      N threads that never sleep
+ *   reserve GIB   a mapping of that size of which three pages are used    closefds    close every descriptor from 3 on
+ *   children      "ECHILD 0": what waitpid(-1) says, SIGCHLDs so far      chroot DIR  setuid N  lock FILE
+ *   eof           close a pipe's write end; milliseconds until its end    fork        ns that a bare fork takes
+ *   fds           how many descriptors are open                           quit        ends with status 9
+ *   altstack      a thread that waits on a stack of its own making */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#define SLOTS 500			/* blocks of each churning thread */
+#define CHURN_BYTES 3001		/* a size that nothing else has */
+
+struct item { struct item *next; char body[56]; };
+
+struct item *g_list;
+char **g_blocks;
+void *g_ledger[64][SLOTS];
+void *g_reserved;
+static _Atomic int sigchld;
+static int lock_fd = -1;
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void on_sigchld(int sig)
+{
+	(void)sig;
+	sigchld++;
+}
+
+static void *wait_for_ever(void *unused)
+{
+	(void)unused;
+	for (;;)
+		if (poll(NULL, 0, -1) < 0) {
+			printf("poll was interrupted\n");
+			exit(4);
+		}
+	return NULL;
+}
+
+static void *spin(void *data)
+{
+	volatile uint64_t *turns = data;
+
+	for (;;)
+		++*turns;
+	return NULL;
+}
+
+static void *churn(void *data)
+{
+	void **slots = data;
+	unsigned random = (unsigned)(uintptr_t)data;
+
+	for (;;) {
+		unsigned at = (random = random * 1103515245u + 12345u) >> 8;
+		void *fresh = malloc(CHURN_BYTES), *old = slots[at % SLOTS];
+
+		*(char *)fresh = 1;
+		slots[at % SLOTS] = fresh;	/* always a live block, at every instruction */
+		free(old);
+	}
+	return NULL;
+}
+
+static ucontext_t home, away;
+
+static void on_own_stack(void)
+{
+	void *volatile held = malloc(4321);	/* only this stack knows it */
+
+	wait_for_ever(held);
+}
+
+static void *use_own_stack(void *unused)
+{
+	(void)unused;
+	getcontext(&away);
+	away.uc_stack.ss_sp = malloc(64 << 10);
+	away.uc_stack.ss_size = 64 << 10;
+	away.uc_link = &home;
+	makecontext(&away, on_own_stack, 0);
+	swapcontext(&home, &away);
+	return NULL;
+}
+
+static void start(int count, void *(*run)(void *), void *(*data)(int))
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 << 10);
+	for (int i = 0; i < count; i++)
+		if (pthread_create(&thread, &attr, run, data(i)))
+			exit(3);
+}
+
+static void *nothing(int i)
+{
+	(void)i;
+	return NULL;
+}
+
+static void *counter(int i)
+{
+	static uint64_t turns[64 * 8];
+
+	return &turns[i % 64 * 8];
+}
+
+static void *ledger(int i)
+{
+	for (int at = 0; at < SLOTS; at++)
+		g_ledger[i][at] = malloc(CHURN_BYTES);
+	return g_ledger[i];
+}
+
+static int descriptors(void)
+{
+	DIR *folder = opendir("/proc/self/fd");
+	int count = -1;			/* the folder's own */
+
+	while (readdir(folder))
+		count++;
+	closedir(folder);
+	return count - 2;
+}
+
+static uint64_t end_of_file_ms(void)
+{
+	uint64_t begin;
+	int ends[2];
+	char c;
+
+	if (pipe(ends))
+		exit(3);
+	usleep(300000);			/* a snapshot is taken meanwhile */
+	begin = now_ns();
+	close(ends[1]);
+	if (read(ends[0], &c, 1) != 0)
+		exit(3);
+	close(ends[0]);
+	return (now_ns() - begin) / 1000000;
+}
+
+static uint64_t fork_ns(void)
+{
+	uint64_t begin = now_ns(), end;
+	long child = syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+
+	if (child == 0)
+		syscall(SYS_exit_group, 0);
+	end = now_ns();
+	waitpid((pid_t)child, NULL, 0);
+	return end - begin;
+}
+
+static void obey(const char *command, long n, const char *text)
+{
+	if (!strcmp(command, "heap")) {
+		for (long i = 0; i < n; i++) {
+			struct item *item = malloc(sizeof(*item));
+
+			item->next = g_list;
+			g_list = item;
+		}
+	} else if (!strcmp(command, "touch")) {
+		g_blocks = calloc((size_t)n, sizeof(*g_blocks));
+		for (long i = 0; i < n; i++)
+			memset(g_blocks[i] = malloc(1 << 20), 1, 1 << 20);
+	} else if (!strcmp(command, "threads")) {
+		start((int)n, wait_for_ever, nothing);
+	} else if (!strcmp(command, "masked")) {
+		sigset_t all, old;
+
+		sigfillset(&all);
+		pthread_sigmask(SIG_SETMASK, &all, &old);
+		start((int)n, wait_for_ever, nothing);
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+	} else if (!strcmp(command, "spin")) {
+		start((int)n, spin, counter);
+	} else if (!strcmp(command, "churn")) {
+		start((int)n, churn, ledger);
+	} else if (!strcmp(command, "altstack")) {
+		start(1, use_own_stack, nothing);
+	} else if (!strcmp(command, "reserve")) {
+		char *at = mmap(NULL, (size_t)n << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		if (at == MAP_FAILED)
+			exit(3);
+		g_reserved = at;
+		*(void **)at = malloc(5001);
+		*(void **)(at + ((size_t)n << 29)) = malloc(5002);
+		*(void **)(at + ((size_t)n << 30) - 8) = malloc(5003);
+	} else if (!strcmp(command, "closefds")) {
+		syscall(SYS_close_range, 3, ~0u, 0);
+	} else if (!strcmp(command, "chroot")) {
+		if (chroot(text) || chdir("/"))
+			exit(3);
+	} else if (!strcmp(command, "setuid")) {
+		if (setgid((gid_t)n) || setuid((uid_t)n))
+			exit(3);
+	} else if (!strcmp(command, "lock")) {
+		struct flock range = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+		lock_fd = open(text, O_RDWR | O_CREAT, 0600);
+		if (lock_fd < 0 || fcntl(lock_fd, F_SETLK, &range))
+			exit(3);
+	}
+}
+
+int main(void)
+{
+	char line[300], command[32], text[256];
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGCHLD, on_sigchld);
+	puts("ready");
+	while (fgets(line, sizeof(line), stdin)) {
+		text[0] = 0;
+		if (sscanf(line, "%31s %255s", command, text) < 1)
+			continue;
+		if (!strcmp(command, "quit"))
+			exit(9);
+		if (!strcmp(command, "children")) {
+			pid_t r = waitpid(-1, NULL, WNOHANG);
+
+			printf("%s %d\n", r < 0 && errno == ECHILD ? "ECHILD" : "CHILD", sigchld);
+		} else if (!strcmp(command, "eof")) {
+			printf("%llu\n", (unsigned long long)end_of_file_ms());
+		} else if (!strcmp(command, "fork")) {
+			printf("%llu\n", (unsigned long long)fork_ns());
+		} else if (!strcmp(command, "fds")) {
+			printf("%d\n", descriptors());
+		} else {
+			obey(command, strtol(text, NULL, 10), text);
+			puts("done");
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What costs nothing costs nothing: a reservation of 100 GiB. Five hundred threads. The pause against a
+bare fork of the same process."""
+import statistics
+
+from service import *  # noqa: F403
+
+service = Service()
+service.ask("reserve 100")
+begin = time.monotonic()
+snapshot = service.snap()
+took = time.monotonic() - begin
+expect(took < 10, "a reserved mapping of 100 GiB should cost nothing: %.1f s" % took)
+for size in (5001, 5002, 5003):
+    held = snapshot.number("select count(*) from edges e join nodes n on n.id = e.dst join nodes m on m.id = e.src"
+                           " where n.size = %d and m.size = %d" % (size, 100 << 30))
+    expect(held == 1, "the mapping should hold the block of %d bytes" % size)
+expect(snapshot.number("select count(*) from maps where kind = 'program' and end - start >= %d" % (100 << 30)) == 1,
+       "the reservation should be the program's own mapping")
+service.quit()
+
+service = Service()
+service.ask("threads 500")
+time.sleep(0.3)
+snapshot = service.snap()
+expect(snapshot.consistent and snapshot.meta["thread_count"] == "501", "501 threads should be stopped: %s" % snapshot.meta["thread_count"])
+expect(snapshot.pause_ms < 1000, "500 threads should not make a pause of %.0f ms" % snapshot.pause_ms)
+print("500 threads: pause %.1f ms, stop %.1f ms" % (snapshot.pause_ms, float(snapshot.meta["stop_ns"]) / 1e6))
+named = snapshot.number("select count(distinct tid) from v_tracebacks where function = 'wait_for_ever'")
+expect(named == 500, "500 tracebacks should lead to wait_for_ever(), not %d" % named)
+expect(service.ask("children") == "ECHILD 0", "nothing should be seen")
+service.quit()
+
+service = Service()
+service.ask("touch 512")
+forks, pauses = [], []
+for _ in range(5):
+    forks.append(int(service.ask("fork")) / 1e6)
+    pauses.append(service.snap().pause_ms)
+fork, pause = statistics.median(forks), statistics.median(pauses)
+print("512 MiB: pause %.2f ms, bare fork %.2f ms" % (pause, fork))
+expect(pause <= fork * 1.25 + 2, "the pause should be at most 1.25 x a bare fork + 2 ms: %.2f ms, fork %.2f ms" % (pause, fork))
+done = leakdiff("snap", service.pid, "--max-pause", "1ms")
+expect(done.returncode == 2 and "limit" in done.stderr and not done.stdout, "a pause above the limit should be refused: %r" % done.stderr)
+snapshot = service.snap()
+total = snapshot.number("select sum(rss_bytes) from maps")
+expect(abs(total - int(snapshot.meta["rss_bytes"])) < 4096, "the mappings' resident bytes should sum to the whole")
+live = snapshot.number("select sum(live_resident_bytes) from maps")
+expect(live >= 512 << 20, "512 MiB of live blocks are resident: %d" % live)
+service.quit()
+finish()
