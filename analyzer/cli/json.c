@@ -147,14 +147,16 @@ static json_t *chain_steps(const struct chain *chain)
 	return array;
 }
 
-static json_t *holder(const struct heap *heap, uint32_t root)
+static json_t *holder(const struct heap *heap, uint32_t root, const struct chain *chain)
 {
+	char *found = root != HEAP_NONE ? chain_holder_name(heap, root, chain) : NULL;
 	json_t *object = json_object();
 	bool known = root != HEAP_NONE;
 	const struct heap_root *r = known ? &heap->root[root] : NULL;
 
 	set(object, "kind", json_string(known ? names_root_kind(r->kind) : "none"));
-	set(object, "name", known ? name(r->name) : json_null());
+	set(object, "name", found ? name(found) : json_null());
+	free(found);
 	set(object, "type", json_null());	/* of the variable: known when types are deepened */
 	set(object, "module", known ? name_or_null(r->module) : json_null());
 	set(object, "thread", known ? name_or_null(r->thread) : json_null());
@@ -251,7 +253,7 @@ static json_t *suspect_object(const struct heap *heap, const struct suspect *s, 
 	set(o, "retained_bytes", number(s->retained_bytes));
 	set(o, "sites", site_list(heap, s->sites, s->site_count));
 	set(o, "companions", site_list(heap, s->companions, s->companion_count));
-	set(o, "holder", holder(heap, s->root));
+	set(o, "holder", holder(heap, s->root, &s->chain));
 	if (s->point_type) {
 		point = json_object();
 		set(point, "type", name(s->point_type));
@@ -386,7 +388,7 @@ int json_write_chains(const struct chain_set *chains)
 		set(o, "type", name(e->type));
 		set(o, "size", number(chains->heap->bytes[e->node]));
 		set(o, "state", json_string(e->root == HEAP_NONE ? "unreachable" : "referenced"));
-		set(o, "holder", holder(chains->heap, e->root));
+		set(o, "holder", holder(chains->heap, e->root, &e->chain));
 		set(o, "chain", chain_steps(&e->chain));
 		append(array, o);
 	}

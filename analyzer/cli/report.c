@@ -303,10 +303,12 @@ static void suspect_paragraph(FILE *out, const struct heap *heap, const struct s
 	putc('\n', out);
 	if (s->root != HEAP_NONE) {
 		const struct heap_root *root = &heap->root[s->root];
+		char *holder = chain_holder_name(heap, s->root, &s->chain);
 
 		fprintf(out, "  held by     %s ", names_root_kind(root->kind));
 		fputs(ink(INK_BOLD), out);
-		put_escaped(out, root->name);
+		put_escaped(out, holder ? holder : root->name);
+		free(holder);
 		fputs(ink(INK_NONE), out);
 		if (*root->module || *root->thread) {
 			fputs(" (", out);

@@ -32,6 +32,21 @@ char *chain_name_of(const struct heap *heap, uint32_t id)
 	return text_format("0x%" PRIx64, heap->addr[id]);
 }
 
+char *chain_holder_name(const struct heap *heap, uint32_t root, const struct chain *chain)
+{
+	struct text text = { 0 };
+
+	text_append(&text, heap->root[root].name);
+	for (size_t i = 1; heap->root[root].kind == HEAP_ROOT_PY_MODULE && i + 1 < chain->count; i++) {
+		const struct chain_step *step = &chain->steps[i];
+
+		if (!step->edge || step->edge[0] != '.' || step->role == CHAIN_POINT || step->role == CHAIN_GREW)
+			break;
+		text_append(&text, step->edge);
+	}
+	return text_take(&text);
+}
+
 struct label_search {
 	const struct heap *heap;
 	uint32_t from, to;

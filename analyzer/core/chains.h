@@ -58,4 +58,8 @@ int chain_label(const struct heap *heap, uint32_t from, uint32_t to, char **ret_
 char *chain_type_of(const struct heap *heap, uint32_t id);
 char *chain_name_of(const struct heap *heap, uint32_t id);
 
+/* What a person would search for at the root of a chain: the root's name, and for a Python module the
+ * attributes that follow, "app.ApiHandler.header_for". Owned string, NULL = no memory. */
+char *chain_holder_name(const struct heap *heap, uint32_t root, const struct chain *chain);
+
 #endif

@@ -71,8 +71,9 @@ void names_reference(struct text *text, const struct heap_reference *ref, const 
 	const char *name = ref->text ? ref->text : "";
 
 	switch (ref->label) {
+	case HEAP_LABEL_OWNS:			/* what belongs to an object, or a root's own object: no step of its own */
+		return;
 	case HEAP_LABEL_OFFSET:
-	case HEAP_LABEL_OWNS:
 	case HEAP_LABEL_CAPSULE:
 		if (from && from->kind == HEAP_ROOT_REGISTER) {
 			if (ref->value < sizeof(register_names) / sizeof(register_names[0]))
@@ -104,10 +105,10 @@ void names_reference(struct text *text, const struct heap_reference *ref, const 
 		text_append(text, "key");
 		return;
 	case HEAP_LABEL_CACHE_KEY:
-		text_append(text, "cache key");
+		text_append(text, "lru_cache key");
 		return;
 	case HEAP_LABEL_CACHE_RESULT:
-		text_append(text, "cached result");
+		text_append(text, "lru_cache result");
 		return;
 	case HEAP_LABEL_NAMED:
 		text_printf(text, "->%s", name);

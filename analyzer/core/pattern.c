@@ -249,7 +249,7 @@ static int connect_kinds(struct painter *p, const struct cluster *cluster, int p
 			if (!flow->count || source < 0)
 				continue;
 			r = chain_label(p->heap, flow->from, flow->to, &label, &interior, NULL);
-			if (r == 0 && from == 0 && flow->count > 1) {
+			if (r == 0 && from == 0 && flow->count > 1 && strncmp(label, "lru_cache", 9) != 0) {
 				free(label);
 				label = strdup("[*]");
 				interior = false;

@@ -213,7 +213,7 @@ static int group_steps(struct judge *j, const struct cluster *cluster, struct ch
 			int r = heap_references(j->heap, step->id, count_slot, &slots);
 			if (r < 0)
 				return r;
-			if (slots.several && step->edge) {
+			if (slots.several && step->edge && strncmp(step->edge, "lru_cache", 9) != 0) {
 				free(step->edge);
 				step->edge = strdup("[*]");
 				if (!step->edge)
