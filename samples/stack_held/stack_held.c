@@ -10,6 +10,7 @@
  *
  * DRIVE before   20 LOG early-{n}; WAIT
  * DRIVE between  60 LOG line-{n}; WAIT
+ * DRIVE rest     1.0
  * DRIVE during   WAIT
  * EXPECT grow site=line_new size=2072 count=+60 bytes=+124320 row=1
  * EXPECT suspect verdict=growing kind=stack holder~collect thread~collector site=line_new count=60

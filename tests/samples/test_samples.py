@@ -13,6 +13,7 @@ import re
 import socket
 import sys
 import threading
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -114,7 +115,7 @@ class Sample:
         self.name = name
         self.program = os.path.join(BUILD, "samples", "sample_" + name)
         self.protocol, self.phases, self.during, self.expected = "line", {"before": [], "between": []}, None, []
-        self.workers = []
+        self.workers, self.rest = [], 0
         with open(os.path.join(folder, source[0]), encoding="utf-8") as f:
             text = f.read()
         for line in re.findall(r"^ ?(?:\*|//) ((?:DRIVE|EXPECT) .*?)(?: \*/)?$", text, re.M):
@@ -129,6 +130,8 @@ class Sample:
                 self.protocol = rest
             elif what == "during":
                 self.during = rest
+            elif what == "rest":
+                self.rest = float(rest)
             else:
                 count, template = rest.split(None, 1)
                 self.phases[what].append((int(count), template))
@@ -377,6 +380,7 @@ def try_sample(name, only_drive):
     running.drive("before")
     running.snapshot("A")
     running.drive("between")
+    time.sleep(sample.rest)
     running.snapshot("B")
     running.end()
     if only_drive:
