@@ -44,6 +44,7 @@ struct guard {
 	uint64_t sample_bytes;		/* lite mode: bytes until the next stack */
 	uint64_t random;		/* lite mode: state of the generator */
 	uint32_t tid;
+	uint32_t warm;			/* 1: libunwind has what it keeps for a thread */
 };
 
 #define LD_TLS __thread __attribute__((tls_model("initial-exec")))

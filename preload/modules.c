@@ -169,6 +169,11 @@ uint16_t ld__modules_generation(uint64_t pc)
 	return (uint16_t)atomic_load_explicit(&v->next_generation, memory_order_relaxed);
 }
 
+int ld__modules_changed_hands(uint64_t pc)
+{
+	return volatile_of(pc, pc + 1) != NULL;
+}
+
 /* ---- the list ---- */
 
 static void read_build_id(struct module *m, const ElfW(Phdr) *note)

@@ -47,4 +47,7 @@ void ld__modules_after_fork_child(void);
 /* Generation that a pc belongs to now (0 for address ranges that never saw an unload). Lock-free. */
 uint16_t ld__modules_generation(uint64_t pc);
 
+/* Has something been unloaded from the range that pc lies in? Lock-free. */
+int ld__modules_changed_hands(uint64_t pc);
+
 #endif

@@ -18,6 +18,7 @@
 
 #include "preload/config.h"
 #include "preload/drain.h"
+#include "preload/modules.h"
 #include "preload/process.h"
 #include "preload/python_frames.h"
 #include "preload/stacks.h"
@@ -86,9 +87,6 @@ static __attribute__((noinline, cold)) struct ring *acquire(struct guard *g)
 
 	ld__guard_enter();
 	ring = ld__ring_acquire();
-	/* what libunwind and the loader allocate for a new thread is not the service's */
-	if (ring)
-		ld__unwind_warm();
 	ld__guard_leave();
 	(void)g;
 	return ring;
@@ -172,10 +170,26 @@ static void *caller_of(const void *frame)
 	return ((void *const *)frame)[1];
 }
 
+/* libunwind's first walk in a thread costs 160 us and 400 KiB, so it waits until it is needed. What it
+ * and the loader allocate for that is not the service's. */
 static __attribute__((noinline)) uint32_t stack_by_libunwind(struct ring *ring, void *caller)
 {
-	int truncated, count = ld__unwind(ring->pcs, (int)depth, caller, &truncated);
+	struct guard *g = &ld__guard;
+	int truncated, count;
 
+	if (!g->warm) {
+		g->warm = 1;
+		ld__guard_enter();
+		ld__unwind_warm();
+		ld__guard_leave();
+	}
+	count = ld__unwind(ring->pcs, (int)depth, caller, &truncated);
+	for (int i = 0; i < count; i++) {
+		if (UNLIKELY(ld__modules_changed_hands((uint64_t)(uintptr_t)ring->pcs[i]))) {
+			count = ld__unwind_slowly(ring->pcs, (int)depth, caller, &truncated);
+			break;
+		}
+	}
 	return ld__stacks_intern_with(ring->memo, ring->pcs, count, truncated);
 }
 
