@@ -16,7 +16,7 @@ if run([PYTHON, "-c", "import test.test_list, test.test_json"]).returncode:
 
 def session(env, folder, names, shimmed):
     """Outcome of every single test: {"test_x (test.test_y.C)": "ok"}, and the exit status."""
-    done = run([PYTHON, "-m", "test", "-v", "--timeout", "40"] + names, 200, env=env, cwd=folder,
+    done = run([PYTHON, "-m", "test", "-v", "--timeout", "100"] + names, 200, env=env, cwd=folder,
                stderr=subprocess.STDOUT)
     outcomes = {}
     for match in re.finditer(r"^(test\w+ \([\w.]+\)).*?(?:\.\.\. )(ok|FAIL|ERROR|skipped.*|expected failure)$",
