@@ -24,6 +24,8 @@
 #include "core/text.h"
 
 #define LIBRARY_NAME "libleakdiff.so"
+#define BEGIN_TRIES 25
+#define BEGIN_US 20000
 
 static int fail(char **ret_error, int error, char *sentence)
 {
@@ -62,6 +64,13 @@ static char process_state(pid_t pid)
 	text[n] = 0;
 	at = strrchr(text, ')');
 	return at && at[1] == ' ' ? at[2] : 0;
+}
+
+bool target_is_stopped(const struct target *target)
+{
+	char state = process_state(target->pid);
+
+	return state == 'T' || state == 't';
 }
 
 static int read_status(struct target *target)
@@ -300,6 +309,10 @@ int target_open(pid_t pid, struct target *ret_target, char **ret_error)
 	if (state == 'Z' || state == 'X')
 		return refuse_state(&target, state, ret_error);
 	r = read_maps(&target, &found);
+	for (int i = 0; r == 0 && found.library && !found.ring_path && i < BEGIN_TRIES; i++) {
+		usleep(BEGIN_US);	/* it has just begun: the rings come soon, if at all */
+		r = read_maps(&target, &found);
+	}
 	if (r < 0) {
 		r = refuse_maps(&target, r, ret_error);
 		goto done;
@@ -315,7 +328,7 @@ int target_open(pid_t pid, struct target *ret_target, char **ret_error)
 				 text_format("process %d runs without libleakdiff.so; start it with: leakdiff run -- COMMAND", (int)pid));
 		goto done;
 	}
-	r = refuse_state(&target, state, ret_error);
+	r = refuse_state(&target, process_state(pid), ret_error);
 	if (r < 0)
 		goto done;
 	if (found.ring_path)

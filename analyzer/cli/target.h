@@ -37,6 +37,9 @@ void target_done(struct target *target);
 int target_ask(const struct target *target, const struct control_request *request, int passed_fd,
 	       uint64_t wait_ns, char **ret_result, char **ret_error) __attribute__((warn_unused_result));
 
+/* Is it stopped by a signal or a debugger, so that nobody in it can answer? */
+bool target_is_stopped(const struct target *target);
+
 /* Value of a key in a result: copied, NULL when it is not there. */
 char *target_value(const char *result, const char *key);
 uint64_t target_number(const char *result, const char *key);

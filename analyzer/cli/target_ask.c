@@ -18,6 +18,8 @@
 #include "cli/target.h"
 #include "core/text.h"
 
+#define BEGIN_NS 1500000000u		/* what a process may take from its start to listening */
+
 static uint64_t now_ns(void)
 {
 	struct timespec now;
@@ -89,6 +91,23 @@ static bool is_target(int fd, const struct target *target)
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 && peer.pid == target->pid;
 }
 
+static int connect_anyhow(const struct target *target)
+{
+	int fd = target->folder_fd >= 0 ? connect_to(target, true) : -ENOENT;
+
+	if (fd < 0) {
+		int by_name = connect_to(target, false);
+
+		if (by_name >= 0 || fd == -ENOENT)
+			fd = by_name;
+	}
+	if (fd >= 0 && !is_target(fd, target)) {
+		close(fd);
+		fd = -ECONNREFUSED;
+	}
+	return fd;
+}
+
 static int send_request(int fd, const struct control_request *request, int passed_fd)
 {
 	union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int))]; } control;
@@ -108,7 +127,7 @@ static int send_request(int fd, const struct control_request *request, int passe
 }
 
 /* One message. Returns its kind, or a negative errno. */
-static int receive(int fd, uint64_t deadline_ns, pid_t pid, char **ret_text)
+static int receive(int fd, uint64_t deadline_ns, const struct target *target, char **ret_text)
 {
 	struct { struct control_message head; char text[CONTROL_MESSAGE_MAX]; } message;
 	ssize_t got;
@@ -121,9 +140,9 @@ static int receive(int fd, uint64_t deadline_ns, pid_t pid, char **ret_text)
 			break;
 		if (r < 0 && errno != EINTR)
 			return -errno;
-		if (kill(pid, 0) < 0 && errno == ESRCH)
+		if (kill(target->pid, 0) < 0 && errno == ESRCH)
 			return -ESRCH;
-		if (now_ns() >= deadline_ns)
+		if (now_ns() >= deadline_ns || target_is_stopped(target))
 			return -ETIMEDOUT;
 	}
 	got = recv(fd, &message, sizeof(message), 0);
@@ -135,6 +154,12 @@ static int receive(int fd, uint64_t deadline_ns, pid_t pid, char **ret_text)
 	return *ret_text ? (int)message.head.reply : -ENOMEM;
 }
 
+static char *stopped_sentence(int pid)
+{
+	return text_format("process %d is stopped (by a signal or a debugger) and cannot answer; continue it with kill -CONT %d",
+			   pid, pid);
+}
+
 static char *connect_sentence(const struct target *target, int error)
 {
 	int pid = (int)target->pid;
@@ -144,6 +169,8 @@ static char *connect_sentence(const struct target *target, int error)
 				   (unsigned)target->uid);
 	if (kill(target->pid, 0) < 0 && errno == ESRCH)
 		return text_format("process %d ended meanwhile", pid);
+	if (target_is_stopped(target))
+		return stopped_sentence(pid);
 	if (error == -ECONNREFUSED || error == -ENOENT)
 		return text_format("process %d has the library loaded, but its agent does not listen (it has just begun, "
 				   "or has not allocated since it was forked); try again", pid);
@@ -154,9 +181,10 @@ static char *reply_sentence(const struct target *target, int error, uint64_t wai
 {
 	int pid = (int)target->pid;
 
+	if (error == -ETIMEDOUT && target_is_stopped(target))
+		return stopped_sentence(pid);
 	if (error == -ETIMEDOUT)
-		return text_format("process %d did not answer within %llu s; is it stopped or swapped out?", pid,
-				   (unsigned long long)(wait_ns / 1000000000u));
+		return text_format("process %d did not answer within %llu s", pid, (unsigned long long)(wait_ns / 1000000000u));
 	if (error == -ESRCH)
 		return text_format("process %d ended before it answered", pid);
 	if (error == -EPROTO)
@@ -167,30 +195,24 @@ static char *reply_sentence(const struct target *target, int error, uint64_t wai
 int target_ask(const struct target *target, const struct control_request *request, int passed_fd,
 	       uint64_t wait_ns, char **ret_result, char **ret_error)
 {
-	uint64_t deadline = now_ns() + wait_ns;
+	uint64_t deadline = now_ns() + wait_ns, patience = now_ns() + BEGIN_NS;
 	char *text = NULL;
-	int fd = -ENOENT, r;
+	int fd, r;
 
-	if (target->folder_fd >= 0)
-		fd = connect_to(target, true);
-	if (fd < 0) {
-		int by_name = connect_to(target, false);
-
-		if (by_name >= 0)
-			fd = by_name;
-		else if (fd == -ENOENT)
-			fd = by_name;
-	}
-	if (fd >= 0 && !is_target(fd, target)) {
-		close(fd);
-		fd = -ECONNREFUSED;
+	/* A process that has just begun may not listen yet. */
+	while ((fd = connect_anyhow(target)) == -ENOENT || fd == -ECONNREFUSED) {
+		if (now_ns() >= patience || (kill(target->pid, 0) < 0 && errno == ESRCH))
+			break;
+		usleep(20000);
 	}
 	if (fd < 0) {
 		*ret_error = connect_sentence(target, fd);
 		return fd;
 	}
 	r = send_request(fd, request, passed_fd);
-	while (r == 0 && (r = receive(fd, deadline, target->pid, &text)) == CONTROL_PROGRESS) {
+	if (r == -EPIPE || r == -ECONNRESET)
+		r = 0;			/* refused before it was heard: the reason is waiting for us */
+	while (r == 0 && (r = receive(fd, deadline, target, &text)) == CONTROL_PROGRESS) {
 		cmd_progress(text, 0, 0);
 		free(text);
 		text = NULL;

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Services that gave up rights, changed root or live in namespaces; clients that may not ask; messages
+that are no requests."""
+import array
+import signal
+import socket
+import struct
+
+from service import *  # noqa: F403
+
+MAGIC, SNAP, STATUS, ERROR = 0x4B43444C, 1, 2, 3
+
+
+def request(command, magic=MAGIC, version=1):
+    return struct.pack("<IIIIQQ", magic, version, command, 0, 0, 0)
+
+
+def answer(path, data, fds=()):
+    """What the library says to a message: (kind, text), or None when it just hangs up."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.settimeout(20)
+        client.connect(path)
+        control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        client.sendmsg([data], control)
+        got = client.recv(8192)
+        return (struct.unpack("<II", got[:8])[1], got[8:].decode()) if got else None
+
+
+service = Service()
+expect(leakdiff("status", service.pid).returncode == 0, "status")
+sock = os.path.join(service.folder, "%d.sock" % service.pid)
+expect(os.stat(sock).st_mode & 0o777 == 0o600, "the socket should have mode 0600")
+expect(os.stat(service.folder).st_mode & 0o777 == 0o700, "the folder should have mode 0700")
+null = os.open("/dev/null", os.O_WRONLY)
+for what, data, fds in (
+        ("an empty message", b"", ()), ("noise", os.urandom(64), ()), ("a short request", request(STATUS)[:-1], ()),
+        ("a long request", request(STATUS) + b"x", ()), ("another magic", request(STATUS, magic=1), ()),
+        ("another version", request(STATUS, version=9), ()), ("an unknown command", request(77), ()),
+        ("SNAP without a descriptor", request(SNAP), ()), ("a large message", b"x" * 100000, ()),
+        ("noise with descriptors", b"noise", (null, null, null)), ("many descriptors", request(77), (null,) * 60)):
+    try:
+        kind = answer(sock, data, fds)
+    except (ConnectionError, BrokenPipeError):
+        kind = None
+    expect(kind is None or kind[0] == ERROR, "%s should be refused: %s" % (what, kind))
+# SNAP to a descriptor that takes nothing: the service does not mind, and the next one succeeds
+read_only = os.open("/dev/null", os.O_RDONLY)
+answer(sock, request(SNAP), (read_only,))
+broken = os.pipe()
+os.close(broken[0])
+answer(sock, request(SNAP), (broken[1],))
+silent = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+silent.connect(sock)			# says nothing: others are served all the same, a little later
+expect(service.snap().consistent, "snap after broken clients should succeed")
+silent.close()
+
+if os.getuid() == 0:
+    # A folder that its owner opened to the world does not open the process.
+    os.chmod(service.folder, 0o755)
+    os.chmod(sock, 0o666)
+    code = ("import socket,struct,sys; s=socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect(sys.argv[1]);"
+            " g=s.recv(8192); print(struct.unpack('<II', g[:8])[1], g[8:].decode())")
+    other = run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", code, sock])
+    expect(other.stdout.startswith("%d " % ERROR) and "user" in other.stdout, "another user should be refused: %r %r" % (other.stdout, other.stderr))
+error = service.quit()
+expect("could not be written" in error and error.count("\n") <= 3, "a reader that is gone should be named in one line: %r" % error)
+
+# Stopped: a sentence at once, and a snapshot after it goes on.
+service = Service()
+os.kill(service.pid, signal.SIGSTOP)
+begin = time.monotonic()
+done = leakdiff("snap", service.pid)
+expect(done.returncode == 2 and "stopped" in done.stderr and time.monotonic() - begin < 5, "a stopped service should be named so: %r" % done.stderr)
+os.kill(service.pid, signal.SIGCONT)
+expect(service.snap().consistent, "and snapped when it goes on")
+service.quit()
+
+if os.getuid() == 0:
+    # Drops its privileges: not dumpable any more, all threads change together, the agent too.
+    service = Service()
+    service.ask("threads 3")
+    service.ask("setuid 65534")
+    expect(open("/proc/%d/status" % service.pid).read().count("65534") >= 8, "the service should be nobody now")
+    snapshot = service.snap()
+    expect(snapshot.consistent, "a service that gave up its rights should be stopped whole: %r" % snapshot.notes())
+    service.ask("heap 1000")
+    expect(service.snap().number("select count(*) from nodes where size = 64") == 1000, "and seen whole")
+    expect(run(["stat", "-c", "%U", "/proc/%d/maps" % service.pid]).stdout == "root\n", "it should still be protected")
+    service.quit()
+
+    # Changes its root to an empty folder: no /proc, no libraries, no way back.
+    service = Service()
+    empty = scratch("empty")
+    service.ask("heap 1000")
+    service.ask("chroot " + empty)
+    snapshot = service.snap()
+    expect(snapshot.consistent and snapshot.number("select count(*) from nodes where size = 64") == 1000,
+           "a service in an empty root should be snapped")
+    expect(snapshot.number("select count(*) from sites s join types t on 1 where t.name like '%obey%'") > 0 or
+           snapshot.number("select count(*) from frames where function = 'obey'") > 0, "with its functions named")
+    expect(os.listdir(empty) == [], "nothing should be written into its root: %s" % os.listdir(empty))
+    service.ask("setuid 65534")
+    expect(service.snap().consistent, "and again as nobody")
+    service.quit()
+
+    # A process id namespace and mounts of its own: another number inside, another root.
+    if shutil.which("unshare") and run(["unshare", "--pid", "--fork", "--mount-proc", "true"]).returncode == 0:
+        folder = scratch("inner")
+        outer = Service(folder=folder, wrapper=["unshare", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child"])
+        inner = int(run(["pgrep", "-P", str(outer.pid), "-f", "snap_service"]).stdout.split()[-1])
+        outer.pid = inner
+        outer.ask("heap 500")
+        done = leakdiff("snap", inner)
+        path = done.stdout.strip()
+        if expect(done.returncode == 0 and os.path.isfile(path), "a process in namespaces should be snapped: %r" % done.stderr):
+            snapshot = Snapshot(path)
+            expect(snapshot.consistent and snapshot.number("select count(*) from nodes where size = 64") == 500, "whole")
+            expect(snapshot.meta["nspid"] != str(inner), "its own number differs from ours: %s" % snapshot.meta["nspid"])
+            expect(".%d." % inner in os.path.basename(path), "the file is named by the number that was asked for: %s" % path)
+        outer.process.stdin.close()
+        outer.process.wait(20)
+finish()
