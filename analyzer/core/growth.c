@@ -524,7 +524,14 @@ static int cluster_by_paths(struct finder *f, uint32_t top, uint32_t *items, uin
 	r = walk_init(&walk);
 	if (r < 0)
 		goto out;
-	point = walk_find_point(&walk, heaviest) ? walk.path[walk.depth] : heaviest;
+	mark_items(f, items, count, 1);
+	if (!walk_find_point(&walk, heaviest))
+		walk.depth = 0;
+	/* An item is not its own holder, also where it is old: the head of a list that two frames share. */
+	while (walk.path[walk.depth] < heap->nodes && f->mark[walk.path[walk.depth]])
+		walk.depth--;
+	point = walk.path[walk.depth];
+	mark_items(f, items, count, 0);
 
 	/* The items below the point. Marks go down the tree in path order; 2 = inside. */
 	if (point < heap->nodes)

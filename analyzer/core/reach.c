@@ -11,8 +11,8 @@
 
 #include "core/reach.h"
 
-#define TIER_COUNT 7
-#define TIER_LIBC 4			/* the first of region WORK */
+enum tier { TIER_GLOBAL, TIER_TLS, TIER_PYTHON, TIER_MAPPING, TIER_STACK, TIER_LIBRARY, TIER_SCRATCH,
+	    TIER_REGISTER, TIER_COUNT };
 
 static bool is_c_library(const char *module)
 {
@@ -30,22 +30,27 @@ unsigned reach_root_tier(const struct heap_root *root)
 		/* CPython's own state reaches everything that a module or a frame holds: less telling */
 		if (root->name && !strncmp(root->name, "_PyRuntime", 10))
 			return 2;
-		return is_c_library(root->module) ? TIER_LIBC : 0;
+		return is_c_library(root->module) ? TIER_LIBRARY : TIER_GLOBAL;
 	case HEAP_ROOT_PY_MODULE:
 	case HEAP_ROOT_PY_FRAME:
 		return 0;
 	case HEAP_ROOT_TLS:
-		return 1;
+		return TIER_TLS;
 	case HEAP_ROOT_PY_C:
-		return 2;
+		return TIER_PYTHON;
 	case HEAP_ROOT_MAPPING:
-		return 3;
+		return TIER_MAPPING;
 	case HEAP_ROOT_STACK:
-		return 5;
+		return is_c_library(root->module) ? TIER_SCRATCH : TIER_STACK;
 	case HEAP_ROOT_REGISTER:
-		return 6;
+		return TIER_REGISTER;
 	}
-	return 3;			/* a kind that a newer writer added: it is writable memory at least */
+	return TIER_MAPPING;			/* a kind that a newer writer added: it is writable memory at least */
+}
+
+static uint8_t region_of(unsigned tier)
+{
+	return tier < TIER_STACK ? REACH_HELD : (uint8_t)(tier - TIER_STACK + 1);
 }
 
 struct flood {
@@ -91,22 +96,27 @@ int reach_flood(const struct heap *heap, struct reach **ret_reach)
 	memset(reach->region, REACH_NONE, heap->nodes);
 	memset(reach->parent, 0xff, (size_t)heap->nodes * sizeof(*reach->parent));
 	for (uint32_t i = 0; i < heap->roots; i++)
-		reach->region[heap->nodes + i] =
-			reach_root_tier(&heap->root[i]) < TIER_LIBC ? REACH_HELD : REACH_WORK;
+		reach->region[heap->nodes + i] = region_of(reach_root_tier(&heap->root[i]));
 
 	for (unsigned tier = 0; tier < TIER_COUNT; tier++) {
-		flood.region = tier < TIER_LIBC ? REACH_HELD : REACH_WORK;
-		if (tier == TIER_LIBC)	/* what the earlier tiers passed over */
+		flood.region = region_of(tier);
+		if (tier == TIER_LIBRARY)	/* what the earlier tiers passed over */
 			for (uint32_t i = 0, met = flood.tail; i < met; i++)
 				if (heap->flags[flood.queue[i]] & HEAP_HIDDEN)
 					expand(&flood, flood.queue[i]);
-		for (uint32_t i = 0; i < heap->roots; i++)
-			if (reach_root_tier(&heap->root[i]) == tier)
-				expand(&flood, heap->nodes + i);
+		/* Roots come by address: the program's variables before those of libraries. Of a
+		 * stack's frames the outer ones are last, and they have held what they hold for longest. */
+		bool last_first = tier == TIER_STACK || tier == TIER_SCRATCH;
+		for (uint32_t i = 0; i < heap->roots; i++) {
+			uint32_t root = last_first ? heap->roots - 1 - i : i;
+
+			if (reach_root_tier(&heap->root[root]) == tier)
+				expand(&flood, heap->nodes + root);
+		}
 		while (flood.head < flood.tail) {
 			uint32_t node = flood.queue[flood.head++];
 
-			if (tier >= TIER_LIBC || !(heap->flags[node] & HEAP_HIDDEN))
+			if (tier >= TIER_LIBRARY || !(heap->flags[node] & HEAP_HIDDEN))
 				expand(&flood, node);
 		}
 	}

@@ -4,16 +4,19 @@
  * The flood goes tier by tier, strongest roots first, and each tier floods completely before the
  * next one starts:
  *
- *   0 global   1 tls   2 python   3 mapping   |   4 the C library's own data   5 stack   6 register
- *   '------------ region HELD --------------'   '---------------- region WORK ----------------'
+ *   0 global   1 tls   2 python   3 mapping      what is held: one region, REACH_HELD
+ *   4 stack    frames of the program; outer frames before inner ones
+ *   5 library  the C library's own data
+ *   6 scratch  frames of the C library: saved registers, arguments
+ *   7 register                                   each a region of its own, 4 .. 7 as 1 .. 4
  *
- * (1) A node belongs to the region of the first tier that reaches it; HELD < WORK < NONE.
+ * (1) A node belongs to the region of the first tier that reaches it; REACH_NONE is the last region.
  * (2) An edge u -> v counts only when region[u] <= region[v] (reach_edge_counts()). This is the one
  *     predicate of the flood, the dominators and the chains: a stack slot or a register that points
  *     at what a variable holds anyway does not share in holding it, and garbage holds nothing.
  *     Without it every stale stack slot would tear a block out of its cache's retained set.
  * (3) The parents form a forest of shortest paths within each tier: chains are read from it.
- * (4) References out of HEAP_HIDDEN nodes (the loader's own) are followed only from tier 4 on. */
+ * (4) References out of HEAP_HIDDEN nodes (the loader's own) are followed only from tier 5 on. */
 #ifndef LEAKDIFF_REACH_H
 #define LEAKDIFF_REACH_H
 
@@ -22,7 +25,7 @@
 
 #include "core/heap.h"
 
-enum reach_region { REACH_HELD = 0, REACH_WORK, REACH_NONE };
+enum reach_region { REACH_HELD = 0, REACH_NONE = 255 };
 
 struct reach {
 	uint8_t *region;		/* enum reach_region of every graph node, nodes + roots long */

@@ -251,6 +251,29 @@ TEST(a_list_grows_at_its_holder_whether_in_front_or_at_the_end)
 	check_list(false);
 }
 
+TEST(a_list_whose_head_two_frames_share_grows_at_the_outer_frame_of_the_program)
+{
+	struct pair p = { 0 };
+
+	build_list(&p.before, 144, false);
+	build_list(&p.after, 300, false);
+	for (int i = 0; i < 2; i++) {
+		struct model *m = i ? &p.after : &p.before;
+		m->root[0].kind = HEAP_ROOT_STACK;
+		m->root[0].name = "batch_add()";
+		uint32_t outer = model_root(m, HEAP_ROOT_STACK, "collect()");
+		model_edge(m, MODEL_ROOT(outer), 0, 8);
+		uint32_t libc = model_root(m, HEAP_ROOT_STACK, "pthread_cond_wait()");
+		m->root[libc].module = "libc.so.6";
+		model_edge(m, MODEL_ROOT(libc), 0, 8);
+	}
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_U64_EQ(p.suspects->list[0].count, 156);
+	EXPECT_STR_EQ(p.suspects->list[0].point_name, "collect()");
+	pair_done(&p);
+}
+
 TEST(a_queue_that_realloc_moves_is_one_block_that_grew)
 {
 	struct pair p = { 0 };
