@@ -32,7 +32,7 @@
 #include "preload/stream.h"
 #include "preload/sys.h"
 
-#define RINGS_A_CHUNK 16u
+#define RINGS_A_CHUNK 16u			/* at most: short-lived processes need one or two */
 #define EVENTS_DEFAULT 4096u
 #define RETIRED UINT32_MAX		/* owner of a ring that nobody takes over; no tid */
 #define KEPT_MOST 16u			/* files of dead processes in the folder, beyond which ... */
@@ -50,7 +50,7 @@ static _Atomic uint32_t cursor;
 static atomic_flag grow_lock = ATOMIC_FLAG_INIT;
 static char *chunk;				/* where the next ring goes */
 static uint32_t chunk_left;
-static struct { char *start; size_t bytes; } chunks[RING_MAX / RINGS_A_CHUNK + 16];
+static struct { char *start; size_t bytes; } chunks[RING_MAX / RINGS_A_CHUNK + 32];
 static uint32_t chunk_count;
 
 static bool opened;				/* or tried to: the settings are known */
@@ -112,7 +112,8 @@ static char *extend_file(size_t bytes)
 static bool add_chunk(void)
 {
 	/* before the settings are read there is one thread, which moves to the file then */
-	uint32_t count = opened ? RINGS_A_CHUNK : 1;
+	uint32_t total = atomic_load(&ring_total);
+	uint32_t count = !opened || total < 2 ? 1 : total < RINGS_A_CHUNK ? total : RINGS_A_CHUNK;
 	size_t bytes = count * ring_bytes();
 	char *start = NULL;
 

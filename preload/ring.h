@@ -3,7 +3,7 @@
  *
  * All rings lie in one mapped file, "<folder>/<pid>.ring", so that the last events outlive a crash:
  *
- *   struct ring_file, padded to RING_PAGE | ring 0 | ring 1 | ...      grown 16 rings at a time
+ *   struct ring_file, padded to RING_PAGE | ring 0 | ring 1 | ...      grown as threads come
  *   ring = struct ring, padded to RING_PAGE | events * struct event
  *
  * Where the file cannot be had, rings are anonymous memory and nothing else changes. */

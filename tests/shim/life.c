@@ -227,6 +227,36 @@ static void close_all(void)
 	join_each(short_life, 20, 0);
 }
 
+static void allocate_in_handler(int signal_)
+{
+	(void)signal_;
+	churn(100);
+}
+
+/* what walks stacks must not keep descriptors: a signal handler's stack is the hard kind */
+static void descriptors(void)
+{
+	int pair[2];
+	char byte = 0;
+
+	for (int fd = 3; fd < 64; fd++)
+		close(fd);
+	signal(SIGUSR1, allocate_in_handler);
+	raise(SIGUSR1);
+	join_each(short_life, 5, 0);
+	for (int fd = 3; fd < 64; fd++) {
+		if (fcntl(fd, F_GETFD) != -1 || errno != EBADF)
+			exit(11);
+	}
+	/* and must not touch those that the program opens in their place */
+	if (pipe2(pair, O_NONBLOCK) || pair[0] != 3 || write(pair[1], "x", 1) != 1)
+		exit(12);
+	raise(SIGUSR1);
+	join_each(on_small_stack, 2, 0);
+	if (read(pair[0], &byte, 1) != 1 || byte != 'x' || read(pair[0], &byte, 1) != -1)
+		exit(13);
+}
+
 /* ---- signals ---- */
 
 static void signals_blocked(void)
@@ -375,7 +405,7 @@ static const struct {
 } moments[] = {
 	{ "early", early_blocks }, { "tls", tls_destructors }, { "short", short_threads },
 	{ "small", small_stacks }, { "fork", fork_threaded }, { "inherit", fork_inherits },
-	{ "spawn", spawn_many }, { "exec", exec_self }, { "closeall", close_all },
+	{ "spawn", spawn_many }, { "exec", exec_self }, { "closeall", close_all }, { "descriptors", descriptors },
 	{ "blocked", signals_blocked }, { "faults", faults }, { "storm", signal_storm },
 	{ "jumpout", jump_out }, { "coroutines", coroutines }, { "longjmp", long_jumps },
 };

@@ -38,6 +38,7 @@ image = run(program("life"), "exec", "0")
 check(image.code == 0 and len(image.lines) == 1 and image.lines[0]["blocks"] >= 0 and "ledger" in image.out,
       "exec: the new image records anew, in the same process")
 life("closeall", 1, "a program that closes all descriptors")
+life("descriptors", 1, "no descriptor of ours in the program's table")
 life("blocked", 1, "a program that blocks all signals")
 life("faults", 300, "a program that catches its own faults on another stack")
 life("storm", 2000, "signal handlers interrupt the hooks", lost=200)
