@@ -2,6 +2,9 @@
  * LIBS ld_preload_parts dl
  * bench/unwind.c - what one allocation stack costs, to its id, by rules and by libunwind.
  *
+ *   bench_unwind             the whole table
+ *   bench_unwind FRAMES KIND one line of it (KIND 0, 1 or 2), for a profiler
+ *
  *   same       one stack in a loop
  *   inner      200 stacks in turn that share the outer half of their frames
  *   all        200 stacks in turn that share nothing but main
