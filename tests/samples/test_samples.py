@@ -268,6 +268,13 @@ class Answer:
                              ("diff by site", face.check_diff(self.by_site, by_site=True)),
                              ("leaks", face.check_leaks(self.leaks)), ("top", face.check_top(self.top))):
             check("the JSON of %s keeps its promises" % what, not errors, "; ".join(errors[:6]))
+        held = [x for x in self.diff["suspects"] if x["verdict"] == "growing"][:1]
+        for suspect in held:
+            answer, _ = self.ask("chain", self.paths[-1], "--type", suspect["type"], "--all")
+            errors = face.check_chain(answer)
+            if not errors and len(answer["chains"]) < suspect["count"]:
+                errors = ["%d chains for %d blocks" % (len(answer["chains"]), suspect["count"])]
+            check("the JSON of chain keeps its promises, one chain for each block", not errors, "; ".join(errors[:6]))
         for i, shot in enumerate(self.diff["snapshots"]):
             check("snapshot %d is consistent and lost nothing" % (i + 1),
                   shot["consistent"] and shot["lost_events"] == 0, short(shot))
