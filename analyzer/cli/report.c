@@ -85,27 +85,51 @@ static char *duration(double seconds, char buffer[TEXT_SIZE])
 	return buffer;
 }
 
+/* The standard library's own frames at the inner end say nothing; what called them does. */
+static bool is_library_frame(const struct heap_frame *frame)
+{
+	static const char *const prefixes[] = { "std::", "__gnu_cxx::", "void std::", "__gnu_cxx" };
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (!strncmp(frame->function, prefixes[i], strlen(prefixes[i])))
+			return true;
+	return false;
+}
+
+/* Where a person's code begins: what is outside of it starts every stack alike. */
+static bool is_outermost(const struct heap_frame *frame)
+{
+	return !strcmp(frame->function, "main") || !strcmp(frame->function, "start_thread");
+}
+
 void report_stack(FILE *out, const struct heap *heap, uint32_t stack, size_t indent)
 {
 	struct text line = { 0 };
+	uint32_t first = 0, end, shown = 0;
 
 	if (stack >= heap->stack_count || !heap->stacks[stack].frame_count) {
 		fputs("(no stack was recorded)\n", out);
 		return;
 	}
 	const struct heap_stack *s = &heap->stacks[stack];
-	for (uint32_t i = 0; i < s->frame_count && i < FRAMES_SHOWN; i++) {
+	while (first + 1 < s->frame_count && is_library_frame(&heap->frames[s->frames[first]]))
+		first++;
+	for (end = first; end < s->frame_count && !is_outermost(&heap->frames[s->frames[end]]);)
+		end++;
+	if (end < s->frame_count)
+		end++;
+	for (uint32_t i = first; i < end && shown < FRAMES_SHOWN; i++, shown++) {
 		struct text frame = { 0 };
 
 		names_frame(&frame, &heap->frames[s->frames[i]]);
-		if (i)
+		if (shown)
 			text_append(&line, " < ");
 		if (frame.data)
 			text_append_escaped(&line, frame.data);
 		text_done(&frame);
 	}
-	if (s->frame_count > FRAMES_SHOWN)
-		text_printf(&line, " < (%" PRIu32 " more)", s->frame_count - FRAMES_SHOWN);
+	if (end - first > shown)
+		text_printf(&line, " < (%" PRIu32 " more)", end - first - shown);
 	if (s->truncated)
 		text_append(&line, " < (cut at the depth limit)");
 	if (line.data)
@@ -298,7 +322,7 @@ static void suspect_paragraph(FILE *out, const struct heap *heap, const struct s
 		fprintf(out, " in %s x ", text_count((int64_t)s->count, count));
 		put_escaped(out, s->type);
 	}
-	if (s->retained_bytes > s->bytes)
+	if (s->retained_bytes > s->bytes + s->bytes / 100)
 		fprintf(out, ", %s with what only it holds", text_size((int64_t)s->retained_bytes, retained));
 	putc('\n', out);
 	if (s->root != HEAP_NONE) {

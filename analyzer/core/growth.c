@@ -272,7 +272,7 @@ static void finish_cluster(struct finder *f, struct cluster *cluster)
 	/* A list hangs from one item, and still has as many children as elements. */
 	uint64_t elements = 0;
 	for (uint32_t i = 0; i < cluster->node_count && cluster->item_count; i++)
-		elements += f->heap->type[cluster->node[i]] == f->heap->type[cluster->item[0]];
+		elements += walk_is_alike(f->heap, cluster->node[i], cluster->item[0]);
 	cluster->children = elements > cluster->item_count ? (uint32_t)elements : cluster->item_count;
 	cluster->retained_bytes = cluster->bytes;
 	cluster->resized = cluster->point < f->heap->nodes &&

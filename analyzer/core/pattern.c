@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/intern.h"
 #include "core/names.h"
 #include "core/pattern.h"
 #include "core/text.h"
@@ -45,17 +46,16 @@ static bool has_edge(const struct picture *picture, uint32_t from, uint32_t to)
 }
 
 /* Where a root lives, for the second line of its node. */
-static char *root_detail(const struct heap *heap, uint32_t root)
+static char *root_detail(const struct heap *heap, uint32_t root, bool is_point)
 {
 	const struct heap_root *r = &heap->root[root];
 
-	if (*r->thread && *r->module)
-		return text_format("%s, thread %s", r->module, r->thread);
-	return text_format("%s%s", *r->thread ? "thread " : "", *r->thread ? r->thread : r->module);
+	return text_format("%s%s%s%s%s", r->module, *r->module && *r->thread ? ", " : "",
+			   *r->thread ? "thread " : "", r->thread, is_point ? "; growth fans out here" : "");
 }
 
 /* Add the node of one chain step, or find the one that another chain has made. */
-static int add_step(struct painter *p, const struct chain_step *step)
+static int add_step(struct painter *p, const struct chain_step *step, bool is_point)
 {
 	int index = find_node(p, step->id);
 	char *detail = NULL;
@@ -68,7 +68,7 @@ static int add_step(struct painter *p, const struct chain_step *step)
 	if (p->picture->node_count >= PICTURE_NODES)
 		return -E2BIG;
 	if (step->id != HEAP_NONE && step->id >= p->heap->nodes) {
-		detail = root_detail(p->heap, step->id - p->heap->nodes);
+		detail = root_detail(p->heap, step->id - p->heap->nodes, is_point);
 		if (!detail)
 			return -ENOMEM;
 	}
@@ -103,11 +103,19 @@ static int connect(struct painter *p, int from, int to, const char *label, uint6
 
 /* ---- what grew below a point ----------------------------------------------------------------- */
 
-struct kind {				/* one type of grown objects of a cluster */
-	uint32_t type, sample;		/* local type id; one of them */
+struct kind {				/* grown objects of a cluster that are alike */
+	uint32_t number, type, sample;	/* before sorting; local type id; one of them */
 	uint64_t count, bytes, new_count, new_bytes;
 	int node;			/* in the picture */
 	bool one_size;
+};
+
+/* Which kind a node is of: one type, and one stack or one size, as walk_is_alike() has it. */
+struct kinds {
+	struct kind *list;
+	uint32_t count;
+	struct intern by_stack, by_size;/* (type, stack) and (type, size) -> entry in of_stack, of_size */
+	uint32_t *of_stack, *of_size;	/* kind of each entry */
 };
 
 static int compare_kinds(const void *a, const void *b)
@@ -117,54 +125,99 @@ static int compare_kinds(const void *a, const void *b)
 	return x->new_bytes > y->new_bytes ? -1 : x->new_bytes < y->new_bytes;
 }
 
-/* The types of a cluster, heaviest first. Returns their number. */
-static int64_t find_kinds(const struct painter *p, const struct cluster *cluster, struct kind **ret_kinds)
+static void kinds_done(struct kinds *k)
+{
+	free(k->list);
+	intern_done(&k->by_stack);
+	intern_done(&k->by_size);
+	free(k->of_stack);
+	free(k->of_size);
+}
+
+/* The kind of a node that grew; a new kind where there is none like it. */
+static int64_t kind_of(struct kinds *k, const struct heap *heap, uint32_t v)
+{
+	int new_stack, new_size;
+	int64_t s = intern_number(&k->by_stack, intern_pair(heap->type[v], heap->stack[v]), &new_stack);
+	int64_t z = intern_number(&k->by_size, intern_pair(heap->type[v], heap->bytes[v]), &new_size);
+
+	if (s < 0 || z < 0)
+		return -ENOMEM;
+	if (new_stack)
+		k->of_stack[s] = new_size ? k->count : k->of_size[z];
+	if (new_size)
+		k->of_size[z] = k->of_stack[s];
+	if (k->of_stack[s] == k->count)
+		k->list[k->count++] = (struct kind){ .number = k->count, .type = heap->type[v], .sample = v,
+						     .one_size = true };
+	return k->of_stack[s];
+}
+
+/* The kind of a node that did not grow, or -ENOENT. */
+static int64_t kind_like(const struct kinds *k, const struct heap *heap, uint32_t v)
+{
+	struct intern_key stack = intern_pair(heap->type[v], heap->stack[v]);
+	struct intern_key size = intern_pair(heap->type[v], heap->bytes[v]);
+	size_t place = intern_place(&k->by_stack, stack);
+
+	if (k->by_stack.numbers[place])
+		return k->of_stack[k->by_stack.numbers[place] - 1];
+	place = intern_place(&k->by_size, size);
+	if (k->by_size.numbers[place])
+		return k->of_size[k->by_size.numbers[place] - 1];
+	return -ENOENT;
+}
+
+/* The kinds of a cluster, heaviest first; of_node gets the place of each of its nodes' kinds. */
+static int find_kinds(const struct painter *p, const struct cluster *cluster, struct kinds *k,
+		      uint32_t *of_node)
 {
 	const struct heap *heap = p->heap;
-	uint32_t *slot = calloc((size_t)heap->type_count + 1, sizeof(*slot)), count = 0;
-	struct kind *kinds = calloc((size_t)cluster->node_count + 1, sizeof(*kinds));
+	size_t n = (size_t)cluster->node_count + 1;
+	uint32_t *place;
 
-	if (!slot || !kinds) {
-		free(slot);
-		free(kinds);
+	k->list = calloc(n, sizeof(*k->list));
+	k->of_stack = malloc(n * sizeof(*k->of_stack));
+	k->of_size = malloc(n * sizeof(*k->of_size));
+	if (!k->list || !k->of_stack || !k->of_size)
 		return -ENOMEM;
-	}
 	for (uint32_t i = 0; i < cluster->node_count; i++) {
-		uint32_t v = cluster->node[i], type = heap->type[v];
+		uint32_t v = cluster->node[i];
+		int64_t number = kind_of(k, heap, v);
 
-		if (!slot[type]) {
-			slot[type] = ++count;
-			kinds[count - 1] = (struct kind){ .type = type, .sample = v, .one_size = true };
-		}
-		struct kind *kind = &kinds[slot[type] - 1];
-		kind->new_count += weigh_count(heap, v);
-		kind->new_bytes += p->growth->bytes[v];
+		if (number < 0)
+			return (int)number;
+		struct kind *kind = &k->list[number];
+		of_node[i] = (uint32_t)number;
+		kind->count = kind->new_count += weigh_count(heap, v);
+		kind->bytes = kind->new_bytes += p->growth->bytes[v];
 		kind->one_size &= heap->bytes[v] == heap->bytes[kind->sample];
 	}
-	for (uint32_t i = 0; i < count; i++) {
-		kinds[i].count = kinds[i].new_count;
-		kinds[i].bytes = kinds[i].new_bytes;
-	}
 	/* The older ones that the same point holds stand in the same node. */
-	if (cluster->point != HEAP_NONE) {
+	for (uint32_t v = 0; v < heap->nodes && cluster->point != HEAP_NONE && k->count; v++) {
 		const struct dominators_span *span = &p->growth->span;
-		const struct dominators *tree = p->growth->tree;
+		int64_t number;
 
-		for (uint32_t v = 0; v < heap->nodes; v++)
-			if (slot[heap->type[v]] && !p->growth->bytes[v] && weigh_is_counted(heap, v) &&
-			    v != cluster->point && tree->idom[v] != tree->top &&
-			    span->first[v] >= span->first[cluster->point] &&
-			    span->first[v] < span->last[cluster->point]) {
-				kinds[slot[heap->type[v]] - 1].count += weigh_count(heap, v);
-				kinds[slot[heap->type[v]] - 1].bytes += series_last(p->growth->series)->bytes[v];
-				kinds[slot[heap->type[v]] - 1].one_size &=
-					heap->bytes[v] == heap->bytes[kinds[slot[heap->type[v]] - 1].sample];
-			}
+		if (p->growth->bytes[v] || v == cluster->point || !weigh_is_counted(heap, v) ||
+		    span->first[v] < span->first[cluster->point] || span->first[v] >= span->last[cluster->point])
+			continue;
+		number = kind_like(k, heap, v);
+		if (number < 0)
+			continue;
+		k->list[number].count += weigh_count(heap, v);
+		k->list[number].bytes += series_last(p->growth->series)->bytes[v];
+		k->list[number].one_size &= heap->bytes[v] == heap->bytes[k->list[number].sample];
 	}
-	free(slot);
-	qsort(kinds, count, sizeof(*kinds), compare_kinds);
-	*ret_kinds = kinds;
-	return count;
+	place = malloc(n * sizeof(*place));
+	if (!place)
+		return -ENOMEM;
+	qsort(k->list, k->count, sizeof(*k->list), compare_kinds);
+	for (uint32_t i = 0; i < k->count; i++)
+		place[k->list[i].number] = i;
+	for (uint32_t i = 0; i < cluster->node_count; i++)
+		of_node[i] = place[of_node[i]];
+	free(place);
+	return 0;
 }
 
 static int add_kind(struct painter *p, const struct cluster *cluster, struct kind *kind)
@@ -274,36 +327,34 @@ static int connect_kinds(struct painter *p, const struct cluster *cluster, int p
 
 static int paint_growth(struct painter *p, const struct cluster *cluster, int point)
 {
-	struct kind *kinds = NULL;
-	int64_t found = find_kinds(p, cluster, &kinds);
 	uint32_t shown, room = PICTURE_NODES - (uint32_t)p->picture->node_count;
+	uint32_t *of_node = malloc(((size_t)cluster->node_count + 1) * sizeof(*of_node));
 	uint64_t rest_count = 0, rest_bytes = 0;
+	struct kinds kinds = { 0 };
 	char size[TEXT_SIZE];
-	int r = 0;
+	int r = of_node ? find_kinds(p, cluster, &kinds, of_node) : -ENOMEM;
 
-	if (found < 0)
-		return (int)found;
-	shown = found > TYPES_SHOWN ? TYPES_SHOWN : (uint32_t)found;
+	shown = kinds.count > TYPES_SHOWN ? TYPES_SHOWN : kinds.count;
 	if (shown > room)
 		shown = room;
-	for (uint32_t k = 0; k < shown && r == 0; k++) {
-		r = add_kind(p, cluster, &kinds[k]);
-		for (uint32_t i = 0; i < cluster->node_count; i++)
-			if (p->heap->type[cluster->node[i]] == kinds[k].type)
-				p->mark[cluster->node[i]] = (uint8_t)(k + 1);
-	}
-	for (uint32_t k = shown; k < found; k++) {
-		rest_count += kinds[k].new_count;
-		rest_bytes += kinds[k].new_bytes;
+	for (uint32_t k = 0; k < shown && r == 0; k++)
+		r = add_kind(p, cluster, &kinds.list[k]);
+	for (uint32_t i = 0; i < cluster->node_count && r == 0; i++)
+		if (of_node[i] < shown)
+			p->mark[cluster->node[i]] = (uint8_t)(of_node[i] + 1);
+	for (uint32_t k = shown; k < kinds.count; k++) {
+		rest_count += kinds.list[k].new_count;
+		rest_bytes += kinds.list[k].new_bytes;
 	}
 	if (r == 0)
-		r = connect_kinds(p, cluster, point, kinds, shown);
+		r = connect_kinds(p, cluster, point, kinds.list, shown);
 	if (r == 0 && rest_count)
-		r = picture_leave_out(p->picture, "%" PRIu32 " other types that grew with them: %" PRIu64 " blocks, %s",
-				      (uint32_t)found - shown, rest_count, text_size((int64_t)rest_bytes, size));
+		r = picture_leave_out(p->picture, "%" PRIu32 " other kinds that grew with them: %" PRIu64 " blocks, %s",
+				      kinds.count - shown, rest_count, text_size((int64_t)rest_bytes, size));
 	for (uint32_t i = 0; i < cluster->node_count; i++)
 		p->mark[cluster->node[i]] = 0;
-	free(kinds);
+	kinds_done(&kinds);
+	free(of_node);
 	return r;
 }
 
@@ -326,7 +377,7 @@ static int paint_suspect(struct painter *p, const struct suspect *s)
 
 		if (i == upto && s->cluster->resized)
 			step.role = CHAIN_GREW;
-		node = add_step(p, &step);
+		node = add_step(p, &step, step.id == s->cluster->point);
 		if (node < 0)
 			return node;
 		if (last >= 0)
@@ -431,7 +482,7 @@ int pattern_of_chains(const struct chain_set *set, struct picture **ret_picture)
 		if (shown && p.picture->node_count + fresh > PICTURE_NODES)
 			continue;
 		for (size_t k = 0; k < chain->count && r >= 0; k++) {
-			int node = add_step(&p, &chain->steps[k]);
+			int node = add_step(&p, &chain->steps[k], false);
 
 			if (node == -E2BIG) {
 				r = picture_leave_out(p.picture, "the rest of a chain of %zu steps: see the text", chain->count);

@@ -13,6 +13,7 @@
 #include "core/names.h"
 #include "core/suspects.h"
 #include "core/verdict.h"
+#include "core/walk.h"
 #include "core/weigh.h"
 
 const char *suspect_verdict_name(enum suspect_verdict verdict)
@@ -161,7 +162,7 @@ static uint32_t representative(const struct judge *j, const struct cluster *clus
 
 struct slot_count {
 	const struct judge *judge;
-	uint64_t slots;
+	uint32_t like;			/* count only slots that lead to grown nodes like this one */
 	uint32_t first;
 	bool several;
 };
@@ -170,58 +171,73 @@ static int count_slot(const struct heap_reference *ref, void *data)
 {
 	struct slot_count *count = data;
 
-	if (!count->judge->mark[ref->to])
+	if (!count->judge->mark[ref->to] || !walk_is_alike(count->judge->heap, ref->to, count->like))
 		return 0;
-	if (count->slots++ == 0)
+	if (count->first == HEAP_NONE)
 		count->first = ref->to;
-	else if (ref->to != count->first)
-		count->several = true;
-	return 0;
+	count->several |= ref->to != count->first;
+	return count->several;		/* two are enough */
+}
+
+/* Let a step below the point stand for all that grew like it. */
+static void group_step(const struct judge *j, const struct cluster *cluster, struct chain_step *step)
+{
+	uint64_t count = 0, bytes = 0;
+
+	for (uint32_t k = 0; k < cluster->node_count; k++)
+		if (walk_is_alike(j->heap, cluster->node[k], step->id)) {
+			count += weigh_count(j->heap, cluster->node[k]);
+			bytes += series_last(j->series)->bytes[cluster->node[k]];
+		}
+	step->count = count;
+	step->bytes = bytes;
+	if (count != 1) {
+		free(step->name);
+		step->name = NULL;
+	}
+}
+
+/* Many slots of one node lead to what the next step stands for: "[*]". */
+static int group_edge(const struct judge *j, struct chain_step *step, const struct chain_step *next)
+{
+	struct slot_count slots = { .judge = j, .like = next->id, .first = HEAP_NONE };
+	int r = heap_references(j->heap, step->id, count_slot, &slots);
+
+	if (r < 0)
+		return r;
+	if (slots.several) {
+		free(step->edge);
+		step->edge = strdup("[*]");
+	}
+	return step->edge ? 0 : -ENOMEM;
 }
 
 /* Let the steps of the chain stand for all that grew like them. */
-static int group_steps(struct judge *j, const struct cluster *cluster, struct chain *chain)
+static int group_steps(const struct judge *j, const struct cluster *cluster, struct chain *chain)
 {
 	bool below = cluster->unreachable;
+	uint32_t nodes = j->heap->nodes;
+	int r = 0;
 
-	for (size_t i = 0; i < chain->count; i++) {
-		struct chain_step *step = &chain->steps[i];
-		bool is_point = !cluster->unreachable && step->id == cluster->point;
-		uint64_t count = 0, bytes = 0;
+	for (size_t i = 0; i < chain->count && r == 0; i++) {
+		struct chain_step *step = &chain->steps[i], *before = i ? step - 1 : NULL;
+		bool grew = below && step->id < nodes && j->mark[step->id];
+		bool in_run = before && before->id < nodes && grew && walk_is_alike(j->heap, before->id, step->id);
 
-		if (below && step->id < j->heap->nodes && j->mark[step->id] && step->count == 1 &&
-		    !(i > 0 && chain->steps[i - 1].count > 1 && chain->steps[i - 1].id < j->heap->nodes &&
-		      j->heap->type[chain->steps[i - 1].id] == j->heap->type[step->id])) {
-			for (uint32_t k = 0; k < cluster->node_count; k++)
-				if (j->heap->type[cluster->node[k]] == j->heap->type[step->id]) {
-					count += weigh_count(j->heap, cluster->node[k]);
-					bytes += series_last(j->series)->bytes[cluster->node[k]];
-				}
-			step->count = count;
-			step->bytes = bytes;
-			if (count != 1) {
-				free(step->name);
-				step->name = NULL;
-			}
-		}
-		if (below && step->id < j->heap->nodes && j->mark[step->id])
+		if (grew) {
 			step->role = CHAIN_GREW;
-		if (is_point) {
-			step->role = step->role == CHAIN_ROOT ? CHAIN_ROOT : CHAIN_POINT;
+			if (step->count == 1 && !in_run)	/* a folded run is counted already */
+				group_step(j, cluster, step);
+			if (before && before->count == 1 && step->count > 1)
+				r = group_edge(j, before, step);
+		}
+		if (!cluster->unreachable && step->id == cluster->point) {
+			if (step->role != CHAIN_ROOT)
+				step->role = cluster->resized ? CHAIN_GREW : CHAIN_POINT;
 			below = true;
-			struct slot_count slots = { .judge = j };
-			int r = heap_references(j->heap, step->id, count_slot, &slots);
-			if (r < 0)
-				return r;
-			if (slots.several && step->edge && strncmp(step->edge, "lru_cache", 9) != 0) {
-				free(step->edge);
-				step->edge = strdup("[*]");
-				if (!step->edge)
-					return -ENOMEM;
-			}
 		}
 	}
-	return 0;
+	return r;
 }
 
 /* Shortest way from the first head to a node of the grown type, inside the unreachable part. */
