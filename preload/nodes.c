@@ -20,6 +20,7 @@
 #define TOP_SLOTS (1u << 17)		/* 47 bits of user addresses in GiB */
 #define PAGE_SLOTS (1u << 18)		/* pages in a GiB */
 #define COUNT_MAX (UINT32_MAX - 1)
+#define TOTALS_SLACK 1024u
 #define RADIX_BITS 11
 #define RADIX (1u << RADIX_BITS)
 
@@ -28,12 +29,6 @@ struct sort_key {
 	uint32_t index;			/* in blocks, or with `object` in the objects */
 	uint32_t object;		/* 1 = a Python object */
 };
-
-static void count_block(const struct live_block *block, void *data)
-{
-	(void)block;
-	++*(uint64_t *)data;
-}
 
 struct fill {
 	struct nodes *nodes;
@@ -49,12 +44,32 @@ static void take_block(const struct live_block *block, void *data)
 	fill->count++;
 }
 
+/* The totals say how many to expect; a second pass is needed only if they were wrong. */
+static bool copy_blocks(struct fill *fill, uint64_t expected)
+{
+	for (;;) {
+		uint64_t bytes = (expected + 1) * sizeof(*fill->nodes->blocks);
+
+		fill->nodes->blocks = kernel_map(bytes);
+		if (!fill->nodes->blocks)
+			return false;
+		fill->capacity = expected;
+		fill->count = 0;
+		ld__live_visit(take_block, fill);
+		if (fill->count <= fill->capacity)
+			return true;
+		kernel_unmap(fill->nodes->blocks, bytes);
+		expected = fill->count;
+	}
+}
+
 /* Least significant digit first over the bits that differ at all. Returns the sorted half of the two. */
 static struct sort_key *radix_sort(struct sort_key *keys, struct sort_key *other, uint64_t count, uint64_t differ)
 {
 	static uint32_t starts[RADIX];
 
-	for (unsigned shift = 0; shift < 64 && differ >> shift; shift += RADIX_BITS) {
+	for (unsigned shift = differ ? (unsigned)__builtin_ctzll(differ) : 64; shift < 64 && differ >> shift;
+	     shift += RADIX_BITS) {
 		uint32_t sum = 0;
 		struct sort_key *swap;
 
@@ -194,20 +209,25 @@ static int fill_columns(struct nodes *nodes, const struct sort_key *keys, uint64
 
 int ld__nodes_new(struct nodes *nodes, struct node_object *objects, uint32_t object_count)
 {
-	uint64_t count = 0, differ = 0, mappings = 0, room = 1;
+	uint64_t count, mappings, unused, differ = 0, room;
 	struct fill fill = { .nodes = nodes };
 	struct sort_key *keys, *other, *sorted;
 	int r = -ENOMEM;
 
 	memset(nodes, 0, sizeof(*nodes));
-	ld__live_visit(count_block, &count);
+	ld__live_totals(&count, &unused);
+	ld__live_mapping_totals(&mappings, &unused);
+	count += mappings + TOTALS_SLACK;
+	if (!copy_blocks(&fill, count))
+		return -ENOMEM;
+	count = fill.count;
+	mappings = 0;
 	if (count > COUNT_MAX - object_count) {
 		nodes->refused = count - (COUNT_MAX - object_count);
 		count = COUNT_MAX - object_count;
 	}
 	room = count + object_count + 1;
 	nodes->pages = kernel_map(TOP_SLOTS * sizeof(*nodes->pages));
-	nodes->blocks = kernel_map((count + 1) * sizeof(*nodes->blocks));
 	nodes->extents = kernel_map(room * sizeof(*nodes->extents));
 	nodes->source = kernel_map(room * sizeof(*nodes->source));
 	nodes->type = kernel_map(room * sizeof(*nodes->type));
@@ -216,14 +236,10 @@ int ld__nodes_new(struct nodes *nodes, struct node_object *objects, uint32_t obj
 		nodes->object = kernel_map(room * sizeof(*nodes->object));
 	keys = kernel_map(room * sizeof(*keys));
 	other = kernel_map(room * sizeof(*other));
-	if (!nodes->pages || !nodes->blocks || !nodes->extents || !nodes->source || !nodes->type ||
+	if (!nodes->pages || !nodes->extents || !nodes->source || !nodes->type ||
 	    !nodes->flags || !keys || !other || (object_count && !nodes->object))
 		goto done;
 
-	fill.capacity = count;
-	ld__live_visit(take_block, &fill);
-	if (fill.count < count)
-		count = fill.count;
 	for (uint64_t i = 0; i < count; i++) {
 		keys[i] = (struct sort_key) { .addr = nodes->blocks[i].addr, .index = (uint32_t)i };
 		differ |= keys[i].addr ^ keys[0].addr;

@@ -20,6 +20,8 @@
 #define TYPES_MAX (1u << 20)
 #define NAME_MAX_BYTES 4096u
 #define SEGMENTS_MAX 16384u
+#define GRANULE_SHIFT 20
+#define GRANULES (1u << 16)
 
 struct segment {
 	uint64_t start, end;
@@ -34,7 +36,7 @@ struct rtti {
 	struct writer *writer;
 	struct segment *segments;	/* readable, ascending */
 	uint32_t segment_count;
-	uint64_t low, high;
+	uint64_t granules[GRANULES / 64];	/* one bit for each MiB (modulo) that a segment touches */
 	struct cached *cache;
 	uint32_t cached_count;
 	struct stream_type_name *types;
@@ -51,8 +53,8 @@ static void add_segment(struct rtti *rtti, const struct module_segment *segment)
 		rtti->segments[i] = rtti->segments[i - 1];
 	rtti->segments[i] = (struct segment) { segment->start, segment->end };
 	rtti->segment_count++;
-	if (segment->end > rtti->high)
-		rtti->high = segment->end;
+	for (uint64_t g = segment->start >> GRANULE_SHIFT; g <= segment->end >> GRANULE_SHIFT; g++)
+		rtti->granules[g % GRANULES / 64] |= 1ull << g % 64;
 }
 
 struct rtti *ld__rtti_new(struct writer *writer)
@@ -75,13 +77,14 @@ struct rtti *ld__rtti_new(struct writer *writer)
 		for (uint32_t s = 0; s < module->segment_count; s++)
 			add_segment(rtti, &module->segments[s]);
 	}
-	rtti->low = rtti->segment_count ? rtti->segments[0].start : 0;
 	return rtti;
 }
 
 bool ld__rtti_maybe(const struct rtti *rtti, uint64_t word)
 {
-	return word - rtti->low < rtti->high - rtti->low && word % 8 == 0;
+	uint64_t g = word >> GRANULE_SHIFT;
+
+	return word % 8 == 0 && rtti->granules[g % GRANULES / 64] >> g % 64 & 1;
 }
 
 /* Bytes from addr to the end of its segment; 0 = in none. */
