@@ -2,7 +2,8 @@
  * L2  weigh.c - bytes of every node, each byte once.
  *
  * Nodes come by ascending address with an enclosing node before what it encloses, so one sweep with
- * the innermost open enclosure is enough; `outer` is the stack of enclosures, kept in the ids. */
+ * the innermost open enclosure is enough; `outer` is the stack of enclosures, kept in the ids.
+ * A Python object encloses nothing: its size counts buffers that lie elsewhere, not its neighbours. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -31,6 +32,8 @@ int weigh_nodes(const struct heap *heap, uint64_t **ret_bytes)
 
 			bytes[around] -= bytes[around] < heap->bytes[v] ? bytes[around] : heap->bytes[v];
 		}
+		if (heap->types[heap->type[v]].source == HEAP_TYPE_PYTHON)
+			continue;
 		/* Only what the next node lies in needs to be remembered: nearly always nothing. */
 		if (v + 1 < heap->nodes && heap->addr[v + 1] < end_of(heap, v)) {
 			if (depth == capacity) {
