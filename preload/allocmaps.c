@@ -3,12 +3,13 @@
  *
  *   ranges[]   start, end | start, end | 0 | ...     neighbours are joined
  *
- * (1) Writers hold a spin lock for a few dozen instructions; they run inside a real allocator call,
- *     where a signal handler cannot come back here (a nested hook only forwards).
+ * (1) Writers hold a spin lock for a few dozen instructions, with all signals blocked: a handler that
+ *     maps memory would wait for itself.
  * (2) Readers take no lock: start is written last and cleared first.
  * (3) A full table refuses and counts; the range is then classified by its shape like any other. */
 #include "preload/allocmaps.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "preload/sys.h"
@@ -24,15 +25,19 @@ static uint32_t range_count;
 static _Atomic uint64_t refused;
 static atomic_flag lock = ATOMIC_FLAG_INIT;
 
-static void take_lock(void)
+static void take_lock(uint64_t *ret_signals)
 {
+	uint64_t all = UINT64_MAX;
+
+	ld__sys4(SYS_rt_sigprocmask, SIG_SETMASK, &all, ret_signals, sizeof(all));
 	while (atomic_flag_test_and_set_explicit(&lock, memory_order_acquire))
 		ld__sys0(SYS_sched_yield);
 }
 
-static void drop_lock(void)
+static void drop_lock(const uint64_t *signals)
 {
 	atomic_flag_clear_explicit(&lock, memory_order_release);
+	ld__sys4(SYS_rt_sigprocmask, SIG_SETMASK, signals, 0, sizeof(*signals));
 }
 
 static uint64_t start_of(const struct range *r)
@@ -101,21 +106,23 @@ static void cut(uint64_t start, uint64_t end)
 
 void ld__allocator_maps_add(uint64_t start, uint64_t bytes)
 {
-	uint64_t end = (start + bytes + 4095) & ~4095ull;
+	uint64_t end = (start + bytes + 4095) & ~4095ull, signals;
 
-	take_lock();
+	take_lock(&signals);
 	cut(start, end);		/* MAP_FIXED over an older range */
 	insert(start, end);
-	drop_lock();
+	drop_lock(&signals);
 }
 
 void ld__allocator_maps_remove(uint64_t start, uint64_t bytes)
 {
+	uint64_t signals;
+
 	if (!range_count)
 		return;
-	take_lock();
+	take_lock(&signals);
 	cut(start, (start + bytes + 4095) & ~4095ull);
-	drop_lock();
+	drop_lock(&signals);
 }
 
 void ld__allocator_maps_visit(void (*visit)(uint64_t start, uint64_t end, void *data), void *data)

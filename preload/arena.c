@@ -42,6 +42,7 @@ static _Atomic uint32_t range_count;	/* slots ever used */
 static _Atomic uint64_t ranges_refused;
 static _Atomic uint64_t mapped_bytes;
 static struct slab *_Atomic current_slab;
+static _Atomic uint32_t no_names;	/* the kernel does not know names of mappings */
 
 static size_t round_to_page(size_t bytes)
 {
@@ -97,7 +98,10 @@ void *ld__arena_map(size_t bytes)
 	ret = ld__sys6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (ld__sys_failed(ret))
 		return NULL;
-	ld__sys5(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, ret, bytes, "leakdiff");
+	/* tried once: a service may have locked itself in with a filter of system calls since */
+	if (!atomic_load_explicit(&no_names, memory_order_relaxed) &&
+	    ld__sys5(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, ret, bytes, "leakdiff") < 0)
+		atomic_store(&no_names, 1);
 	ld__arena_own((void *)ret, bytes);
 	return (void *)ret;
 }

@@ -184,14 +184,16 @@ static void start_agent(void)
 		ld__agent_start();
 }
 
-static void open_rings(void)
+static void open_rings(bool is_child)
 {
 	const struct config *config = ld__config();
 	int r = ld__ring_open(config->folder, config->ring_events);
 
-	if (r < 0 && *config->folder)
+	/* a server's workers may all have given up the right to write there: not a line for each */
+	if (r < 0 && *config->folder && (!is_child || config->log > 0))
 		ld__say("no ring file in %s: %s. Recording goes on without one", config->folder,
-			r == -ENOSPC ? "the disk is full" :
+			r == -ENOSPC || r == -EDQUOT ? "the disk is full" :
+			r == -EFBIG ? "the process may not write so much (ulimit -f)" :
 			r == -EACCES || r == -EPERM || r == -EROFS ? "not permitted" :
 			r == -ENOENT ? "the folder is gone" : "it cannot be created");
 }
@@ -216,7 +218,7 @@ static bool revive(void)
 	if (ld__agent_after_fork_child)
 		ld__agent_after_fork_child();
 	if (constructed && !atomic_load(&failed))
-		open_rings();
+		open_rings(true);
 	__atomic_store_n(ld__switch, atomic_load(&state), __ATOMIC_SEQ_CST);
 	atomic_flag_clear(&reviving);
 	if (constructed)
@@ -359,7 +361,7 @@ static void configure(void)
 	if (ld__unwind_init() < 0)
 		ld__say("libunwind.so.8 is not installed: stacks have one frame, the caller of malloc");
 	/* the main thread moves from its first, anonymous ring to one in the file */
-	open_rings();
+	open_rings(false);
 	ld__ring_retire();
 }
 

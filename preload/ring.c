@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -79,8 +80,13 @@ static void drop_lock(void)
 static long allocate_blocks(int fd, uint64_t at, uint64_t bytes)
 {
 	static const char zeros[RING_PAGE];
-	long r = ld__sys4(SYS_fallocate, fd, 0, at, bytes);
+	struct { uint64_t now, most; } limit;
+	long r;
 
+	/* beyond the limit the kernel does not only refuse, it sends SIGXFSZ */
+	if (!ld__sys4(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, &limit) && at + bytes > limit.now)
+		return -EFBIG;
+	r = ld__sys4(SYS_fallocate, fd, 0, at, bytes);
 	if (r != -EOPNOTSUPP && r != -ENOSYS)
 		return r;
 	for (uint64_t done = 0; done < bytes; done += sizeof(zeros)) {
