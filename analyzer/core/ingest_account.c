@@ -8,6 +8,8 @@
 #include "core/heap.h"
 #include "core/ingest_parts.h"
 
+#define TOTAL_MAX (1ull << 62)
+
 /* The part that a mapping's bytes belong to when no live block lies in them. */
 static uint64_t *part_of(struct heap_account *account, unsigned kind)
 {
@@ -35,7 +37,8 @@ void ingest_account_make(const struct stream *stream, struct heap_account *ret_a
 		const struct stream_map *map = &stream->maps[i];
 		uint64_t live = map->live_resident_bytes;
 
-		if (map->rss_bytes == UINT64_MAX)
+		/* unknown, or a sum that no machine has */
+		if (map->rss_bytes == UINT64_MAX || map->rss_bytes > TOTAL_MAX - ret_account->total_bytes)
 			continue;
 		/* read at slightly different moments: a page may have come or gone in between */
 		if (live == UINT64_MAX || map->kind == STREAM_MAP_OWN)

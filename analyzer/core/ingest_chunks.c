@@ -199,11 +199,13 @@ static int count_nodes(struct sites *sites, const struct stream *stream, const u
 
 static void write_sites(struct store_writer *writer, struct sites *sites)
 {
-	const struct site *site = sites->sites, *end = site + sites->count;
+	const struct site *site = sites->sites, *end;
 	int64_t id = 0;
 
-	if (sites->count)
-		qsort(sites->sites, sites->count, sizeof(*sites->sites), compare_sites);
+	if (!sites->count)
+		return;
+	qsort(sites->sites, sites->count, sizeof(*sites->sites), compare_sites);
+	end = site + sites->count;
 	while (site < end) {
 		const struct site *first = site, *group_end = site;
 		uint64_t count = 0, bytes = 0;

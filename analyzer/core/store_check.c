@@ -45,14 +45,14 @@ static const struct { const char *what, *sql; } rules[] = {
 	  "SELECT thread FROM tracebacks WHERE thread NOT IN (SELECT id FROM threads) OR frame NOT IN (SELECT id FROM frames)" },
 	{ "a mapping of an unknown module", "SELECT id FROM maps WHERE module IS NOT NULL AND module NOT IN (SELECT id FROM modules)" },
 	{ "sites do not sum to the blocks, mappings and objects of meta",
-	  "SELECT 0 WHERE (SELECT total(count) FROM sites) <> "
-	  "(SELECT total(value) FROM meta WHERE key IN ('blocks', 'mappings', 'objects'))" },
+	  "SELECT 0 WHERE (SELECT ifnull(sum(count), 0) FROM sites) <> "
+	  "(SELECT sum(CAST(value AS INTEGER)) FROM meta WHERE key IN ('blocks', 'mappings', 'objects'))" },
 	{ "sites do not sum to the bytes of meta",
-	  "SELECT 0 WHERE (SELECT total(bytes) FROM sites) <> "
-	  "(SELECT total(value) FROM meta WHERE key IN ('bytes', 'mapped_bytes', 'object_bytes'))" },
+	  "SELECT 0 WHERE (SELECT ifnull(sum(bytes), 0) FROM sites) <> "
+	  "(SELECT sum(CAST(value AS INTEGER)) FROM meta WHERE key IN ('bytes', 'mapped_bytes', 'object_bytes'))" },
 	{ "the parts of the memory account do not sum to its total",
-	  "SELECT 0 WHERE (SELECT total(bytes) FROM account WHERE part <> 'total') <> "
-	  "(SELECT total(bytes) FROM account WHERE part = 'total')" },
+	  "SELECT 0 WHERE (SELECT ifnull(sum(bytes), 0) FROM account WHERE part <> 'total') <> "
+	  "(SELECT ifnull(sum(bytes), 0) FROM account WHERE part = 'total')" },
 	{ "the number of roots is not that of meta",
 	  "SELECT 0 WHERE (SELECT count(*) FROM roots) <> (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'roots')" },
 };
@@ -64,14 +64,14 @@ static void check_rules(struct check *check)
 		uint64_t rows = 0;
 		int64_t first = 0;
 
-		if (sqlite3_prepare_v2(check->file->db, rules[i].sql, -1, &statement, NULL) != SQLITE_OK) {
+		if (sqlite3_prepare_v2(check->file->db, rules[i].sql, -1, &statement, NULL) == SQLITE_OK)
+			while (sqlite3_step(statement) == SQLITE_ROW)
+				if (!rows++)
+					first = sqlite3_column_int64(statement, 0);
+		if (!statement || sqlite3_reset(statement) != SQLITE_OK) {
 			say(check, "damaged: cannot check for %s: %s", rules[i].what, sqlite3_errmsg(check->file->db));
 			check->damage++;
-			continue;
 		}
-		while (sqlite3_step(statement) == SQLITE_ROW)
-			if (!rows++)
-				first = sqlite3_column_int64(statement, 0);
 		sqlite3_finalize(statement);
 		if (rows) {
 			say(check, "damaged: %s (%" PRIu64 " times, first at id %" PRId64 ")", rules[i].what, rows, first);

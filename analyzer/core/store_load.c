@@ -706,7 +706,8 @@ static int read_edges(struct loaded *loaded, uint64_t total, char **ret_error)
 	int r;
 
 	loaded->edge_start = reallocarray(NULL, sources + 1, sizeof(*loaded->edge_start));
-	if (!edges || !loaded->edge_start) {
+	loaded->edge_to = malloc(sizeof(*loaded->edge_to));	/* never NULL, however few */
+	if (!edges || !loaded->edge_start || !loaded->edge_to) {
 		free(edges);
 		return -ENOMEM;
 	}

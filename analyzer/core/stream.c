@@ -26,6 +26,7 @@
 #define HEADER_MAX 4096u		/* of a header that a newer minor made longer */
 #define CHUNKS_MAX (1u << 24)		/* edge chunks; an edge chunk is up to 1 MiB */
 #define META_MAX (1u << 20)		/* bytes of all keys and values */
+#define MEMORY_MAX (1ull << 63)		/* end of a node, and sum of all sizes: signed columns hold them */
 
 struct reader {
 	int fd;
@@ -37,6 +38,7 @@ struct reader {
 	uint64_t chunk_offset;		/* of the chunk's header */
 	uint32_t chunk_type;
 	uint64_t chunks;
+	uint64_t node_bytes;		/* sum of sizes so far */
 	uint64_t strings_capacity, node_capacity, meta_capacity;
 	uint64_t edge_capacity, root_edge_capacity;
 	uint64_t section_capacity[16];
@@ -232,7 +234,8 @@ static int take_strings(struct reader *reader, const uint8_t *payload, uint32_t 
 	r = grow(reader, &stream->strings, 1, total + 1, &reader->strings_capacity);
 	if (r < 0)
 		return r;
-	memcpy(stream->strings + stream->strings_bytes, payload, count);
+	if (count)
+		memcpy(stream->strings + stream->strings_bytes, payload, count);
 	stream->strings_bytes = (uint32_t)total;
 	stream->strings[total] = 0;
 	return 0;
@@ -296,6 +299,7 @@ static int take_nodes(struct reader *reader, const uint8_t *payload, uint32_t by
 
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t id = stream->node_count;
+		uint64_t weighed;
 		uint32_t kind;
 		struct stream_node node;
 
@@ -304,8 +308,12 @@ static int take_nodes(struct reader *reader, const uint8_t *payload, uint32_t by
 		if (node.addr < previous)
 			return DAMAGED(reader, "node %u at 0x%llx comes after one at 0x%llx", id,
 				       (unsigned long long)node.addr, (unsigned long long)previous);
-		if (node.addr + node.bytes < node.addr)
+		if (node.addr > MEMORY_MAX || node.bytes > MEMORY_MAX - node.addr)
 			return DAMAGED(reader, "node %u passes the end of memory", id);
+		if (__builtin_mul_overflow(node.bytes, node.weight ? node.weight : 1u, &weighed) ||
+		    weighed > MEMORY_MAX - reader->node_bytes)
+			return DAMAGED(reader, "with node %u the sizes pass the end of memory", id);
+		reader->node_bytes += weighed;
 		if (kind < STREAM_NODE_MALLOC || kind > STREAM_NODE_PYTHON)
 			return DAMAGED(reader, "node %u has the unknown kind %u", id, kind);
 		if (node.extra && !stream->node_extra) {

@@ -132,13 +132,13 @@ TEST(nodes_keep_every_column)
 						.kind = STREAM_NODE_MAPPING | STREAM_NODE_FOLDED, .weight = 1 });
 	builder_node(&b, &(struct stream_node){ .addr = 0x1000, .bytes = 0, .birth = UINT64_MAX, .type = STREAM_NONE,
 						.thread = 77, .kind = STREAM_NODE_PYTHON, .weight = 1, .extra = 9 });
-	builder_node(&b, &(struct stream_node){ .addr = UINT64_MAX - 64, .bytes = 64, .birth = 0, .type = STREAM_NONE,
+	builder_node(&b, &(struct stream_node){ .addr = 0x7fffffffffffff00, .bytes = 64, .birth = 0, .type = STREAM_NONE,
 						.thread = UINT32_MAX, .kind = STREAM_NODE_CALLOC, .weight = 512 });
 	heap = heap_of(&b, "columns.snap");
 	ASSERT_NOT_NULL(heap);
 	EXPECT_U64_EQ(heap->nodes, 3);
 	EXPECT_U64_EQ(heap->addr[1], 0x1000);
-	EXPECT_U64_EQ(heap->addr[2], UINT64_MAX - 64);
+	EXPECT_U64_EQ(heap->addr[2], 0x7fffffffffffff00);
 	EXPECT_U64_EQ(heap->bytes[0], 8192);
 	EXPECT_U64_EQ(heap->birth[1], UINT64_MAX);
 	EXPECT_U64_EQ(heap->thread[1], 77);

@@ -326,8 +326,11 @@ TEST(a_node_past_the_end_of_memory_is_refused)
 {
 	struct builder b = { 0 };
 
-	builder_block(&b, UINT64_MAX - 8, 16, 1, 0);
+	builder_block(&b, INT64_MAX - 8, 16, 1, 0);
 	refuse_built(&b, -EBADMSG, "end of memory");
+	builder_block(&b, 0, INT64_MAX, 1, 0);
+	builder_block(&b, 0, INT64_MAX, 1, 0);
+	refuse_built(&b, -EBADMSG, "sizes pass the end of memory");
 }
 
 TEST(ids_out_of_range_are_refused)
