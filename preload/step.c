@@ -50,10 +50,13 @@
 #define CHILD_BITS 16u
 #define CHILD_SLOTS (1u << CHILD_BITS)
 #define CHILD_PROBES 4u			/* slots in a cache line */
-#define CLAIMED 1u			/* no pc */
+#define STACK_BITS 9u
+#define STACK_SLOTS (1u << STACK_BITS)
+#define CLAIMED 1u			/* no key */
 #define BP_LOST UINT64_MAX		/* no rbp: a CFA made from it is not aligned, so never believed */
 #define TEXT_BYTES 1024u		/* of /proc/self/maps at a time: the stack may be small */
 #define MAIN_STACK_MAX (UINT64_C(1) << 30)	/* where the limit says "unlimited" */
+#define THREAD_STACK_DEFAULT (UINT64_C(2) << 20)
 #define UNLOAD_RUNNING 0xffffu		/* low bits of `unloads`: how many run; above: how many ended */
 #define UNLOAD_ENDED 0x10000u
 
@@ -96,6 +99,7 @@ struct slot {
 
 static struct slot *rules;		/* pc, rule */
 static struct slot *children;		/* pc, parent << 32 | stack */
+static struct slot stacks_known[STACK_SLOTS];	/* thread pointer, lowest address of its stack */
 static uint64_t main_thread;		/* thread pointer of the thread that the kernel gave its stack */
 static _Atomic uint64_t unloads;
 static _Atomic uint64_t rules_computed, nested, handed_over[CFI_REASON_COUNT];
@@ -355,46 +359,75 @@ static bool maps_line(struct maps_reader *r, struct maps_line *ret)
 	return true;
 }
 
-/* The thread's own stack: the one that the kernel made for the main thread, with the room that it may
- * still grow into; for every other thread the mapping that holds its thread pointer, which lies above
- * the frames in every stack that pthread_create made or was given. Anything else belongs to a program
- * that switches stacks: it may unmap them whenever it likes, so their bounds are not for us to
- * remember. */
-static __attribute__((noinline, cold)) void bounds_find(struct step *step, uint64_t sp)
+extern void *__libc_stack_end __attribute__((weak));
+
+static void bounds_set(struct step *step, uint64_t low, uint64_t high)
+{
+	step->count = 0;
+	step->low = low;
+	step->high = high;
+}
+
+/* Read the bounds from /proc. Returns false when it is not there to be read. */
+static bool bounds_read(struct step *step, uint64_t thread, uint64_t sp, uint64_t limit)
 {
 	struct maps_reader reader;
 	struct maps_line line;
-	uint64_t thread = (uint64_t)(uintptr_t)__builtin_thread_pointer(), previous_end = 0;
-	uint64_t limit[2] = { MAIN_STACK_MAX, 0 };
+	uint64_t previous_end = 0, low;
 
-	/* nothing is mapped between the main stack's limit and its end, as long as the limit stays */
-	ld__sys4(SYS_prlimit64, 0, RLIMIT_STACK, 0, limit);
-	if (limit[0] > MAIN_STACK_MAX)
-		limit[0] = MAIN_STACK_MAX;
 	reader.at = reader.have = 0;
-	step->count = 0;
 	reader.fd = (int)ld__sys4(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
 	if (reader.fd < 0)
-		return;
+		return false;
 	while (maps_line(&reader, &line)) {
-		if (thread != main_thread && line.writable && thread >= line.start && thread < line.end) {
-			if (sp < line.start || sp >= thread)
-				break;
-			step->low = line.start;
-			step->high = thread;
+		if (thread == main_thread && line.stack) {
+			low = line.end - limit < line.start ? line.end - limit : line.start;
+			bounds_set(step, low > previous_end ? low : previous_end, line.end);
 			break;
 		}
-		if (thread == main_thread && line.stack) {
-			step->low = line.end - limit[0];
-			if (step->low > line.start)
-				step->low = line.start;
-			if (step->low < previous_end)
-				step->low = previous_end;
-			step->high = line.end;
+		if (thread != main_thread && thread >= line.start && thread < line.end) {
+			if (line.writable && sp >= line.start && sp < thread)
+				bounds_set(step, line.start, thread);
+			break;
 		}
 		previous_end = line.end;
 	}
 	ld__sys1(SYS_close, reader.fd);
+	return true;
+}
+
+/* The thread's own stack: the one that the kernel made for the main thread, with the room that it may
+ * still grow into; for every other thread the mapping that holds its thread pointer, which lies above
+ * the frames in every stack that pthread_create made or was given. Anything else belongs to a program
+ * that switches stacks: it may unmap them whenever it likes, so their bounds are not for us to
+ * remember. Threads come and go on the same few stacks: what was read for one is kept for the next.
+ * (Were the next one's stack smaller, the thread pointer being the same, then too much room would be
+ * thought to be below it: that is never read, since all reading is upwards from sp.) */
+static __attribute__((noinline, cold)) void bounds_find(struct step *step, uint64_t sp)
+{
+	uint64_t thread = (uint64_t)(uintptr_t)__builtin_thread_pointer(), high = thread, low;
+	uint64_t limit[2] = { MAIN_STACK_MAX, 0 };
+	struct slot *known = &stacks_known[thread * 0x9e3779b97f4a7c15ull >> (64 - STACK_BITS)];
+
+	if (thread != main_thread && step->foreign == 1) {
+		low = slot_read(known, thread);
+		if (low && sp - low < thread - low) {
+			bounds_set(step, low, thread);
+			return;
+		}
+	}
+	/* nothing is mapped between the main stack's limit and its end, as long as the limit stays */
+	ld__sys4(SYS_prlimit64, 0, RLIMIT_STACK, 0, limit);
+	if (!bounds_read(step, thread, sp, limit[0] < MAIN_STACK_MAX ? limit[0] : MAIN_STACK_MAX)) {
+		/* no /proc (a changed root): the size that stacks have unless somebody chose another */
+		if (thread == main_thread)
+			high = &__libc_stack_end ? ((uint64_t)(uintptr_t)__libc_stack_end | 4095) + 1 : 0;
+		low = high - (limit[0] < MAIN_STACK_MAX ? limit[0] : THREAD_STACK_DEFAULT);
+		if (sp - low < high - low)
+			bounds_set(step, low, high);
+	}
+	if (thread != main_thread && step->high == thread)
+		slot_write(known, atomic_load(&known->key), thread, step->low, atomic_load(&unloads));
 }
 
 /* Is sp on the thread's own stack? A thread that is met on another stack first, or a main stack whose
@@ -539,7 +572,7 @@ static inline int32_t unchanged(struct step *step, uint64_t sp)
 	if (!n)
 		return -1;
 	for (i = 0; i + 1 < n; i++, e++) {
-		if (load(e->sp - 8) != e->pc || e->sp < sp)
+		if (e->sp < sp || load(e->sp - 8) != e->pc)
 			break;
 		if (!(e->flags & (ENTRY_CHECK | ENTRY_BY_RULE)))
 			continue;
