@@ -113,6 +113,10 @@ def own_programs():
         return os.path.join(BUILD, "shim", "shim_unwind_" + name)
 
     run("shapes of frames", [program("shapes")], 100000)
+    if os.geteuid() == 0:
+        root = os.path.join(FOLDER, "root")
+        os.mkdir(root)
+        run("shapes, no /proc", [program("shapes"), root], 100000)
     run("exceptions", [program("throw")], 100000)
     handed = run("stacks that come and go", [program("switch")], 10000, ("signal handler", "own stack"))
     expect(any("own stack" in why for why in handed), "coroutines are handed over")
@@ -165,7 +169,7 @@ def pythons():
         version = subprocess.run([python, "-c", "import sys; print('%d%02d' % sys.version_info[:2])"],
                                  stdout=subprocess.PIPE).stdout
         if version and int(version) >= 307:
-            run(python.replace(os.path.expanduser("~"), "~"), [python, "-c", PYTHON_WORK], 5000)
+            run(python.replace(os.path.expanduser("~"), "~"), [python, "-c", PYTHON_WORK], 50000, PYTHONMALLOC="malloc")
 
 
 def redis():
