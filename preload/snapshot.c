@@ -40,6 +40,7 @@
 #define PAUSE_PER_GIB_NS (25 * NS_PER_MS)
 
 static int child;			/* pid of the walking child, 0 = none */
+static bool child_asked;		/* somebody reads what it writes */
 static uint32_t taken;			/* snapshots so far */
 static uint32_t map_count_hint = 1024, map_names_hint = 64u << 10;
 
@@ -67,6 +68,8 @@ static void say_child_end(int status)
 	};
 	unsigned code = WIFEXITED(status) ? (unsigned)WEXITSTATUS(status) : 0;
 
+	if (child_asked && ld__config()->log == 0)
+		return;			/* whoever asked sees that the stream is cut, and tells a person */
 	if (WIFSIGNALED(status))
 		ld__agent_say("the snapshot's process was ended by signal %d", WTERMSIG(status));
 	else if (code && code < sizeof(words) / sizeof(words[0]) && words[code])
@@ -314,6 +317,7 @@ int ld__snapshot_take(const struct snapshot_request *request, struct snapshot_re
 		goto done;
 	}
 	child = (int)pid;
+	child_asked = request->fd >= 0;
 	ret_result->child = child;
 	ret_result->pause_ns = resumed_ns - job.first_ns;
 	job.shared->pause_ns = ret_result->pause_ns;

@@ -18,12 +18,13 @@
 
 static const char *folder, *mode, *every, *at_rss;
 static bool at_exit, off;
-static struct sigaction inherited_sigpipe;
+static struct sigaction inherited_sigpipe, inherited_sigxfsz;
 
-/* main() ignores SIGPIPE for our own sake; CMD gets what we were given. */
-__attribute__((constructor)) static void remember_sigpipe(void)
+/* main() ignores these signals for our own sake; CMD gets what we were given. */
+__attribute__((constructor)) static void remember_signals(void)
 {
 	sigaction(SIGPIPE, NULL, &inherited_sigpipe);
+	sigaction(SIGXFSZ, NULL, &inherited_sigxfsz);
 }
 
 /* Folder of this program, without a slash at the end; NULL when memory is short. */
@@ -216,6 +217,7 @@ static int run(int argc, char **argv)
 	if (why)
 		fprintf(stderr, "leakdiff: %s %s: the library cannot enter it, nothing is recorded\n", argv[0], why);
 	sigaction(SIGPIPE, &inherited_sigpipe, NULL);
+	sigaction(SIGXFSZ, &inherited_sigxfsz, NULL);
 	execvp(argv[0], argv);
 	return cmd_trouble("%s cannot be run: %s", argv[0], strerror(errno));
 }

@@ -51,6 +51,7 @@ int main(int argc, char **argv)
 	int status;
 
 	signal(SIGPIPE, SIG_IGN);	/* a closed pipe is seen by cmd_finish(), not by dying half-way */
+	signal(SIGXFSZ, SIG_IGN);	/* a file that may not grow is a sentence, not a death */
 	if (argc < 2) {
 		print_help(stderr);
 		return CMD_USAGE;

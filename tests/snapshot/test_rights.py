@@ -62,8 +62,7 @@ if os.getuid() == 0:
             " g=s.recv(8192); print(struct.unpack('<II', g[:8])[1], g[8:].decode())")
     other = run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", code, sock])
     expect(other.stdout.startswith("%d " % ERROR) and "user" in other.stdout, "another user should be refused: %r %r" % (other.stdout, other.stderr))
-error = service.quit()
-expect("could not be written" in error and error.count("\n") <= 3, "a reader that is gone should be named in one line: %r" % error)
+expect(service.quit() == "", "what a caller does is not the service's business")
 
 # Stopped: a sentence at once, and a snapshot after it goes on.
 service = Service()
