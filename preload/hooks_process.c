@@ -28,7 +28,7 @@
 
 static bool capturing(const struct guard *g)
 {
-	return !g->depth && *ld__switch == SWITCH_ON;
+	return !g->depth && ld__capture_on();
 }
 
 static void resolve_first(void)

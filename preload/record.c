@@ -68,7 +68,7 @@ static bool on_signal_stack(void)
 
 enum enter ld__record_nested(struct guard *g, uint64_t sp)
 {
-	if (g->quiet || *ld__switch != SWITCH_ON)
+	if (g->quiet || !ld__capture_on())
 		return ENTER_FORWARD;
 	if (sp >= g->sp && !on_signal_stack())
 		return start(g, sp);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """test_lifecycle.py - the traps of a process's life: boot, threads, forks, signals, odd stacks."""
+import glob
 import os
 import shutil
 import stat
@@ -57,6 +58,28 @@ cxx = os.path.join(shim, "shim_cxxplugin.so")
 probe = run(program("dl"), "cxx", cxx, "2000")
 check(probe.code == 0 and probe.lines and probe.lines[-1]["lost"] == 0 and probe.lines[-1]["anomalies"] == 0,
       "C++ exceptions in a library that a C program opened")
+
+FORKS = """
+import os, sys, time, warnings
+warnings.simplefilter("error")
+os.register_at_fork(after_in_parent=lambda: [bytearray(5000) for _ in range(100)])
+for _ in range(10):
+    child = os.fork()
+    if not child:
+        kept = [bytearray(1000) for _ in range(100)]
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    kept = [bytearray(1000) for _ in range(100)]
+time.sleep(0.2)
+kept = [bytearray(1000) for _ in range(100)]
+time.sleep(0.1)
+print("threads", len(os.listdir("/proc/self/task")))
+"""
+pythons = sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.1[2-9]*/bin/python3")))
+for python in pythons or ([sys.executable] if sys.version_info >= (3, 12) else []):
+    done = run(python, "-c", FORKS)
+    check(done.code == 0 and "Warning" not in done.err and "threads 2" in done.out,
+          f"{python}: os.fork() does not warn of our thread, which comes back afterwards")
 
 if os.getuid() == 0 and shutil.which("setpriv"):
     folder = tempfile.mkdtemp(prefix="leakdiff-setuid-")
