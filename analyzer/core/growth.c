@@ -32,6 +32,7 @@ struct finder {
 	uint32_t *type_count, *touched, touched_count;
 	uint32_t *type_below;		/* what mostly grew below the children of a type, or TYPE_MIXED */
 	uint8_t *mark;			/* by node: scratch, zero between uses */
+	uint32_t path_walks;		/* so many are done */
 };
 
 static int push_id(uint32_t **array, uint32_t *count, uint32_t *room, uint32_t id)
@@ -499,6 +500,11 @@ static int cluster_by_paths(struct finder *f, uint32_t top, uint32_t *items, uin
 	int r = -ENOMEM;
 
 	(void)top;
+	if (f->path_walks == GROWTH_MAX_PATH_WALKS || f->growth->cluster_count == GROWTH_MAX_CLUSTERS) {
+		f->growth->rest_clusters++;
+		return 0;
+	}
+	f->path_walks++;
 	walk.left = calloc((size_t)walk.count + 1, sizeof(*walk.left));
 	parent = malloc(((size_t)walk.count + 1) * sizeof(*parent));
 	inside = malloc(((size_t)count + 1) * sizeof(*inside));
@@ -658,7 +664,7 @@ static int find_from(struct finder *f, uint32_t start)
 static int find_held(struct finder *f)
 {
 	struct walk *walk = &f->walk;
-	uint32_t top = f->growth->tree->top, *items = NULL, count = 0;
+	uint32_t top = f->growth->tree->top, *items = NULL, count = 0, at_points;
 	int r;
 
 	r = split_children(f, top, HEAP_NONE, &items, &count);
@@ -681,9 +687,11 @@ static int find_held(struct finder *f)
 			f->start_count--;
 		}
 	}
+	at_points = f->growth->rest_clusters;
 	/* Items that nothing dominates may belong to several points: each round takes those of one. */
 	for (uint32_t before = 0; r == 0 && count && count != before;) {
 		before = count;
+		f->growth->rest_clusters = at_points;
 		r = cluster_items(f, items, count, cluster_by_paths, top);
 		count = 0;
 		for (uint32_t i = 0; i < before; i++)

@@ -14,6 +14,7 @@
 #define GROWTH_PEERS 8			/* types that are counted as one thing; more sites than this are companions */
 #define GROWTH_MIN_BYTES 1024		/* below this nobody looks for a holder: the table still shows it */
 #define GROWTH_MIN_SHARE 0.001		/* of all growth, likewise */
+#define GROWTH_MAX_PATH_WALKS 16	/* items that nothing dominates: each walk passes over the whole heap */
 #define GROWTH_MAX_CLUSTERS 64		/* beyond this a person does not read on; the rest is counted */
 
 /* What is noise: a service at work always has a few buffers more or less. */

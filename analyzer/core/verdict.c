@@ -35,6 +35,58 @@ static double birth_place(const struct series *series, uint64_t birth)
 	return birth >= end ? 1 : (double)(birth - begin) / (double)(end - begin);
 }
 
+/* What no root reaches, by type. Nobody can free or store a block without a pointer to it: one that
+ * looked unreachable and was used since proves that the scan does not see all pointers. */
+static void count_lost(struct judge *j, const struct series_heap *first, const struct series_heap *last)
+{
+	for (uint32_t v = 0; v < first->heap->nodes; v++) {
+		uint32_t type = first->type[first->heap->type[v]];
+		uint64_t count = weigh_count(first->heap, v);
+
+		if (first->reach->region[v] != REACH_NONE)
+			continue;
+		j->lost_before[type] += count;
+		if (j->series->same_process && first->later &&
+		    (first->later[v] == HEAP_NONE || last->reach->region[first->later[v]] != REACH_NONE))
+			j->lost_used[type] += count;
+	}
+	for (uint32_t v = 0; v < last->heap->nodes; v++)
+		if (last->reach->region[v] == REACH_NONE)
+			j->lost_now[last->type[last->heap->type[v]]] += weigh_count(last->heap, v);
+}
+
+static bool is_gone(const struct series_heap *first, uint32_t v)
+{
+	return first->later[v] == HEAP_NONE && first->reach->region[v] != REACH_NONE &&
+	       weigh_is_counted(first->heap, v);
+}
+
+static int list_gone(struct judge *j, const struct series_heap *first)
+{
+	uint32_t types = j->series->type_count, total = 0;
+
+	j->gone_start = calloc((size_t)types + 2, sizeof(*j->gone_start));
+	if (!j->gone_start)
+		return -ENOMEM;
+	if (j->series->count < 2 || !j->series->same_process)
+		return 0;
+	for (uint32_t v = 0; v < first->heap->nodes; v++)
+		if (is_gone(first, v)) {
+			j->gone_start[first->type[first->heap->type[v]] + 2]++;
+			total++;
+		}
+	j->gone = malloc(((size_t)total + 1) * sizeof(*j->gone));
+	if (!j->gone)
+		return -ENOMEM;
+	/* Sums one place further than usual, so that filling moves them to where they belong. */
+	for (uint32_t t = 2; t < types + 2; t++)
+		j->gone_start[t] += j->gone_start[t - 1];
+	for (uint32_t v = 0; v < first->heap->nodes; v++)
+		if (is_gone(first, v))
+			j->gone[j->gone_start[first->type[first->heap->type[v]] + 1]++] = v;
+	return 0;
+}
+
 int judge_init(struct judge *j, const struct series *series, const struct growth *growth)
 {
 	const struct series_heap *first = &series->heaps[0], *last = series_last(series);
@@ -44,9 +96,10 @@ int judge_init(struct judge *j, const struct series *series, const struct growth
 	j->mark = calloc((size_t)last->heap->nodes + 1, 1);
 	j->depth = calloc((size_t)last->heap->nodes + 1, sizeof(*j->depth));
 	j->type_bytes = calloc(types * series->count + 1, sizeof(*j->type_bytes));
-	j->gone_count = calloc(types + 1, sizeof(*j->gone_count));
-	j->gone_bytes = calloc(types + 1, sizeof(*j->gone_bytes));
-	if (!j->mark || !j->depth || !j->type_bytes || !j->gone_count || !j->gone_bytes)
+	j->lost_before = calloc(types + 1, sizeof(*j->lost_before));
+	j->lost_now = calloc(types + 1, sizeof(*j->lost_now));
+	j->lost_used = calloc(types + 1, sizeof(*j->lost_used));
+	if (!j->mark || !j->depth || !j->type_bytes || !j->lost_before || !j->lost_now || !j->lost_used)
 		return -ENOMEM;
 
 	for (uint32_t i = 0; i < j->reach->reached; i++) {
@@ -65,15 +118,8 @@ int judge_init(struct judge *j, const struct series *series, const struct growth
 		if (growth->bytes[v] && birth_place(series, last->heap->birth[v]) >= 0.75)
 			j->late_births += weigh_count(last->heap, v);
 	}
-	if (series->count > 1 && series->same_process)
-		for (uint32_t v = 0; v < first->heap->nodes; v++)
-			if (first->later[v] == HEAP_NONE && first->reach->region[v] != REACH_NONE) {
-				uint32_t type = first->type[first->heap->type[v]];
-
-				j->gone_count[type] += weigh_count(first->heap, v);
-				j->gone_bytes[type] += first->bytes[v];
-			}
-	return 0;
+	count_lost(j, first, last);
+	return list_gone(j, first);
 }
 
 void judge_done(struct judge *j)
@@ -81,8 +127,11 @@ void judge_done(struct judge *j)
 	free(j->mark);
 	free(j->depth);
 	free(j->type_bytes);
-	free(j->gone_count);
-	free(j->gone_bytes);
+	free(j->gone);
+	free(j->gone_start);
+	free(j->lost_before);
+	free(j->lost_now);
+	free(j->lost_used);
 	reach_leaks_free(j->past_leaks);
 	dominators_free(j->past_tree);
 	dominators_span_done(&j->past_span);
@@ -141,20 +190,21 @@ static int count_losses(struct judge *j, const struct cluster *cluster, uint64_t
 	int r;
 
 	*ret_count = *ret_bytes = 0;
-	if (j->gone_count[type] == 0)
+	if (j->gone_start[type] == j->gone_start[type + 1])
 		return 0;
 	r = make_past(j);
 	if (r < 0)
 		return r;
 	point = past_point(j, cluster->point);
-	for (uint32_t v = 0; v < first->heap->nodes; v++)
-		if (first->later[v] == HEAP_NONE && first->type[first->heap->type[v]] == type &&
-		    first->reach->region[v] != REACH_NONE &&
-		    j->past_span.first[v] >= j->past_span.first[point] &&
+	for (uint32_t i = j->gone_start[type]; i < j->gone_start[type + 1]; i++) {
+		uint32_t v = j->gone[i];
+
+		if (j->past_span.first[v] >= j->past_span.first[point] &&
 		    j->past_span.first[v] < j->past_span.last[point]) {
 			count += weigh_count(first->heap, v);
 			bytes += first->bytes[v];
 		}
+	}
 	*ret_count = count;
 	*ret_bytes = bytes;
 	return 0;
@@ -275,27 +325,13 @@ static int finish(struct suspect *suspect, enum suspect_verdict verdict,
 static int judge_unreachable(struct judge *j, const struct cluster *cluster, struct suspect *suspect,
 			     enum judge_answer *ret_answer)
 {
-	const struct series_heap *first = &j->series->heaps[0], *last = series_last(j->series);
 	uint32_t head_type = type_number(j, j->series->count - 1, j->heap->type[cluster->item[0]]);
-	uint64_t before = 0, now = 0, used_again = 0, became = 0;
+	uint64_t used_again = j->lost_used[head_type], became = 0;
 	struct profile p = find_profile(j, cluster);
 	enum suspect_confidence confidence = SUSPECT_CERTAIN;
 	struct text reason = { 0 };
 
-	for (uint32_t v = 0; v < first->heap->nodes; v++)
-		if (first->reach->region[v] == REACH_NONE && weigh_is_counted(first->heap, v) &&
-		    first->type[first->heap->type[v]] == head_type) {
-			before += weigh_count(first->heap, v);
-			/* Nobody can free or store a block without a pointer to it. */
-			if (j->series->same_process && first->later && (first->later[v] == HEAP_NONE ||
-			    j->reach->region[first->later[v]] != REACH_NONE))
-				used_again += weigh_count(first->heap, v);
-		}
-	for (uint32_t v = 0; v < j->heap->nodes; v++)
-		if (j->reach->region[v] == REACH_NONE && weigh_is_counted(j->heap, v) &&
-		    last->type[j->heap->type[v]] == head_type)
-			now += weigh_count(j->heap, v);
-	if (used_again && now <= before) {
+	if (used_again && j->lost_now[head_type] <= j->lost_before[head_type]) {
 		*ret_answer = JUDGE_TURNOVER;
 		return 0;
 	}
@@ -306,8 +342,13 @@ static int judge_unreachable(struct judge *j, const struct cluster *cluster, str
 	*ret_answer = JUDGE_SUSPECT;
 	suspect->count = cluster->type_count;
 	suspect->bytes = cluster->type_bytes;
-	text_append(&reason, "a conservative scan of globals, stacks, thread-local storage, registers and all "
-		    "reachable memory found no reference");
+	if (j->heap->types[j->heap->type[cluster->node[0]]].source == HEAP_TYPE_PYTHON)
+		text_append(&reason, j->heap->meta.gc_enabled == 0 ?
+			    "Python's objects count no reference but their own, and the collector is off (gc.disable())" :
+			    "Python's objects count no reference but their own: they wait for the collector");
+	else
+		text_append(&reason, "a conservative scan of globals, stacks, thread-local storage, registers and all "
+			    "reachable memory found no reference");
 	if (became == 0)
 		text_append(&reason, "; all were allocated since the first snapshot");
 	else if (became < cluster->type_count)

@@ -29,7 +29,11 @@ struct judge {
 	uint32_t *depth;		/* by node of the last: steps from its root */
 	uint64_t live_bytes;		/* counted bytes of the last */
 	uint64_t *type_bytes;		/* [snapshot * types + type number]: counted bytes */
-	uint64_t *gone_count, *gone_bytes;	/* by type number: blocks of the first that the last has not */
+	/* blocks of the first that the last has not, by type number: gone[gone_start[t]] .. */
+	uint32_t *gone, *gone_start;
+	/* blocks that no root reaches, by type number: in the first, in the last, and those of the first
+	 * that were freed or referenced since */
+	uint64_t *lost_before, *lost_now, *lost_used;
 	uint64_t late_births;		/* grown blocks born in the last quarter */
 	/* the first snapshot's dominators, made when first needed */
 	struct reach_leaks *past_leaks;
