@@ -284,6 +284,17 @@ void ld__objects_give(struct objects *objects, uint32_t node, struct edges *edge
 					      objects->nodes->extents[objects->buffers[i].node].addr);
 }
 
+uint32_t ld__objects_origin(const struct objects *objects, uint32_t node)
+{
+	uint32_t object = objects->nodes->object[node];
+
+	for (uint64_t i = first_buffer(objects, object);
+	     i < objects->buffer_count && objects->buffers[i].object == object; i++)
+		if (objects->buffers[i].node != STREAM_NONE && objects->buffers[i].counted)
+			return objects->buffers[i].node;
+	return STREAM_NONE;
+}
+
 /* ---- roots ---- */
 
 static bool is_placed(uint32_t index, void *data)

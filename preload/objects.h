@@ -37,6 +37,10 @@ void ld__objects_give(struct objects *objects, uint32_t node, struct edges *edge
  * object's address and the object has references that no other object explains. */
 bool ld__objects_held(uint64_t word);
 
+/* The block of an object in an arena that holds its contents (a list's items): the node whose birth and
+ * stack say when and where it came to be; STREAM_NONE = there is none. */
+uint32_t ld__objects_origin(const struct objects *objects, uint32_t node);
+
 /* sys.getsizeof of an object node, and references that nothing explains. */
 uint64_t ld__objects_bytes(const struct objects *objects, uint32_t node);
 uint32_t ld__objects_unexplained(const struct objects *objects, uint32_t node);

@@ -389,6 +389,8 @@ bool ld__py_frame_read(uint64_t frame, struct py_frame *ret_frame)
 	code = py_word(frame, l->frame_code);
 	if (!ld__py_is_code(code))
 		return false;
+	if (ld__py.version >= 312 && py_int(code, l->code_line) == 0)
+		return false;			/* a step of the interpreter's own, before an __init__ */
 	ret_frame->code = code;
 	ret_frame->globals = py_word(frame, l->frame_globals);
 	ret_frame->builtins = py_word(frame, l->frame_builtins);

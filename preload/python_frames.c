@@ -194,7 +194,8 @@ static int read_frame(bool careful, uint64_t frame, struct spot *ret_spot, uint6
 	ret_spot->code = code;
 	ret_spot->at = at;
 	ret_spot->first_line = (uint32_t)(line >> (l->code_line & 7) * 8);
-	return 1;
+	/* 3.12 and later put frames of their own between an instance's making and its __init__ */
+	return ld__py.version < 312 || ret_spot->first_line != 0;
 }
 
 /* The Python frames of this thread, innermost first. Returns how many; *ret_truncated: there were more. */

@@ -403,6 +403,16 @@ static void write_nodes(uint32_t stacks)
 			.weight = 1,
 		};
 
+		if (walk.nodes.flags[i] & NODE_OBJECT && block == &none) {
+			uint32_t origin = ld__objects_origin(walk.objects, i);
+
+			if (origin != STREAM_NONE) {
+				block = &walk.nodes.blocks[walk.nodes.source[origin]];
+				out.birth = block->birth;
+				out.stack = block->stack <= stacks ? block->stack : 0;
+				out.thread = block->tid;
+			}
+		}
 		if (walk.nodes.flags[i] & NODE_OBJECT) {
 			out.bytes = ld__objects_bytes(walk.objects, i);
 			out.extra = ld__objects_unexplained(walk.objects, i);

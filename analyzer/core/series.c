@@ -33,7 +33,11 @@ static bool same_kind(const struct heap *a, uint32_t x, const struct heap *b, ui
 {
 	const uint8_t kinds = HEAP_MAPPING | HEAP_PYTHON;
 
-	return (a->flags[x] & kinds) == (b->flags[y] & kinds);
+	if ((a->flags[x] & kinds) != (b->flags[y] & kinds))
+		return false;
+	/* An object in an interpreter's arena may have no birth: then one of another type is another one. */
+	return a->birth[x] || !(a->flags[x] & HEAP_PYTHON) ||
+	       !strcmp(a->types[a->type[x]].name, b->types[b->type[y]].name);
 }
 
 static void match_by_address(const struct heap *earlier, const struct heap *later, uint32_t *later_of,
