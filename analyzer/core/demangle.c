@@ -170,7 +170,7 @@ void demangle_shorten(char *name)
 	static const char *const defaults[] = { ", std::allocator<", ", std::char_traits<", ", std::less<",
 						", std::hash<", ", std::equal_to<", ", std::default_delete<" };
 
-	if (!strchr(name, ':') && !strchr(name, '<'))
+	if (!strchr(name, ':') && !strchr(name, '<'))	/* plain C */
 		return;
 	for (size_t i = 0; i < sizeof(namespaces) / sizeof(*namespaces); i++)
 		for (char *at = strstr(name, namespaces[i]); at; at = strstr(at + 1, namespaces[i]))
@@ -198,6 +198,13 @@ void demangle_shorten(char *name)
 	}
 	for (char *at = strstr(name, " >"); at; at = strstr(at, " >"))
 		cut(at, 1);
+	for (char *at = strstr(name, "[abi:"); at; at = strstr(at, "[abi:")) {
+		char *end = strchr(at, ']');
+
+		if (!end)
+			break;
+		cut(at, (size_t)(end + 1 - at));
+	}
 	for (char *at = strstr(name, "basic_string<char>"); at; at = strstr(at, "basic_string<char>")) {
 		cut(at, 6);			/* "basic_" */
 		cut(at + 6, 6);			/* "<char>" */

@@ -38,6 +38,32 @@ struct store {
 
 /* ---- files ---- */
 
+static int keep_path(sqlite3_vfs *vfs, const char *name, int size, char *ret_path)
+{
+	(void)vfs;
+	if (strlen(name) >= (size_t)size)
+		return SQLITE_CANTOPEN;
+	strcpy(ret_path, name);
+	return SQLITE_OK;
+}
+
+const char *store_vfs(void)
+{
+	static sqlite3_vfs vfs;
+	sqlite3_vfs *base;
+
+	if (vfs.zName)
+		return vfs.zName;
+	base = sqlite3_vfs_find("unix-none");
+	if (!base)
+		return NULL;
+	vfs = *base;
+	vfs.pNext = NULL;
+	vfs.xFullPathname = keep_path;
+	vfs.zName = "leakdiff";
+	return sqlite3_vfs_register(&vfs, 0) == SQLITE_OK ? vfs.zName : NULL;
+}
+
 struct store_file *store_file_keep(struct store_file *file)
 {
 	file->keepers++;
@@ -259,10 +285,10 @@ int store_file_open(const char *path, struct store_file **ret_file, char **ret_e
 		goto fail;
 	file->keepers = 1;
 	file->path = strdup(path);
-	if (!file->path)
+	if (!file->path || !store_vfs())
 		goto fail;
-	if (sqlite3_open_v2(uri, &file->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL) !=
-	    SQLITE_OK) {
+	if (sqlite3_open_v2(uri, &file->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
+			    store_vfs()) != SQLITE_OK) {
 		r = sqlite3_errcode(file->db) == SQLITE_NOMEM ? -ENOMEM : -EBADMSG;
 		goto fail;
 	}

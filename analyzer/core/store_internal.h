@@ -26,6 +26,12 @@ struct store_file {
 struct store_file *store_file_keep(struct store_file *file);
 struct store_file *store_file_drop(struct store_file *file);	/* accepts NULL, returns NULL */
 
+/* Name of the SQLite VFS that all our connections use: no locks (a snapshot is written by one process
+ * under a private name and never changes afterwards), and paths as they are given: SQLite's own would
+ * resolve /proc/self/fd/N/name into a path that may mean another folder in our mount namespace.
+ * Returns NULL when SQLite cannot be started. */
+const char *store_vfs(void);
+
 /* Open and check one file; see store_open(). */
 int store_file_open(const char *path, struct store_file **ret_file, char **ret_error)
 	__attribute__((warn_unused_result));

@@ -5,15 +5,18 @@
  *     moment. rename() is the only step that touches the target, and the last that can fail.
  * (2) There is no journal: until the rename nobody else knows the file, and after a failure it is
  *     deleted, so there is nothing to roll back to.
- * (3) The first error wins; later rows are ignored and the commit reports it. */
+ * (3) The first error wins; later rows are ignored and the commit reports it.
+ * (4) A writer that is killed leaves its temporary file; the next one for the same target deletes it. */
 #include "core/store_write.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -84,20 +87,54 @@ static int execute(struct store_writer *writer, const char *sql)
 	return code == SQLITE_OK ? 0 : fail(writer, sqlite_errno(writer->db, code), "write");
 }
 
-/* "dir/name" -> "dir" and "dir/.name.PID.tmp". */
-static int name_temporary(struct store_writer *writer)
+/* Delete temporary files of this target whose writer was killed: nobody holds their lock any more. */
+static void remove_stale(const char *folder, const char *prefix)
+{
+	DIR *dir = opendir(folder);
+	struct dirent *entry;
+	size_t length = strlen(prefix);
+
+	while (dir && (entry = readdir(dir))) {
+		const char *end = entry->d_name + strlen(entry->d_name);
+		int fd;
+
+		if (strncmp(entry->d_name, prefix, length) || end - entry->d_name < 5 || strcmp(end - 4, ".tmp"))
+			continue;
+		fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+			unlinkat(dirfd(dir), entry->d_name, 0);
+		if (fd >= 0)
+			close(fd);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* Make "dir/.name.PID.tmp" for "dir/name", locked as long as we live. */
+static int create_temporary(struct store_writer *writer)
 {
 	const char *slash = strrchr(writer->path, '/');
 	const char *base = slash ? slash + 1 : writer->path;
+	char *prefix;
 
 	if (!*base)
 		return -EISDIR;
 	writer->folder = slash == writer->path ? strdup("/") :
 			 slash ? strndup(writer->path, (size_t)(slash - writer->path)) : strdup(".");
-	if (!writer->folder)
+	prefix = text_format(".%.200s.", base);
+	if (prefix && writer->folder) {
+		remove_stale(writer->folder, prefix);
+		writer->temporary = text_format("%s/%s%d.tmp", writer->folder, prefix, (int)getpid());
+	}
+	free(prefix);
+	if (!writer->temporary)
 		return -ENOMEM;
-	writer->temporary = text_format("%s/.%.200s.%d.tmp", writer->folder, base, (int)getpid());
-	return writer->temporary ? 0 : -ENOMEM;
+	writer->fd = open(writer->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (writer->fd < 0)
+		return -errno;
+	writer->created = true;
+	flock(writer->fd, LOCK_EX | LOCK_NB);	/* only keeps others from deleting it: may fail */
+	return 0;
 }
 
 static int open_database(struct store_writer *writer)
@@ -106,8 +143,10 @@ static int open_database(struct store_writer *writer)
 	char *pragmas;
 	int r;
 
+	if (!store_vfs())
+		return fail(writer, -ENOMEM, "create");
 	code = sqlite3_open_v2(writer->temporary, &writer->db,
-			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, store_vfs());
 	if (code != SQLITE_OK)
 		return fail(writer, sqlite_errno(writer->db, code), "create");
 	/* the tables nodes and edges are declared, not filled: any code that can declare them will do */
@@ -142,21 +181,9 @@ int store_writer_open(const char *path, int uid, int gid, struct store_writer **
 	writer->path = strdup(path);
 	if (!writer->path)
 		goto failed;
-	r = name_temporary(writer);
+	r = stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? -EISDIR : create_temporary(writer);
 	if (r < 0)
 		goto failed;
-	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-		r = -EISDIR;
-		goto failed;
-	}
-	/* a stale one of a killed process with our pid: pids come round */
-	unlink(writer->temporary);
-	writer->fd = open(writer->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (writer->fd < 0) {
-		r = -errno;
-		goto failed;
-	}
-	writer->created = true;
 	r = open_database(writer);
 	if (r < 0)
 		goto failed;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <link.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -625,6 +626,48 @@ TEST(a_file_is_private_from_its_first_moment)
 	ASSERT_INT_EQ(ingest_built(&b, "private.snap", NULL, &error), 0);
 	ASSERT_INT_EQ(stat(in_folder("private.snap"), &st), 0);
 	EXPECT_INT_EQ(st.st_mode & 0777, 0600);
+}
+
+TEST(a_killed_writers_file_is_cleaned_up_and_a_living_ones_kept)
+{
+	struct builder b = { 0 };
+	struct ingest_options options = { .owner_uid = -1, .owner_gid = -1 };
+	struct ingest_result result;
+	char *error = NULL;
+	size_t size;
+	uint8_t *stream = builder_finish(&b, &size);
+	int fd = file_of(stream, size), living;
+
+	write_whole(in_folder(".stale.snap.1.tmp"), stream, size);
+	write_whole(in_folder(".stale.snap.2.tmp"), stream, size);
+	living = open(in_folder(".stale.snap.2.tmp"), O_RDWR | O_CLOEXEC);
+	ASSERT_INT_EQ(flock(living, LOCK_EX), 0);
+	ASSERT_INT_EQ(ingest_run(fd, in_folder("stale.snap"), &options, &result, &error), 0);
+	EXPECT_INT_EQ(access(in_folder(".stale.snap.1.tmp"), F_OK), -1);
+	EXPECT_INT_EQ(access(in_folder(".stale.snap.2.tmp"), F_OK), 0);
+	close(living);
+	close(fd);
+	free(stream);
+}
+
+TEST(a_folder_may_be_given_as_a_descriptor)
+{
+	struct builder b = { 0 };
+	struct ingest_options options = { .owner_uid = -1, .owner_gid = -1 };
+	struct ingest_result result;
+	char *error = NULL, path[64];
+	size_t size;
+	uint8_t *stream = builder_finish(&b, &size);
+	int fd = file_of(stream, size), folder;
+
+	in_folder("");
+	folder = open(test_folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/by-descriptor.snap", folder);
+	EXPECT_INT_EQ(ingest_run(fd, path, &options, &result, &error), 0);
+	EXPECT_INT_EQ(access(in_folder("by-descriptor.snap"), F_OK), 0);
+	close(folder);
+	close(fd);
+	free(stream);
 }
 
 TEST(a_missing_folder_is_said_before_the_stream_is_read)
