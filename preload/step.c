@@ -53,6 +53,7 @@
 #define STACK_BITS 9u
 #define STACK_SLOTS (1u << STACK_BITS)
 #define CLAIMED 1u			/* no key */
+#define CUT_SEED 0x243f6a8885a308d3ull	/* paths of stacks that were cut begin with it */
 #define BP_LOST UINT64_MAX		/* no rbp: a CFA made from it is not aligned, so never believed */
 #define TEXT_BYTES 1024u		/* of /proc/self/maps at a time: the stack may be small */
 #define MAIN_STACK_MAX (UINT64_C(1) << 30)	/* where the limit says "unlimited" */
@@ -90,6 +91,7 @@ struct step {
 	uint64_t stacks, stepped, compared;
 	struct step *next;		/* of all */
 	struct entry last[STEP_DEPTH_MAX];
+	uint64_t paths[STEP_DEPTH_MAX];	/* hash of a frame's address and all outside of it */
 	struct entry fresh[STEP_DEPTH_MAX];	/* new frames of a walk, innermost first */
 };
 
@@ -99,7 +101,6 @@ struct slot {
 
 static struct slot *rules;		/* pc, rule */
 static struct slot *children;		/* pc, parent << 32 | stack */
-static struct slot stacks_known[STACK_SLOTS];	/* thread pointer, lowest address of its stack */
 static uint64_t main_thread;		/* thread pointer of the thread that the kernel gave its stack */
 static _Atomic uint64_t unloads;
 static _Atomic uint64_t rules_computed, nested, handed_over[CFI_REASON_COUNT];
@@ -192,21 +193,6 @@ void ld__step_unload_end(void)
 	atomic_fetch_add(&unloads, UNLOAD_ENDED - 1);
 }
 
-/* Write a slot whose first word is `old`, unless somebody else is at it. A value that was computed while
- * libraries went away (`unloads_before` is out of date) is withdrawn: ld__step_forget() has seen this
- * slot, or we see that it ran. */
-static void slot_write(struct slot *slot, uint64_t old, uint64_t key, uint64_t value, uint64_t unloads_before)
-{
-	if (old == CLAIMED || !atomic_compare_exchange_strong(&slot->key, &old, CLAIMED))
-		return;
-	atomic_store_explicit(&slot->value, value, memory_order_relaxed);
-	atomic_store(&slot->key, key);
-	if (atomic_load(&unloads) != unloads_before && atomic_compare_exchange_strong(&slot->key, &key, CLAIMED)) {
-		atomic_store_explicit(&slot->value, 0, memory_order_relaxed);
-		atomic_store_explicit(&slot->key, 0, memory_order_release);
-	}
-}
-
 static void slots_forget(struct slot *slots, uint32_t count, uint64_t start, uint64_t end)
 {
 	for (uint32_t i = 0; i < count; i++) {
@@ -245,6 +231,21 @@ static inline uint64_t slot_read(const struct slot *slot, uint64_t key)
 /* ------------------------------------------------------------------ rules */
 
 #if defined(__x86_64__)
+
+/* Write a slot whose first word is `old`, unless somebody else is at it. A value that was computed while
+ * libraries went away (`unloads_before` is out of date) is withdrawn: ld__step_forget() has seen this
+ * slot, or we see that it ran. */
+static void slot_write(struct slot *slot, uint64_t old, uint64_t key, uint64_t value, uint64_t unloads_before)
+{
+	if (old == CLAIMED || !atomic_compare_exchange_strong(&slot->key, &old, CLAIMED))
+		return;
+	atomic_store_explicit(&slot->value, value, memory_order_relaxed);
+	atomic_store(&slot->key, key);
+	if (atomic_load(&unloads) != unloads_before && atomic_compare_exchange_strong(&slot->key, &key, CLAIMED)) {
+		atomic_store_explicit(&slot->value, 0, memory_order_relaxed);
+		atomic_store_explicit(&slot->key, 0, memory_order_release);
+	}
+}
 
 /* glibc 2.35 and later: which object holds an address, without the loader's lock. */
 extern int _dl_find_object(void *, struct dl_find_object *) __attribute__((weak));
@@ -294,6 +295,8 @@ static __attribute__((noinline, cold)) uint64_t rule_find(uint64_t pc)
 }
 
 /* ------------------------------------------------------------------ bounds of the stack */
+
+static struct slot stacks_known[STACK_SLOTS];	/* thread pointer, lowest address of its stack */
 
 struct maps_line {
 	uint64_t start, end;
@@ -615,22 +618,17 @@ static __attribute__((noinline, cold)) uint32_t child_find(struct slot *slot, ui
 	return stack;
 }
 
-static inline uint32_t child(uint32_t parent, uint64_t pc)
-{
-	uint64_t hash = pc * 0x9e3779b97f4a7c15ull + parent * 0xc2b2ae3d27d4eb4full, value;
-	struct slot *slot = &children[hash >> (64 - CHILD_BITS)];
-
-	value = slot_read(slot, pc);
-	if (value >> 32 == parent && (uint32_t)value)
-		return (uint32_t)value;
-	return child_find(slot, parent, pc);
-}
-
-/* Put the new frames on top of last[0..base-1] and intern them. Returns the innermost frame's stack. */
+/* Put the new frames on top of last[0..base-1] and intern them. Returns the innermost frame's stack.
+ *
+ * Where a frame's slot lies in `children` follows from the addresses of the frames outside of it, not
+ * from the outer stack's number: so the slots of all frames can be fetched at once, although each
+ * must then be found to belong to the one before. */
 static inline uint32_t settle(struct step *step, const struct walk *w, uint32_t base, enum end_kind end)
 {
 	uint32_t stack = 0, live = 0, k = w->fresh;
 	struct entry *e = &step->last[base];
+	uint64_t path = end == END_CUT && !base ? CUT_SEED : 0, value;
+	struct slot *slot;
 
 	if (!k) {
 		step->count = base;
@@ -646,6 +644,7 @@ static inline uint32_t settle(struct step *step, const struct walk *w, uint32_t 
 		e[-1].bp_slot = (int16_t)w->bp_slot;
 		e[-1].bp = w->bp;
 		stack = e[-1].stack;
+		path = step->paths[base - 1];
 		live = e[-1].flags & ENTRY_LIVE;
 		e[-1].flags = (uint16_t)((e[-1].flags & ~(ENTRY_CHECK | ENTRY_BY_RULE)) | w->by_rule |
 					 (w->bp_slot != -1 ? live * ENTRY_CHECK : 0));
@@ -656,13 +655,19 @@ static inline uint32_t settle(struct step *step, const struct walk *w, uint32_t 
 		*e = step->fresh[k];
 		live = (flags >> 3 & 1) | (live & ~(flags >> 4));
 		e->flags = (uint16_t)(flags | live | (e->bp_slot != -1 ? live * ENTRY_CHECK : 0));
-		if (end == END_CUT && e == step->last)
-			stack = ld__stacks_child(0, e->pc, 1);
+		path = (path ^ e->pc) * 0x9e3779b97f4a7c15ull;
+		slot = &children[path >> (64 - CHILD_BITS)];
+		value = slot_read(slot, e->pc);
+		if (__builtin_expect(value >> 32 == stack && (uint32_t)value && (stack || end != END_CUT), 1))
+			stack = (uint32_t)value;
+		else if (end == END_CUT && e == step->last)
+			stack = ld__stacks_child(0, e->pc, 1);	/* the mark is not in the key */
 		else
-			stack = child(stack, e->pc);
+			stack = child_find(slot, stack, e->pc);
 		if (!stack)
 			return 0;	/* count stays 0: nothing may be built on a stack without an id */
 		e->stack = stack;
+		step->paths[e - step->last] = path;
 	}
 	atomic_signal_fence(memory_order_seq_cst);
 	step->count = (uint32_t)(e - step->last);
@@ -692,7 +697,9 @@ static inline int walk(struct step *step, struct walk *w, uint32_t depth, uint32
 			join--;
 			join_sp = join >= 0 ? step->last[join].sp : UINT64_MAX;
 		}
-		if (w->pc == 0) {
+		if (w->pc <= CLAIMED) {
+			if (w->pc)
+				return 1 + CFI_NO_MODULE;
 			r = END_ZERO;
 			break;
 		}
