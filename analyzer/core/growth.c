@@ -32,6 +32,7 @@ struct finder {
 	uint32_t *type_count, *touched, touched_count;
 	uint32_t *type_below;		/* what mostly grew below the children of a type, or TYPE_MIXED */
 	uint8_t *mark;			/* by node: scratch, zero between uses */
+	uint32_t *group_of;		/* by node: scratch, HEAP_NONE between uses */
 	uint32_t path_walks;		/* so many are done */
 };
 
@@ -369,10 +370,14 @@ static int make_cluster(struct finder *f, uint32_t point, const uint32_t *items,
 	if (!cluster)
 		return -ENOMEM;
 	cluster->point = point;
+	/* Up the tree once for all items of one dominator: there may be many, far down a list. */
 	for (uint32_t i = 0; i < count && r == 0; i++) {
-		carried = f->walk.left[items[i]];
+		carried += f->walk.left[items[i]];
 		r = take_item(f, cluster, items[i]);
-		take_off(f, f->growth->tree->idom[items[i]], carried);
+		if (i + 1 == count || f->growth->tree->idom[items[i]] != f->growth->tree->idom[items[i + 1]]) {
+			take_off(f, f->growth->tree->idom[items[i]], carried);
+			carried = 0;
+		}
 	}
 	/* A holder that was resized to make room is part of what grew (3). */
 	if (r == 0 && point < f->heap->nodes && f->own[point] && f->series->earlier[point] != HEAP_NONE) {
@@ -409,23 +414,68 @@ static int compare_groups(const void *a, const void *b)
 	return x->bytes > y->bytes ? -1 : x->bytes < y->bytes;
 }
 
-/* Does at least half of group `from` refer to members of group `to`? Then they come in pairs. */
-static bool is_linked(struct finder *f, const uint32_t *items, const struct item_group *from,
-		      const struct item_group *to)
+/* How many items of one group refer to some item of another. */
+struct links {
+	struct intern pairs;		/* (from, to) -> entry of hits */
+	uint32_t *hits, *last;		/* last: the item that was counted last for this pair, + 1 */
+	uint32_t room, last_room;
+};
+
+static void links_done(struct links *links)
 {
-	uint32_t hits = 0;
+	intern_done(&links->pairs);
+	free(links->hits);
+	free(links->last);
+}
 
-	mark_items(f, items + to->first, to->count, 1);
-	for (uint32_t i = 0; i < from->count; i++) {
-		uint32_t v = items[from->first + i];
-		bool hit = false;
+static int count_links(struct finder *f, const uint32_t *items, const struct item_group *groups,
+		       uint32_t group_count, struct links *links)
+{
+	uint32_t hits_count = 0, last_count = 0;
+	int r = 0;
 
-		for (uint64_t e = f->heap->edge_start[v]; e < f->heap->edge_start[v + 1] && !hit; e++)
-			hit = f->mark[f->heap->edge_to[e]];
-		hits += hit;
-	}
-	mark_items(f, items + to->first, to->count, 0);
-	return hits * 2 >= from->count;
+	for (uint32_t g = 0; g < group_count; g++)
+		for (uint32_t i = 0; i < groups[g].count; i++)
+			f->group_of[items[groups[g].first + i]] = g;
+	for (uint32_t g = 0; g < group_count && r == 0; g++)
+		for (uint32_t i = 0; i < groups[g].count && r == 0; i++) {
+			uint32_t v = items[groups[g].first + i];
+
+			for (uint64_t e = f->heap->edge_start[v]; e < f->heap->edge_start[v + 1] && r == 0; e++) {
+				uint32_t to = f->group_of[f->heap->edge_to[e]];
+				int is_new;
+
+				if (to == HEAP_NONE || to == g)
+					continue;
+				int64_t n = intern_number(&links->pairs, intern_pair(g, to), &is_new);
+				if (n < 0) {
+					r = (int)n;
+				} else if (is_new) {
+					r = push_id(&links->hits, &hits_count, &links->room, 1);
+					if (r == 0)
+						r = push_id(&links->last, &last_count, &links->last_room, v + 1);
+				} else if (links->last[n] != v + 1) {
+					links->last[n] = v + 1;
+					links->hits[n]++;
+				}
+			}
+		}
+	for (uint32_t g = 0; g < group_count; g++)
+		for (uint32_t i = 0; i < groups[g].count; i++)
+			f->group_of[items[groups[g].first + i]] = HEAP_NONE;
+	return r;
+}
+
+/* Does at least half of group `from` refer to members of group `to`? Then they come in pairs. */
+static bool is_linked(const struct links *links, uint32_t from, uint32_t to, uint32_t members)
+{
+	size_t place;
+
+	if (!links->pairs.count)
+		return false;
+	place = intern_place(&links->pairs, intern_pair(from, to));
+	return links->pairs.numbers[place] &&
+	       (uint64_t)links->hits[links->pairs.numbers[place] - 1] * 2 >= members;
 }
 
 /* Turn the items below one point into clusters: one for each type that matters, companions with the
@@ -435,8 +485,9 @@ static int cluster_items(struct finder *f, uint32_t *items, uint32_t count,
 			 uint32_t point)
 {
 	struct item_group *groups;
+	struct links links = { 0 };
 	uint32_t *taken, group_count = 0;
-	int r = 0;
+	int r;
 
 	if (count == 0)
 		return 0;
@@ -456,9 +507,10 @@ static int cluster_items(struct finder *f, uint32_t *items, uint32_t count,
 		groups[group_count - 1].count++;
 	}
 	qsort(groups, group_count, sizeof(*groups), compare_groups);
+	r = count_links(f, items, groups, group_count, &links);
 	for (uint32_t g = 0; g < group_count && r == 0; g++) {
 		struct item_group *main_group = &groups[g];
-		uint32_t taken_count;
+		uint32_t taken_count, members = main_group->count;
 
 		if (!main_group->count || main_group->bytes < f->min_bytes)
 			continue;
@@ -470,7 +522,7 @@ static int cluster_items(struct finder *f, uint32_t *items, uint32_t count,
 
 			if (!other->count)
 				continue;
-			if (light || is_linked(f, items, main_group, other) || is_linked(f, items, other, main_group)) {
+			if (light || is_linked(&links, g, o, members) || is_linked(&links, o, g, other->count)) {
 				memcpy(taken + taken_count, items + other->first, other->count * sizeof(*taken));
 				taken_count += other->count;
 				other->count = 0;
@@ -480,6 +532,7 @@ static int cluster_items(struct finder *f, uint32_t *items, uint32_t count,
 		if (r == 0 && taken_count)
 			r = cluster(f, point, taken, taken_count);
 	}
+	links_done(&links);
 	free(groups);
 	free(taken);
 	return r;
@@ -668,7 +721,7 @@ static int find_held(struct finder *f)
 	int r;
 
 	r = split_children(f, top, HEAP_NONE, &items, &count);
-	while (f->start_count && r == 0) {
+	while (f->start_count && r == 0 && f->growth->cluster_count < GROWTH_MAX_CLUSTERS) {
 		uint32_t start = f->start[f->start_count - 1];
 		uint64_t before = walk->left[start];
 		uint32_t pending = f->start_count;
@@ -687,6 +740,7 @@ static int find_held(struct finder *f)
 			f->start_count--;
 		}
 	}
+	f->growth->rest_clusters += f->start_count;
 	at_points = f->growth->rest_clusters;
 	/* Items that nothing dominates may belong to several points: each round takes those of one. */
 	for (uint32_t before = 0; r == 0 && count && count != before;) {
@@ -819,6 +873,7 @@ static int find(struct finder *f)
 
 	f->own = malloc((n + 1) * sizeof(*f->own));
 	f->mark = calloc(n + 1, 1);
+	f->group_of = malloc((n + 1) * sizeof(*f->group_of));
 	f->at = malloc((size_t)growth->tree->count * sizeof(*f->at));
 	f->type_bytes = calloc(t + 1, sizeof(*f->type_bytes));
 	f->type_count = calloc(t + 1, sizeof(*f->type_count));
@@ -826,9 +881,10 @@ static int find(struct finder *f)
 	f->type_below = malloc((t + 1) * sizeof(*f->type_below));
 	f->walk.left = malloc((size_t)growth->tree->count * sizeof(*f->walk.left));
 	growth->retained = malloc((size_t)growth->tree->count * sizeof(*growth->retained));
-	if (!f->own || !f->mark || !f->at || !f->type_bytes || !f->type_count || !f->touched ||
+	if (!f->own || !f->mark || !f->group_of || !f->at || !f->type_bytes || !f->type_count || !f->touched ||
 	    !f->type_below || !f->walk.left || !growth->retained)
 		return -ENOMEM;
+	memset(f->group_of, 0xff, (n + 1) * sizeof(*f->group_of));
 	memset(f->type_below, 0xff, (t + 1) * sizeof(*f->type_below));
 	memcpy(f->own, growth->bytes, n * sizeof(*f->own));
 	dominators_retain(growth->tree, f->heap->nodes, series_last(f->series)->bytes, growth->retained);
@@ -887,6 +943,7 @@ int growth_find(const struct series *series, struct growth **ret_growth)
 	free(f.touched);
 	free(f.type_below);
 	free(f.mark);
+	free(f.group_of);
 	if (r < 0) {
 		growth_free(f.growth);
 		return r;

@@ -119,12 +119,49 @@ static bool path_passes(const struct judge *j, uint32_t node, uint32_t point)
 	}
 }
 
-/* One node of the grown type that is typical: for a list the last element, so that the folded run is
- * the whole list; else one at the depth where most are, or the nearest. */
-static uint32_t representative(const struct judge *j, const struct cluster *cluster)
+/* Mark (2) what the shortest paths reach through the point. */
+static void mark_below(struct judge *j, uint32_t point)
 {
-	uint32_t histogram[256] = { 0 }, mode = 0, total = 0, best = HEAP_NONE;
+	for (uint32_t i = 0; i < j->reach->reached; i++) {
+		uint32_t v = j->reach->order[i], up = j->reach->parent[v];
+
+		if (v == point || up == point || (up < j->heap->nodes && j->mark[up] & 2))
+			j->mark[v] |= 2;
+	}
+}
+
+/* The best node of the grown type among those whose mark has all bits of `wanted`. */
+static uint32_t best_node(const struct judge *j, const struct cluster *cluster, uint32_t mode, uint8_t wanted)
+{
 	bool list = cluster->item_count == 1 && cluster->children > 1;
+	uint32_t best = HEAP_NONE;
+
+	for (uint32_t i = 0; i < cluster->node_count; i++) {
+		uint32_t v = cluster->node[i];
+		bool better;
+
+		if (j->heap->type[v] != cluster->type || (j->mark[v] & wanted) != wanted)
+			continue;
+		if (best == HEAP_NONE)
+			better = true;
+		else if (list)
+			better = j->depth[v] > j->depth[best];
+		else if (mode)
+			better = j->depth[v] == mode && j->depth[best] != mode;
+		else
+			better = j->depth[v] < j->depth[best];
+		if (better)
+			best = v;
+	}
+	return best;
+}
+
+/* One node of the grown type that is typical: for a list the last element, so that the folded run is
+ * the whole list; else one at the depth where most are, or the nearest. Its path must lead through the
+ * point: one that something else reaches on a shorter way is not typical. */
+static uint32_t representative(struct judge *j, const struct cluster *cluster)
+{
+	uint32_t histogram[256] = { 0 }, mode = 0, total = 0, best;
 
 	for (uint32_t i = 0; i < cluster->node_count; i++) {
 		uint32_t v = cluster->node[i];
@@ -139,25 +176,14 @@ static uint32_t representative(const struct judge *j, const struct cluster *clus
 			mode = d;
 	if (histogram[mode] * 2 < total)
 		mode = 0;
-	for (int any = 0; any < 2 && best == HEAP_NONE; any++)
-		for (uint32_t i = 0; i < cluster->node_count; i++) {
-			uint32_t v = cluster->node[i];
-			bool better;
-
-			if (j->heap->type[v] != cluster->type)
-				continue;
-			if (best == HEAP_NONE)
-				better = true;
-			else if (list)
-				better = j->depth[v] > j->depth[best];
-			else if (mode)
-				better = j->depth[v] == mode && j->depth[best] != mode;
-			else
-				better = j->depth[v] < j->depth[best];
-			if (better && (any || path_passes(j, v, cluster->point)))
-				best = v;
-		}
-	return best;
+	best = best_node(j, cluster, mode, 0);
+	if (best == HEAP_NONE || path_passes(j, best, cluster->point))
+		return best;
+	mark_below(j, cluster->point);
+	uint32_t through = best_node(j, cluster, mode, 2);
+	for (uint32_t v = 0; v < j->heap->nodes; v++)
+		j->mark[v] &= 1;
+	return through == HEAP_NONE ? best : through;
 }
 
 struct slot_count {
@@ -205,7 +231,7 @@ static int group_edge(const struct judge *j, struct chain_step *step, const stru
 
 	if (r < 0)
 		return r;
-	if (slots.several) {
+	if (slots.several && !(step->edge && !strncmp(step->edge, "lru_cache", 9))) {
 		free(step->edge);
 		step->edge = strdup("[*]");
 	}
