@@ -636,6 +636,7 @@ static void give_all(uint64_t index)
 	case PY_CODE:
 		for (const struct py_part *part = ld__py_code_parts(); part->offset >= 0; part++)
 			ld__py_give_named(py_word(source, part->offset), STREAM_LABEL_ATTR, part->name);
+		give_words(info);		/* up to 3.9 a frame kept for the next call */
 		return;
 	case PY_LRU_ELEM:
 		return;				/* its cache shows key and result */
@@ -717,7 +718,7 @@ static void give_all(uint64_t index)
 		break;
 	}
 	give_rest(info);
-	if (info->opaque)
+	if (info->opaque || info->kind == PY_TYPE || info->kind == PY_CFUNCTION)
 		give_words(info);
 }
 

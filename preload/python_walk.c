@@ -701,9 +701,8 @@ static void own_buffers(uint64_t index)
 		own(object, py_word(object, LIST_ITEMS), true);
 		break;
 	case PY_DICT:
-		if (!ld__py_dict_is_split(object))
-			own(object, py_word(object, DICT_KEYS), true);
-		else if (!ld__py_dict_is_embedded(object))
+		own(object, py_word(object, DICT_KEYS), !ld__py_dict_is_split(object));
+		if (ld__py_dict_is_split(object) && !ld__py_dict_is_embedded(object))
 			own(object, py_word(object, DICT_VALUES), true);
 		break;
 	case PY_SET:

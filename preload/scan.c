@@ -15,6 +15,7 @@
 #include "fault.h"
 #include "kernel.h"
 
+#define CACHE_LINE 64u
 #define EXPIRY_CHECK 1024u		/* nodes between two looks at the time limit */
 
 /* Never inlined: a fault may leave scan_words() at any load, and what this has done must be in memory. */
@@ -31,7 +32,8 @@ static void hit(struct scan *scan, uint64_t word, uint64_t at)
 			return;
 		offset = 0;		/* the object's address, whatever lies before it */
 	}
-	if (scan->exact && offset)
+	/* the dynamic linker aligns some of its records to cache lines; a chunk header lies at a block's end */
+	if (scan->exact && offset && (offset >= CACHE_LINE || scan->nodes->extents[target].bytes < 2 * CACHE_LINE))
 		return;
 	ld__edges_add(scan->edges, STREAM_LABEL_OFFSET, (int64_t)(at - scan->label_base), target, offset);
 }
