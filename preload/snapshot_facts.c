@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L6  snapshot_facts.c - what /proc tells about the process, read while it runs. */
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "kernel.h"
 #include "snapshot_private.h"
@@ -109,10 +110,12 @@ static void read_command(struct snapshot_facts *facts, int proc_fd)
 	facts->command[used] = 0;
 }
 
-/* A file name's part from the program's name. */
+/* A file name's part from the program's name, as it was called: redis-server, even where that is a
+ * link to a program of many names, and the script rather than its interpreter. */
 static void make_name(struct snapshot_facts *facts)
 {
-	const char *base = text_base_name(facts->exe);
+	const char *called = (const char *)(uintptr_t)getauxval(AT_EXECFN);
+	const char *base = text_base_name(called && *called ? called : facts->exe);
 	size_t n = 0;
 
 	for (; base[n] && base[n] != ' ' && n < sizeof(facts->name) - 1; n++) {

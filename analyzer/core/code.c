@@ -142,6 +142,18 @@ static bool is_allocator_function(const char *name)
 	return is_one_of(name, names) || begins(name, "operator new");
 }
 
+/* xmalloc, zmalloc_usable, g_strdup, CRYPTO_realloc: every caller of such a function is a site of its
+ * own, and the wrapper says nothing. It stays in the stack, only the site is named by its caller. */
+static bool is_wrapper_function(const char *name)
+{
+	static const char *const parts[] = { "malloc", "calloc", "realloc", "memalign", "strdup", "strndup", "memdup", NULL };
+
+	for (const char *const *part = parts; *part; part++)
+		if (strcasestr(name, *part))
+			return true;
+	return false;
+}
+
 static bool is_runtime_module(const char *name, uint32_t flags)
 {
 	return flags & STREAM_MODULE_LIBC || begins(name, "libstdc++.so") || begins(name, "libc++.so") ||
@@ -288,7 +300,8 @@ static int add_native(struct code *code, uint32_t module, uint64_t addr, struct 
 		struct code_frame frame = {
 			.function = found[i].function, .file = found[i].file, .module = name,
 			.language = found[i].language, .line = found[i].line, .inlined = found[i].inlined,
-			.library = runtime || is_runtime_function(found[i].function, found[i].language) };
+			.library = runtime || is_runtime_function(found[i].function, found[i].language) ||
+				   (found[i].function && is_wrapper_function(found[i].function)) };
 
 		if (!is_allocator_function(frame.function))
 			only_allocator = false;
