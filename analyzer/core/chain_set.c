@@ -24,42 +24,64 @@ static bool site_matches(const struct heap *heap, uint32_t stack, const char *pa
 	return matches;
 }
 
+/* Remembers answers by stack, since sites are matched frame by frame: 0 unknown, 1 yes, -1 no. */
+struct matcher {
+	const struct heap *heap;
+	const struct chain_query *query;
+	int8_t *stack_answer;
+	bool exact_type;		/* some type is called exactly like the pattern: only that is meant */
+};
+
+static bool matches(struct matcher *m, uint32_t v)
+{
+	const struct heap *heap = m->heap;
+	const struct chain_query *query = m->query;
+	const struct heap_type *type = &heap->types[heap->type[v]];
+
+	if (query->addr) {
+		/* The first byte of an empty block is its own, too. */
+		if (query->addr < heap->addr[v] ||
+		    query->addr - heap->addr[v] >= (heap->bytes[v] ? heap->bytes[v] : 1))
+			return false;
+	} else if (!weigh_is_counted(heap, v)) {
+		return false;
+	}
+	if (query->size != UINT64_MAX && heap->bytes[v] != query->size)
+		return false;
+	if (query->site) {
+		uint32_t stack = heap->stack[v] < heap->stack_count ? heap->stack[v] : heap->stack_count;
+
+		if (!m->stack_answer[stack])
+			m->stack_answer[stack] = site_matches(heap, stack, query->site) ? 1 : -1;
+		if (m->stack_answer[stack] < 0)
+			return false;
+	}
+	if (!query->type)
+		return true;
+	return m->exact_type ? names_type_equals(query->type, type->name, type->source, heap->bytes[v]) :
+	       names_type_matches(query->type, type->name, type->source, heap->bytes[v]);
+}
+
 int64_t chain_query_run(const struct heap *heap, const struct chain_query *query, uint32_t **ret_nodes)
 {
+	struct matcher m = { .heap = heap, .query = query };
 	uint32_t *nodes = malloc(((size_t)heap->nodes + 1) * sizeof(*nodes)), count = 0;
-	int8_t *stack_answer = calloc((size_t)heap->stack_count + 1, 1);	/* 0 unknown, 1 yes, -1 no */
 
-	if (!nodes || !stack_answer) {
+	m.stack_answer = calloc((size_t)heap->stack_count + 1, 1);
+	if (!nodes || !m.stack_answer) {
 		free(nodes);
-		free(stack_answer);
+		free(m.stack_answer);
 		return -ENOMEM;
 	}
-	for (uint32_t v = 0; v < heap->nodes; v++) {
+	for (uint32_t v = 0; v < heap->nodes && query->type && !m.exact_type; v++) {
 		const struct heap_type *type = &heap->types[heap->type[v]];
 
-		if (query->addr) {
-			/* The first byte of an empty block is its own, too. */
-			if (query->addr < heap->addr[v] ||
-			    query->addr - heap->addr[v] >= (heap->bytes[v] ? heap->bytes[v] : 1))
-				continue;
-		} else if (!weigh_is_counted(heap, v)) {
-			continue;
-		}
-		if (query->size != UINT64_MAX && heap->bytes[v] != query->size)
-			continue;
-		if (query->site) {
-			uint32_t stack = heap->stack[v] < heap->stack_count ? heap->stack[v] : heap->stack_count;
-
-			if (!stack_answer[stack])
-				stack_answer[stack] = site_matches(heap, stack, query->site) ? 1 : -1;
-			if (stack_answer[stack] < 0)
-				continue;
-		}
-		if (query->type && !names_type_matches(query->type, type->name, type->source, heap->bytes[v]))
-			continue;
-		nodes[count++] = v;
+		m.exact_type = names_type_equals(query->type, type->name, type->source, heap->bytes[v]);
 	}
-	free(stack_answer);
+	for (uint32_t v = 0; v < heap->nodes; v++)
+		if (matches(&m, v))
+			nodes[count++] = v;
+	free(m.stack_answer);
 	/* Of nested nodes the innermost is the one that an address means; it comes last. */
 	if (query->addr && count > 1) {
 		nodes[0] = nodes[count - 1];

@@ -431,13 +431,28 @@ static int compare_rows(const void *a, const void *b)
 	return order ? order : (x->size > y->size) - (x->size < y->size);
 }
 
+/* Is the pattern exactly what this row is called? Then no other row is meant. */
+static bool is_called(const struct diff_options *options, const struct diff_row *row, const char *bare)
+{
+	return !strcmp(options->type, row->type) ||
+	       (options->by == DIFF_BY_TYPE && names_type_equals(options->type, bare, row->source, row->size));
+}
+
+static bool type_matches(const struct diff_options *options, const struct diff_row *row, const char *bare,
+			 bool exact)
+{
+	if (exact)
+		return is_called(options, row, bare);
+	return text_glob(options->type, row->type) ||
+	       (options->by == DIFF_BY_TYPE && names_type_matches(options->type, bare, row->source, row->size));
+}
+
 static bool is_hidden(const struct diff *diff, const struct diff_options *options,
-		      const struct diff_row *row, const char *bare)
+		      const struct diff_row *row, const char *bare, bool exact)
 {
 	uint64_t moved = 0;
 
-	if (options->type && !text_glob(options->type, row->type) &&
-	    (options->by != DIFF_BY_TYPE || !names_type_matches(options->type, bare, row->source, row->size)))
+	if (options->type && !type_matches(options, row, bare, exact))
 		return true;
 	if (diff->heap_count == 1)
 		return row->bytes[0] < options->min_bytes;
@@ -458,6 +473,7 @@ static int arrange(struct maker *m, uint32_t made, const char **bare)
 	uint32_t *order = malloc(((size_t)made + 1) * sizeof(*order));
 	struct diff_row *rows = malloc(((size_t)made + 1) * sizeof(*rows));
 	size_t last = diff->heap_count - 1;
+	bool exact = false;
 
 	diff->place = malloc(((size_t)made + 1) * sizeof(*diff->place));
 	if (!order || !rows || !diff->place) {
@@ -467,13 +483,15 @@ static int arrange(struct maker *m, uint32_t made, const char **bare)
 	}
 	for (uint32_t i = 0; i < made; i++)
 		order[i] = i;
+	for (uint32_t i = 0; i < made && m->options->type; i++)
+		exact |= is_called(m->options, &diff->rows[i], bare[i]);
 	sorting = diff;
 	sorting_by = m->options->sort;
 	qsort(order, made, sizeof(*order), compare_rows);
 	for (uint32_t i = 0; i < made; i++) {
 		struct diff_row *row = &diff->rows[order[i]];
 
-		if (is_hidden(diff, m->options, row, bare[order[i]])) {
+		if (is_hidden(diff, m->options, row, bare[order[i]], exact)) {
 			diff->place[order[i]] = HEAP_NONE;
 			diff->hidden_rows++;
 			diff->hidden_bytes += row->bytes[last];

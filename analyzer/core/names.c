@@ -19,6 +19,21 @@ void names_type(struct text *text, const char *name, enum heap_type_source sourc
 	text_printf(text, "from %s", name);
 }
 
+bool names_type_equals(const char *pattern, const char *name, enum heap_type_source source, uint64_t size)
+{
+	unsigned long long stated;
+	char *rest;
+
+	if (!strcmp(pattern, name))
+		return true;
+	if (source != HEAP_TYPE_SITE)
+		return false;
+	if (!strncmp(pattern, "from ", 5))
+		return !strcmp(pattern + 5, name);
+	stated = strtoull(pattern, &rest, 10);
+	return rest != pattern && stated == size && !strncmp(rest, " B from ", 8) && !strcmp(rest + 8, name);
+}
+
 bool names_type_matches(const char *pattern, const char *name, enum heap_type_source source,
 			uint64_t size)
 {

@@ -22,6 +22,10 @@ void names_type(struct text *text, const char *name, enum heap_type_source sourc
 bool names_type_matches(const char *pattern, const char *name, enum heap_type_source source,
 			uint64_t size);
 
+/* Is the pattern, letter by letter, this type's bare name or its displayed form with or without size?
+ * Names may hold characters that mean something in a pattern: what is equal is meant. */
+bool names_type_equals(const char *pattern, const char *name, enum heap_type_source source, uint64_t size);
+
 /* "python" | "rtti" | "dwarf" | "site" | "kind" */
 const char *names_type_source(enum heap_type_source source);
 

@@ -29,11 +29,11 @@ unsigned reach_root_tier(const struct heap_root *root)
 	case HEAP_ROOT_GLOBAL:
 		/* CPython's own state reaches everything that a module or a frame holds: less telling */
 		if (root->name && !strncmp(root->name, "_PyRuntime", 10))
-			return 2;
+			return TIER_PYTHON;
 		return is_c_library(root->module) ? TIER_LIBRARY : TIER_GLOBAL;
 	case HEAP_ROOT_PY_MODULE:
 	case HEAP_ROOT_PY_FRAME:
-		return 0;
+		return TIER_GLOBAL;
 	case HEAP_ROOT_TLS:
 		return TIER_TLS;
 	case HEAP_ROOT_PY_C:
@@ -45,7 +45,7 @@ unsigned reach_root_tier(const struct heap_root *root)
 	case HEAP_ROOT_REGISTER:
 		return TIER_REGISTER;
 	}
-	return TIER_MAPPING;			/* a kind that a newer writer added: it is writable memory at least */
+	return TIER_MAPPING;		/* a kind that a newer writer added: it is writable memory at least */
 }
 
 static uint8_t region_of(unsigned tier)

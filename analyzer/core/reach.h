@@ -4,7 +4,9 @@
  * The flood goes tier by tier, strongest roots first, and each tier floods completely before the
  * next one starts:
  *
- *   0 global   1 tls   2 python   3 mapping      what is held: one region, REACH_HELD
+ *   0 global   variables; Python's modules and frames
+ *   1 tls      2 python: the interpreter's own state      3 mapping
+ *                                                0 .. 3 are what is held: one region, REACH_HELD
  *   4 stack    frames of the program; outer frames before inner ones
  *   5 library  the C library's own data
  *   6 scratch  frames of the C library: saved registers, arguments
