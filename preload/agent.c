@@ -34,6 +34,7 @@
 #include "guard.h"
 #include "kernel.h"
 #include "process.h"
+#include "rights.h"
 #include "snapshot.h"
 #include "stream.h"
 
@@ -46,6 +47,7 @@
 #define RSS_POLL_MS 1000
 #define LIBC_SIGNALS (3ull << 31)	/* 32 and 33 */
 
+enum { MIRROR_FREE, MIRROR_TAKEN, MIRROR_ASKED, MIRROR_DONE, MIRROR_FAILED };
 enum { AGENT_NONE, AGENT_STARTING, AGENT_RUNNING, AGENT_STOPPING };
 
 static struct {
@@ -57,6 +59,8 @@ static struct {
 	void *stack;			/* kept for the next life */
 	bool private;			/* (1) worked */
 	int proc_fd, folder_fd, signal_fd, listen_fd;
+	uint32_t mirror;		/* futex, MIRROR_* */
+	struct rights rights;		/* of whoever asked */
 	uint64_t due_ns;		/* next snapshot of the timer */
 	bool late;			/* recording began after the process had run without */
 	uint64_t capture_birth;
@@ -281,6 +285,14 @@ static void serve_request(void)
 	kernel_futex(&agent.served, 129 /* FUTEX_WAKE | FUTEX_PRIVATE_FLAG */, 1 << 30, NULL);
 }
 
+static void serve_mirror(void)
+{
+	if (__atomic_load_n(&agent.mirror, __ATOMIC_ACQUIRE) != MIRROR_ASKED)
+		return;
+	__atomic_store_n(&agent.mirror, ld__rights_take(&agent.rights) ? MIRROR_DONE : MIRROR_FAILED, __ATOMIC_RELEASE);
+	kernel_futex(&agent.mirror, 129, 1, NULL);
+}
+
 static void serve_triggers(void)
 {
 	uint64_t now = kernel_now_ns();
@@ -327,6 +339,7 @@ static void loop(void)
 		r = ld__sys3(SYS_poll, fds, 2, poll_timeout());
 		if (r > 0 && fds[0].revents & POLLIN)
 			kernel_read(agent.signal_fd, signals, sizeof(signals));
+		serve_mirror();
 		ld__snapshot_reap(0);
 		if (__atomic_load_n(&agent.stop_wanted, __ATOMIC_ACQUIRE))
 			break;
@@ -459,11 +472,45 @@ void ld__agent_stop(void)
 	ld__guard_leave();
 }
 
+bool ld__agent_mirror_rights(void)
+{
+	uint64_t deadline = kernel_now_ns() + STOP_WAIT_NS;
+	uint32_t mirror = MIRROR_FREE;
+
+	if (__atomic_load_n(&agent.state, __ATOMIC_ACQUIRE) == AGENT_NONE || ld__sys_gettid() == agent.tid ||
+	    !await_state(AGENT_RUNNING, NS_PER_S))
+		return false;
+	while (!__atomic_compare_exchange_n(&agent.mirror, &mirror, MIRROR_TAKEN, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		if (kernel_now_ns() >= deadline)
+			return false;
+		mirror = MIRROR_FREE;
+		ld__sys_sleep_ns(100000);
+	}
+	if (!ld__rights_read(&agent.rights)) {
+		__atomic_store_n(&agent.mirror, MIRROR_FREE, __ATOMIC_RELEASE);
+		ld__agent_stop();
+		return true;
+	}
+	__atomic_store_n(&agent.mirror, MIRROR_ASKED, __ATOMIC_RELEASE);
+	wake();
+	while ((mirror = __atomic_load_n(&agent.mirror, __ATOMIC_ACQUIRE)) == MIRROR_ASKED && kernel_now_ns() < deadline) {
+		struct timespec tick = { 0, 10 * NS_PER_MS };
+
+		kernel_futex(&agent.mirror, 128, MIRROR_ASKED, &tick);
+	}
+	__atomic_store_n(&agent.mirror, MIRROR_FREE, __ATOMIC_RELEASE);
+	if (mirror == MIRROR_DONE)
+		return false;
+	ld__agent_stop();
+	return true;
+}
+
 void ld__agent_after_fork_child(void)
 {
 	agent.state = AGENT_NONE;
 	agent.tid = 0;
 	agent.request = 0;
+	agent.mirror = MIRROR_FREE;
 	agent.due_ns = 0;
 	agent.proc_fd = agent.folder_fd = agent.signal_fd = agent.listen_fd = -1;
 	ld__snapshot_after_fork_child();

@@ -15,6 +15,10 @@ int ld__agent_start(void);
  * unshare(2)/setns(2), at exit. */
 void ld__agent_stop(void);
 
+/* Give the agent the calling thread's users, groups and capabilities; if that cannot be, end it.
+ * Returns whether it ended. Around calls that change them, see hooks_identity.c. */
+bool ld__agent_mirror_rights(void);
+
 /* Nothing of the parent's agent exists in a fork child: forget it. It starts again lazily. */
 void ld__agent_after_fork_child(void);
 

@@ -13,12 +13,14 @@
 #include "arena.h"
 #include "kernel.h"
 
+#define READ_ATTEMPTS 1000
 #define LINE_MAX_BYTES (8u << 10)	/* a path is at most PATH_MAX, escaped newlines included */
 
 static _Alignas(16) char buffer[64u << 10];
 
 struct lines {
 	int fd;
+	int error;
 	size_t used, at;
 	bool ended;
 };
@@ -29,7 +31,7 @@ static char *line_next(struct lines *lines)
 	for (;;) {
 		char *start = buffer + lines->at;
 		char *newline = memchr(start, '\n', lines->used - lines->at);
-		long got;
+		long got = 0;
 
 		if (newline) {
 			*newline = 0;
@@ -43,7 +45,13 @@ static char *line_next(struct lines *lines)
 		lines->at = 0;
 		if (lines->used > sizeof(buffer) - LINE_MAX_BYTES)
 			return NULL;
-		got = kernel_read(lines->fd, buffer + lines->used, sizeof(buffer) - lines->used);
+		for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
+			got = kernel_read(lines->fd, buffer + lines->used, sizeof(buffer) - lines->used);
+			if (got != -EINTR && got != -EAGAIN)
+				break;	/* the kernel may be at odds with a mapping in the making */
+		}
+		if (got < 0)
+			lines->error = (int)got;
 		if (got <= 0)
 			lines->ended = true;
 		else
@@ -182,6 +190,8 @@ int ld__maps_read(struct maps *maps, int proc_fd, bool numbers)
 		*entry = head;
 	}
 	kernel_close(lines.fd);
+	if (lines.error)
+		return lines.error;
 	return maps->refused ? -E2BIG : maps->count ? 0 : -EIO;
 }
 

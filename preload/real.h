@@ -31,6 +31,17 @@
 	X(int, dlclose, (void *))                                                                   \
 	X(int, unshare, (int))                                                                      \
 	X(int, setns, (int, int))                                                                   \
+	X(int, setuid, (uid_t))                                                                     \
+	X(int, setgid, (gid_t))                                                                     \
+	X(int, seteuid, (uid_t))                                                                    \
+	X(int, setegid, (gid_t))                                                                    \
+	X(int, setreuid, (uid_t, uid_t))                                                            \
+	X(int, setregid, (gid_t, gid_t))                                                            \
+	X(int, setresuid, (uid_t, uid_t, uid_t))                                                    \
+	X(int, setresgid, (gid_t, gid_t, gid_t))                                                    \
+	X(int, setgroups, (size_t, const gid_t *))                                                  \
+	X(int, initgroups, (const char *, gid_t))                                                   \
+	X(int, capset, (void *, const void *))                                                      \
 	X(int, epoll_wait, (int, struct epoll_event *, int, int))                                   \
 	X(int, epoll_pwait, (int, struct epoll_event *, int, int, const sigset_t *))
 

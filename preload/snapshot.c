@@ -156,8 +156,11 @@ static int prepare(struct snapshot_job *job, struct snapshot_result *result)
 	job->facts->capture_state = ld__agent_capture_state();
 	job->facts->saw_everything = ld__agent_saw_everything();
 	r = read_maps(job);
-	if (r < 0)
-		return fail(result, r, "/proc/self/smaps cannot be read; without it there is no snapshot");
+	if (r < 0) {
+		ld__text_format(result->error, sizeof(result->error), 0,
+				"/proc/self/smaps cannot be read (error %d); without it there is no snapshot", -r);
+		return r;
+	}
 	job->stop = ld__stop_new(job->proc_fd);
 	if (!job->stop)
 		return fail(result, -ENOMEM, "the list of threads cannot be read; without it there is no snapshot");

@@ -5,7 +5,7 @@
  *   touch MIB     that much memory in blocks of 1 MiB                     masked N    the same, all signals blocked
  *   churn N       N threads that replace blocks in g_ledger for ever      spin N      N threads that never sleep
  *   reserve GIB   a mapping of that size of which three pages are used    closefds    close every descriptor from 3 on
- *   children      "ECHILD 0": what waitpid(-1) says, SIGCHLDs so far      chroot DIR  setuid N  lock FILE
+ *   children      "ECHILD 0": what waitpid(-1) says, SIGCHLDs so far      chroot DIR  setuid N  lock FILE  drop N
  *   eof           close a pipe's write end; milliseconds until its end    fork        ns that a bare fork takes
  *   fds           how many descriptors are open                           quit        ends with status 9
  *   altstack      a thread that waits on a stack of its own making */
@@ -20,7 +20,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/capability.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -29,6 +31,8 @@
 
 #define SLOTS 500			/* blocks of each churning thread */
 #define CHURN_BYTES 3001		/* a size that nothing else has */
+
+int capset(cap_user_header_t head, const cap_user_data_t data);
 
 struct item { struct item *next; char body[56]; };
 
@@ -228,6 +232,16 @@ static void obey(const char *command, long n, const char *text)
 	} else if (!strcmp(command, "setuid")) {
 		changes_user = 1;
 		if (setgid((gid_t)n) || setuid((uid_t)n))
+			exit(3);
+	} else if (!strcmp(command, "drop")) {
+		struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+		struct __user_cap_data_struct data[2] = { { 0, 0, 0 } };
+
+		/* as daemons do: keep one capability over the change of the user */
+		if (prctl(PR_SET_KEEPCAPS, 1) || setgid((gid_t)n) || setuid((uid_t)n))
+			exit(3);
+		data[0].effective = data[0].permitted = 1u << CAP_NET_BIND_SERVICE;
+		if (capset(&head, data))
 			exit(3);
 	} else if (!strcmp(command, "lock")) {
 		struct flock range = { .l_type = F_WRLCK, .l_whence = SEEK_SET };

@@ -87,6 +87,18 @@ if os.getuid() == 0:
     expect(run(["stat", "-c", "%U", "/proc/%d/maps" % service.pid]).stdout == "root\n", "it should still be protected")
     service.quit()
 
+    # Keeps one capability over the change: per thread, and the guest keeps no more than the service.
+    service = Service()
+    service.ask("drop 65534")
+    rights = set()
+    for tid in os.listdir("/proc/%d/task" % service.pid):
+        status = open("/proc/%d/task/%s/status" % (service.pid, tid)).read()
+        rights.add(tuple(re.findall(r"^(?:Uid|Gid|Groups|CapInh|CapPrm|CapEff):.*", status, re.MULTILINE)))
+    expect(len(rights) == 1 and "CapPrm:\t0000000000000400" in str(rights).replace("\\t", "\t"), "all threads should have the same rights: %s" % rights)
+    service.ask("heap 10")
+    expect(service.snap().consistent, "and it should be snapped")
+    service.quit()
+
     # Changes its root to an empty folder: no /proc, no libraries, no way back.
     service = Service()
     empty = scratch("empty")
