@@ -15,7 +15,9 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [TESTS, os.path.join(TESTS, "python")]
+import interpreters  # noqa: E402
 from support import BUILD, SOURCE, expect, finish, skip  # noqa: E402
 
 FOLDER = tempfile.mkdtemp(prefix="leakdiff-unwind-")
@@ -158,18 +160,8 @@ def git():
 
 
 def pythons():
-    found = ["/usr/bin/python3"]
-    versions = os.path.expanduser("~/.pyenv/versions")
-    if os.path.isdir(versions):
-        found += [os.path.join(versions, v, "bin", "python3") for v in sorted(os.listdir(versions))]
-    for python in found:
-        if not os.access(python, os.X_OK):
-            continue
-        # asyncio.run() came with 3.7
-        version = subprocess.run([python, "-c", "import sys; print('%d%02d' % sys.version_info[:2])"],
-                                 stdout=subprocess.PIPE).stdout
-        if version and int(version) >= 307:
-            run(python.replace(os.path.expanduser("~"), "~"), [python, "-c", PYTHON_WORK], 50000, PYTHONMALLOC="malloc")
+    for python, version in interpreters.found():
+        run("python %d.%d.%d" % version, [python, "-c", PYTHON_WORK], 50000, PYTHONMALLOC="malloc")
 
 
 def redis():
