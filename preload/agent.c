@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L8  agent.c - the guest thread: its life, its descriptors, its loop.
+ * L7  agent.c - the guest thread: its life, its descriptors, its loop.
  *
  *   start (any thread) --> own stack, all signals blocked --> own descriptor table and directory
  *        ^                                                         |

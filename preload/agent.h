@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L5  agent.h - the guest thread: control socket, timer and RSS triggers. */
+ * L0  agent.h - the guest thread: control socket, timer and RSS triggers. */
 #ifndef LEAKDIFF_AGENT_H
 #define LEAKDIFF_AGENT_H
 

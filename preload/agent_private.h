@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L6  agent_private.h - what the agent's files share: its descriptors, its voice, its snapshots. */
+ * L0  agent_private.h - what the agent's files share: its descriptors, its voice, its snapshots. */
 #ifndef LEAKDIFF_AGENT_PRIVATE_H
 #define LEAKDIFF_AGENT_PRIVATE_H
 

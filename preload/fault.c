@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  fault.c - see fault.h.
+ * L2  fault.c - see fault.h.
  *
  * The child is a copy of the service with the service's handlers: none of them may run here. The
  * guard's handler runs on a stack of its own, since a fault may come from a traceback that has

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  fault.h - surviving bad memory, and the child's time limit. Snapshot child only. */
+ * L0  fault.h - surviving bad memory, and the child's time limit. Snapshot child only. */
 #ifndef LEAKDIFF_FAULT_H
 #define LEAKDIFF_FAULT_H
 

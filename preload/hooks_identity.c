@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L8  hooks_identity.c - calls that change who the process is: the agent steps aside for them.
+ * L9  hooks_identity.c - calls that change who the process is: the agent steps aside for them.
  *
  * Users, groups and capabilities belong to threads. libc makes every thread of a process repeat such
  * a call and ends the process with abort() when they do not all fare alike; and a program of one

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L0  kernel.c - signal handlers and numbers as text, without libc. */
+ * L1  kernel.c - signal handlers and numbers as text, without libc. */
 #include "kernel.h"
 
 #include <errno.h>

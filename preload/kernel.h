@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L0  kernel.h - the system calls of the snapshot half by name, on top of sys.h.
+ * L1  kernel.h - the system calls of the snapshot half by name, on top of sys.h.
  *
  * The agent, the tracer (which shares the agent's thread pointer) and the snapshot child (whose libc
  * is a copy that was frozen at a random instruction) may use nothing of libc that keeps state. Every

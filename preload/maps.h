@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  maps.h - /proc/self/maps and smaps as an array, and which of their pages hold anything. */
+ * L0  maps.h - /proc/self/maps and smaps as an array, and which of their pages hold anything. */
 #ifndef LEAKDIFF_MAPS_H
 #define LEAKDIFF_MAPS_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  rights.c - see rights.h. The kernel's calls, which concern the calling thread alone; libc's
+ * L2  rights.c - see rights.h. The kernel's calls, which concern the calling thread alone; libc's
  * would concern all. */
 #include "rights.h"
 

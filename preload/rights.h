@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  rights.h - users, groups and capabilities of one thread, read and taken over. */
+ * L0  rights.h - users, groups and capabilities of one thread, read and taken over. */
 #ifndef LEAKDIFF_RIGHTS_H
 #define LEAKDIFF_RIGHTS_H
 

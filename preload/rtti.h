@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  rtti.h - the dynamic type of C++ objects, by the vtable that their first word points at. */
+ * L2  rtti.h - the dynamic type of C++ objects, by the vtable that their first word points at. */
 #ifndef LEAKDIFF_RTTI_H
 #define LEAKDIFF_RTTI_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L7  snapshot.c - take a snapshot; the agent's half.
+ * L6  snapshot.c - take a snapshot; the agent's half.
  *
  *   threads run      facts, modules, smaps, room for everything        (milliseconds, no pause)
  *   -- pause ----    lock the drain, stop, drain the rest, clone

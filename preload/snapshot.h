@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  snapshot.h - take a snapshot: lock, stop, drain, fork, resume; the child does the rest. */
+ * L0  snapshot.h - take a snapshot: lock, stop, drain, fork, resume; the child does the rest. */
 #ifndef LEAKDIFF_SNAPSHOT_H
 #define LEAKDIFF_SNAPSHOT_H
 

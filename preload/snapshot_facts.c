@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L6  snapshot_facts.c - what /proc tells about the process, read while it runs. */
+ * L3  snapshot_facts.c - what /proc tells about the process, read while it runs. */
 #include <string.h>
 #include <sys/auxv.h>
 

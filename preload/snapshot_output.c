@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L5  snapshot_output.c - where a stream goes that nobody waits for (timer, threshold, exit).
+ * L3  snapshot_output.c - where a stream goes that nobody waits for (timer, threshold, exit).
  *
  *   child --pipe--> leakdiff ingest - -o <folder>/<name>.<pid>.<n>.snap
  *   or, where the program cannot be found:  <folder>/<name>.<pid>.<n>.stream, for a later ingest

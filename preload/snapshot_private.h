@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L6  snapshot_private.h - what the agent's half of a snapshot tells the child's half. */
+ * L2  snapshot_private.h - what the agent's half of a snapshot tells the child's half. */
 #ifndef LEAKDIFF_SNAPSHOT_PRIVATE_H
 #define LEAKDIFF_SNAPSHOT_PRIVATE_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  stop.c - stopping the world from inside, with ptrace from a process that shares our memory.
+ * L5  stop.c - stopping the world from inside, with ptrace from a process that shares our memory.
  *
  *   agent thread                      tracer process (CLONE_VM, exit signal 0)
  *     clone ------------------------>   SEIZE + INTERRUPT every thread but the agent

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  stop.h - stop every other thread of the service, read its registers, let it go on.
+ * L1  stop.h - stop every other thread of the service, read its registers, let it go on.
  *
  * Life: ld__stop_new() (threads run; reads names) -> ld__stop_threads() -> ld__stop_resume() ->
  * ld__stop_free(). The table may be read between stop and free, in a forked child too. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  stop_private.h - what stop.c and stop_signal.c share. */
+ * L2  stop_private.h - what stop.c and stop_signal.c share. */
 #ifndef LEAKDIFF_STOP_PRIVATE_H
 #define LEAKDIFF_STOP_PRIVATE_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L6  trigger.c - a snapshot before the OOM killer comes: the threshold on resident memory.
+ * L3  trigger.c - a snapshot before the OOM killer comes: the threshold on resident memory.
  *
  * LEAKDIFF_AT_RSS is a size, or a percentage of the smallest memory limit of the control groups that
  * the process is in, else of the machine's memory. It fires when it is crossed, and again each time

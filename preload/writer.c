@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  writer.c - see writer.h.
+ * L2  writer.c - see writer.h.
  *
  *   section buffer   one chunk: header and up to STREAM_CHUNK_MAX bytes, written when full
  *   text             every string so far, [0 .. sent) already written as STRINGS chunks
