@@ -14,6 +14,7 @@
 #include "preload/sys.h"
 
 uint64_t ld__clock_counter;
+uint32_t ld__clock_shared;
 #if defined(__x86_64__)
 uint32_t ld__clock_tsc;
 #endif
@@ -56,8 +57,12 @@ void ld__clock_init(void)
 
 uint64_t ld__clock_now(void)
 {
-	uint64_t now = ld__clock_read();
+	uint64_t now;
 
+#if defined(__x86_64__)
+	__builtin_ia32_lfence();
+#endif
+	now = ld__clock_read();
 #if defined(__x86_64__)
 	__builtin_ia32_lfence();	/* the caller's loads come after the reading: pairs with drain.c */
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  live.c - the live table: a small cache in front of 256 hash tables, and a sorted list of maps.
+ * L2  live.c - the live table: a small cache in front of 64 hash tables, and a sorted list of maps.
  *
  *   insert -> recent[hash] --evicted by another block--> shard[hash] (open addressing)
  *   remove <- recent[hash]  ... or, if it is not there, <- shard[hash]
@@ -17,12 +17,15 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "preload/arena.h"
 #include "preload/stream.h"
+#include "preload/sys.h"
 
 #define RECENT 8192u
-#define SHARDS 256u
+#define SHARDS 64u
+#define HUGE (2u << 20)
 #define SLOTS_LEAST 128u		/* one page */
 #define MAPS_FIRST 1024u
 #define IN_REALLOC 0x80u		/* in live_block.kind: see ld__live_realloc_begin() */
@@ -86,6 +89,10 @@ static int shard_resize(struct shard *s, uint32_t slots)
 
 	if (!fresh)
 		return -ENOMEM;
+	/* every probe is another page: large ones spare the address translation, and the fork of a
+	 * snapshot copies fewer entries. Hashing touches them all, so none is wasted. */
+	if (slots * sizeof(*fresh) >= HUGE)
+		ld__sys3(SYS_madvise, fresh, slots * sizeof(*fresh), MADV_HUGEPAGE);
 	s->slots = fresh;
 	s->mask = slots - 1;
 	for (uint32_t i = 0; i < old_slots; i++) {

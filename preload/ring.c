@@ -46,6 +46,7 @@ static struct ring *_Atomic rings[RING_MAX];
 static _Atomic uint32_t owners[RING_MAX];	/* tid; 0 = nobody */
 static _Atomic uint32_t ring_total;
 static _Atomic uint32_t cursor;
+static _Atomic uint32_t first_owner;		/* tid of the first thread that recorded */
 
 /* under grow_lock */
 static atomic_flag grow_lock = ATOMIC_FLAG_INIT;
@@ -204,8 +205,12 @@ static struct ring *take_over(uint32_t tid)
 struct ring *ld__ring_acquire(void)
 {
 	struct guard *g = &ld__guard;
-	uint32_t tid = ld__sys_gettid();
-	struct ring *ring = take_over(tid);
+	uint32_t tid = ld__sys_gettid(), nobody = 0;
+	struct ring *ring;
+
+	if (!atomic_compare_exchange_strong(&first_owner, &nobody, tid) && nobody != tid)
+		__atomic_store_n(&ld__clock_shared, 1, __ATOMIC_SEQ_CST);	/* see clock_inline.h */
+	ring = take_over(tid);
 
 	if (!ring)
 		ring = add_ring(tid);
@@ -354,6 +359,8 @@ void ld__ring_after_fork_child(void)
 		atomic_store(&owners[i], 0);
 	}
 	atomic_store(&ring_total, 0);
+	atomic_store(&first_owner, 0);
+	ld__clock_shared = 0;
 	chunk_left = 0;
 	file = NULL;
 	path[0] = 0;
