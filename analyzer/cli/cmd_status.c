@@ -1,47 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  cmd_status.c - leakdiff status PID: what the library in a process is doing. */
-#include <errno.h>
-#include <jansson.h>
+ * L4  cmd_status.c - leakdiff status PID: what the library in a process is doing. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli/cmd.h"
+#include "cli/json_status.h"
 #include "cli/target.h"
 #include "core/text.h"
 
 #define WAIT_NS 10000000000u
 
 static bool as_json;
-
-static int print_json(const struct target *target, const char *result)
-{
-	static const char *const numbers[] = { "blocks", "bytes", "mappings", "mapped_bytes", "lost_events", "own_bytes" };
-	static const char *const texts[] = { "state", "capture", "mode", "name", "folder" };
-	json_t *object = json_pack("{s:i, s:i}", "schema", 1, "pid", (int)target->pid);
-	char *text;
-
-	for (size_t i = 0; object && i < sizeof(texts) / sizeof(texts[0]); i++) {
-		char *value = target_value(result, texts[i]);
-		char *escaped = value ? text_escape(value) : NULL;
-
-		json_object_set_new(object, texts[i], json_string(escaped ? escaped : ""));
-		free(escaped);
-		free(value);
-	}
-	for (size_t i = 0; object && i < sizeof(numbers) / sizeof(numbers[0]); i++)
-		json_object_set_new(object, numbers[i], json_integer((json_int_t)target_number(result, numbers[i])));
-	if (object)
-		json_object_set_new(object, "predicted_pause_s",
-				    json_real((double)target_number(result, "predicted_pause_ns") / 1e9));
-	text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
-	json_decref(object);
-	if (!text)
-		return cmd_trouble("not enough memory");
-	puts(text);
-	free(text);
-	return CMD_OK;
-}
 
 static void print_line(const char *label, char *value)
 {
@@ -91,7 +60,9 @@ static int run(int argc, char **argv)
 	if (target_ask(&target, &request, -1, WAIT_NS, &result, &error) < 0)
 		status = cmd_trouble("%s", error);
 	else
-		status = as_json ? print_json(&target, result) : print_text(&target, result);
+		status = !as_json ? print_text(&target, result)
+			 : json_write_status((int)target.pid, result) < 0 ? cmd_trouble("the answer could not be written")
+			 : CMD_OK;
 	free(result);
 	free(error);
 	target_done(&target);

@@ -65,7 +65,7 @@ static int fifo_read = -1;
 static sem_t never, later;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER, held = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
-static pid_t child;
+static pid_t child, other_child;
 static aio_context_t aio;
 
 static long do_epoll_wait(void)
@@ -350,7 +350,7 @@ static long do_waitid(void)
 {
 	siginfo_t info;
 
-	return waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT);
+	return waitid(P_PID, (id_t)other_child, &info, WEXITED);
 }
 
 static long do_flock(void)
@@ -499,10 +499,14 @@ static void set_up(void)
 	fcntl(lock_fd, F_OFD_SETLK, &range);
 	snprintf(name, sizeof(name), "%s/fifo", folder);
 	mkfifo(name, 0600);
-	child = fork();
-	if (child == 0) {
-		sleep((unsigned)wanted_s + 1);
-		_exit(0);
+	for (int i = 0; i < 2; i++) {
+		child = fork();
+		if (child == 0) {
+			sleep((unsigned)wanted_s + 1);
+			_exit(0);
+		}
+		if (i == 0)
+			other_child = child;
 	}
 }
 
