@@ -13,11 +13,11 @@
 #include "preload/cfi.h"
 
 #include <elf.h>
-#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
+#define PAGE 4096u
 #define HARD(reason) (RULE_HARD | (uint64_t)(reason) << 32)
 
 #if defined(__x86_64__)
@@ -610,33 +610,35 @@ uint64_t ld__cfi_rule(const struct cfi_image *image, uint64_t pc)
 
 #endif
 
-int ld__cfi_image(uint64_t start, uint64_t end, uint64_t bias, struct cfi_image *ret_image)
+const struct cfi_header *ld__cfi_headers(uint64_t start, uint32_t *ret_count)
 {
 	const Elf64_Ehdr *elf = (const Elf64_Ehdr *)(uintptr_t)start;
-	struct cfi_image image = { 0 };
-	const Elf64_Phdr *headers;
 
-	/* The first page is mapped, since a module begins where its first segment does. */
-	if (end <= start || end - start < sizeof(*elf) || memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0 ||
+	if (start % PAGE || memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0 ||
 	    elf->e_ident[EI_CLASS] != ELFCLASS64 || elf->e_phentsize != sizeof(Elf64_Phdr) ||
-	    elf->e_phoff > 4096 || elf->e_phoff + elf->e_phnum * sizeof(Elf64_Phdr) > 4096 ||
+	    elf->e_phoff > PAGE || elf->e_phoff + elf->e_phnum * sizeof(Elf64_Phdr) > PAGE ||
 	    elf->e_phoff % 8 != 0)
-		return -EINVAL;
-	headers = (const Elf64_Phdr *)(uintptr_t)(start + elf->e_phoff);
-	for (unsigned i = 0; i < elf->e_phnum; i++) {
-		uint64_t low = bias + headers[i].p_vaddr, high = low + headers[i].p_memsz;
+		return NULL;
+	*ret_count = elf->e_phnum;
+	return (const struct cfi_header *)(uintptr_t)(start + elf->e_phoff);
+}
 
-		if (high < low || low < start || high > end)
+void ld__cfi_image(const struct cfi_header *headers, uint32_t count, uint64_t bias, struct cfi_image *ret_image)
+{
+	const Elf64_Phdr *h = (const Elf64_Phdr *)(const void *)headers;
+
+	ret_image->eh_frame_hdr = 0;
+	ret_image->range_count = 0;
+	for (; count-- > 0; h++) {
+		uint64_t low = bias + h->p_vaddr, bytes = h->p_filesz < h->p_memsz ? h->p_filesz : h->p_memsz;
+
+		if (low + bytes < low)
 			continue;
-		if (headers[i].p_type == PT_GNU_EH_FRAME)
-			image.eh_frame_hdr = low;
-		/* Bytes of the file only: they are there as long as the file is whole. */
-		if (headers[i].p_type == PT_LOAD && (headers[i].p_flags & PF_R) &&
-		    headers[i].p_filesz <= headers[i].p_memsz && image.range_count < CFI_RANGES_MAX) {
-			image.ranges[image.range_count].start = low;
-			image.ranges[image.range_count++].end = low + headers[i].p_filesz;
+		if (h->p_type == PT_GNU_EH_FRAME)
+			ret_image->eh_frame_hdr = low;
+		if (h->p_type == PT_LOAD && (h->p_flags & PF_R) && ret_image->range_count < CFI_RANGES_MAX) {
+			ret_image->ranges[ret_image->range_count].start = low;
+			ret_image->ranges[ret_image->range_count++].end = low + bytes;
 		}
 	}
-	*ret_image = image;
-	return 0;
 }

@@ -81,10 +81,14 @@ struct cfi_image {
 	} ranges[CFI_RANGES_MAX];
 };
 
-/* Describe the module whose ELF header is mapped at `start` and which ends at `end`, from its program
- * headers in memory. bias: its load address (l_addr). Returns 0, or -EINVAL when what lies there
- * is no such module; ret_image is then untouched. */
-int ld__cfi_image(uint64_t start, uint64_t end, uint64_t bias, struct cfi_image *ret_image);
+/* Describe a module by its program headers, `count` of them in memory, loaded with bias `bias`
+ * (l_addr). What lies beyond the file's bytes of a segment is left out. */
+struct cfi_header;			/* Elf64_Phdr */
+void ld__cfi_image(const struct cfi_header *headers, uint32_t count, uint64_t bias, struct cfi_image *ret_image);
+
+/* The program headers of the module whose first page is mapped at `start`: NULL when there is no ELF
+ * header with the program headers in that page. */
+const struct cfi_header *ld__cfi_headers(uint64_t start, uint32_t *ret_count);
 
 /* The rule for a frame that will be returned to at `pc`: the call before it decides.
  * Reads nothing outside image->ranges whatever the tables say; never allocates, locks or loops

@@ -38,9 +38,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "preload/arena.h"
+#include "preload/modules.h"
 #include "preload/stacks.h"
 #include "preload/sys.h"
 
@@ -255,17 +258,54 @@ static inline struct slot *rule_slot(uint64_t pc)
 	return &rules[pc * 0x9e3779b97f4a7c15ull >> (64 - RULE_BITS)];
 }
 
-static uint64_t rule_compute(uint64_t pc)
+/* Which module is pc in, and where are its tables? Where the loader cannot be asked without its lock,
+ * the list of modules answers, which may lack the newest. */
+static bool image_of(uint64_t pc, struct cfi_image *ret_image)
 {
 	struct dl_find_object found;
+	const struct cfi_header *headers;
+	const struct module *m = NULL;
+	uint32_t count = 0;
+
+	if (_dl_find_object) {
+		if (_dl_find_object((void *)(uintptr_t)pc, &found) != 0)
+			return false;
+		/* of the program, the loader says where its code begins, not its headers */
+		if (!found.dlfo_link_map->l_prev && !found.dlfo_link_map->l_name[0]) {
+			headers = (const struct cfi_header *)getauxval(AT_PHDR);
+			count = (uint32_t)getauxval(AT_PHNUM);
+		} else {
+			headers = ld__cfi_headers((uint64_t)(uintptr_t)found.dlfo_map_start, &count);
+		}
+		ld__cfi_image(headers, headers ? count : 0, found.dlfo_link_map->l_addr, ret_image);
+		return true;
+	}
+	for (uint32_t i = ld__modules_count(); i-- > 0;) {
+		m = ld__modules_get(i);
+		if (m->last_birth == UINT64_MAX && pc >= m->start && pc < m->end)
+			break;
+		m = NULL;
+	}
+	if (!m)
+		return false;
+	ret_image->eh_frame_hdr = m->eh_frame_hdr;
+	ret_image->range_count = 0;
+	for (uint32_t i = 0; i < m->segment_count && i < CFI_RANGES_MAX; i++) {
+		if (!(m->segments[i].prot & PROT_READ))
+			continue;
+		ret_image->ranges[ret_image->range_count].start = m->segments[i].start;
+		ret_image->ranges[ret_image->range_count++].end = m->segments[i].end;
+	}
+	return true;
+}
+
+static uint64_t rule_compute(uint64_t pc)
+{
 	struct cfi_image image;
 
 	atomic_fetch_add_explicit(&rules_computed, 1, memory_order_relaxed);
-	if (!_dl_find_object || _dl_find_object((void *)(uintptr_t)(pc - 1), &found) != 0)
+	if (!image_of(pc - 1, &image))
 		return RULE_HARD | (uint64_t)CFI_NO_MODULE << 32;
-	if (ld__cfi_image((uint64_t)(uintptr_t)found.dlfo_map_start, (uint64_t)(uintptr_t)found.dlfo_map_end,
-			  found.dlfo_link_map->l_addr, &image) < 0)
-		return RULE_HARD | (uint64_t)CFI_NO_TABLE << 32;
 	return ld__cfi_rule(&image, pc);
 }
 

@@ -171,22 +171,9 @@ static void compare_module(const struct oracle *o, const struct cfi_image *image
 	close(fd);
 }
 
-static int image_of(struct dl_phdr_info *info, struct cfi_image *ret)
+static void image_of(struct dl_phdr_info *info, struct cfi_image *ret)
 {
-	uint64_t start = UINT64_MAX, end = 0;
-
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-
-		if (p->p_type != PT_LOAD)
-			continue;
-		if (info->dlpi_addr + p->p_vaddr < start)
-			start = info->dlpi_addr + p->p_vaddr;
-		if (info->dlpi_addr + p->p_vaddr + p->p_memsz > end)
-			end = info->dlpi_addr + p->p_vaddr + p->p_memsz;
-	}
-	start &= ~UINT64_C(4095);
-	return ld__cfi_image(start, end, info->dlpi_addr, ret);
+	ld__cfi_image((const struct cfi_header *)info->dlpi_phdr, info->dlpi_phnum, info->dlpi_addr, ret);
 }
 
 struct visit {
@@ -202,8 +189,9 @@ static int visit_module(struct dl_phdr_info *info, size_t size, void *data)
 	const char *file = info->dlpi_name[0] ? info->dlpi_name : "/proc/self/exe";
 
 	(void)size;
-	if (strstr(info->dlpi_name, "vdso") || image_of(info, &image) < 0)
+	if (strstr(info->dlpi_name, "vdso"))
 		return 0;
+	image_of(info, &image);
 	visit->modules++;
 	compare_module(visit->oracle, &image, info->dlpi_addr, file, &visit->tally);
 	return 0;
@@ -442,8 +430,9 @@ static int damage_module(struct dl_phdr_info *info, size_t size, void *data)
 	uint64_t *ret_calls = data;
 
 	(void)size;
-	if (!strstr(info->dlpi_name, "libc.so") || image_of(info, &image) < 0)
+	if (!strstr(info->dlpi_name, "libc.so"))
 		return 0;
+	image_of(info, &image);
 	for (uint32_t i = 0; i < image.range_count; i++) {
 		uint64_t start = image.ranges[i].start, bytes = image.ranges[i].end - start;
 		uint64_t pages = (bytes + 4095) & ~UINT64_C(4095);
