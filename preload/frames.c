@@ -46,8 +46,13 @@ static const struct cfi_image *image_of(uint64_t pc)
 		if (module->last_birth != UINT64_MAX || pc < module->start || pc >= module->end)
 			continue;
 		if (!images[i].tried) {
+			uint32_t count = 0;
+			const struct cfi_header *headers = ld__cfi_headers(module->start, &count);
+
 			images[i].tried = true;
-			images[i].usable = ld__cfi_image(module->start, module->end, module->base, &images[i].cfi) == 0;
+			images[i].usable = headers;
+			if (headers)
+				ld__cfi_image(headers, count, module->base, &images[i].cfi);
 		}
 		return images[i].usable ? &images[i].cfi : NULL;
 	}
