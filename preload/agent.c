@@ -87,7 +87,7 @@ bool ld__agent_is_private(void)
 
 static void read_environment(void)
 {
-	int fd = kernel_openat(agent.proc_fd, "self/environ", O_RDONLY, 0);
+	int fd = kernel_openat(agent.proc_fd, "thread-self/environ", O_RDONLY, 0);
 	size_t kept = 0, at = 0;
 	char *text = agent.environment;
 

@@ -22,11 +22,6 @@
 #define REGISTER_BP 6
 #define REGISTER_PC 16
 
-struct image {
-	struct cfi_image cfi;
-	bool tried, usable;
-};
-
 struct walker {
 	uint64_t pc, sp, bp;
 	uint64_t low, high;		/* the stack that may be read */
@@ -34,29 +29,28 @@ struct walker {
 	bool bp_known;
 };
 
-static struct image *images;		/* one a module */
 static volatile uint32_t walked;	/* frames of the thread at hand, valid after a fault too */
 static struct stream_frame frames[DEPTH_MAX];
 
-static const struct cfi_image *image_of(uint64_t pc)
+/* Where the unwind tables for pc are. Returns false when no module says. */
+static bool image_of(uint64_t pc, struct cfi_image *ret_image)
 {
 	for (uint32_t i = 0; i < ld__modules_count(); i++) {
 		const struct module *module = ld__modules_get(i);
 
 		if (module->last_birth != UINT64_MAX || pc < module->start || pc >= module->end)
 			continue;
-		if (!images[i].tried) {
-			uint32_t count = 0;
-			const struct cfi_header *headers = ld__cfi_headers(module->start, &count);
-
-			images[i].tried = true;
-			images[i].usable = headers;
-			if (headers)
-				ld__cfi_image(headers, count, module->base, &images[i].cfi);
+		ret_image->eh_frame_hdr = module->eh_frame_hdr;
+		ret_image->range_count = 0;
+		for (uint32_t s = 0; s < module->segment_count && ret_image->range_count < CFI_RANGES_MAX; s++) {
+			if (!(module->segments[s].prot & PROT_READ))
+				continue;
+			ret_image->ranges[ret_image->range_count].start = module->segments[s].start;
+			ret_image->ranges[ret_image->range_count++].end = module->segments[s].end;
 		}
-		return images[i].usable ? &images[i].cfi : NULL;
+		return true;
 	}
-	return NULL;
+	return false;
 }
 
 static bool read_stack(const struct walker *walker, uint64_t addr, uint64_t *ret_word)
@@ -101,13 +95,13 @@ static bool find_cfa(const struct walker *walker, uint64_t rule, uint64_t *ret_c
  * that was left. */
 static int step(struct walker *walker, uint64_t *ret_cfa)
 {
-	const struct cfi_image *image = image_of(walker->exact ? walker->pc : walker->pc - 1);
+	struct cfi_image image;
 	uint64_t rule, cfa, bp = walker->bp;
 
 	*ret_cfa = walker->sp;
-	if (!image)
+	if (!image_of(walker->exact ? walker->pc : walker->pc - 1, &image))
 		return -1;
-	rule = ld__cfi_rule(image, walker->exact ? walker->pc + 1 : walker->pc);
+	rule = ld__cfi_rule(&image, walker->exact ? walker->pc + 1 : walker->pc);
 	if (RULE_KIND(rule) == RULE_END)
 		return 0;
 	if (RULE_KIND(rule) == RULE_HARD && RULE_REASON(rule) == CFI_SIGNAL)
@@ -162,9 +156,6 @@ uint32_t ld__frames_write(struct writer *writer, const struct stop *stop, const 
 {
 	uint32_t id = 0, cut = 0;
 
-	images = kernel_map((ld__modules_count() + 1) * sizeof(*images));
-	if (!images)
-		return ld__stop_count(stop);
 	ld__writer_section(writer, STREAM_TRACEBACKS);
 	for (uint32_t i = 0; i < ld__stop_count(stop); i++) {
 		const struct stop_thread *thread = ld__stop_thread(stop, i);

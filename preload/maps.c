@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L2  maps.c - reading the process's own mappings; see maps.h.
  *
- * Line by line through one static buffer: the agent and the snapshot child are the only readers,
+ * Of this thread rather than of the process: a process whose main thread has ended has an empty
+ * /proc/self/maps. Line by line through one static buffer: the agent and the snapshot child are the only readers,
  * and the child has a copy of its own. */
 #include "maps.h"
 
@@ -159,7 +160,7 @@ static void parse_number(const char *line, struct map_entry *entry)
 
 int ld__maps_read(struct maps *maps, int proc_fd, bool numbers)
 {
-	struct lines lines = { .fd = kernel_openat(proc_fd, numbers ? "self/smaps" : "self/maps", O_RDONLY, 0) };
+	struct lines lines = { .fd = kernel_openat(proc_fd, numbers ? "thread-self/smaps" : "thread-self/maps", O_RDONLY, 0) };
 	struct map_entry *entry = NULL;
 	char *line;
 

@@ -35,7 +35,7 @@ uint64_t ld__snapshot_statm(int proc_fd, uint64_t *ret_shared_bytes)
 	const char *at = text;
 	uint64_t resident;
 
-	slurp(proc_fd, "self/statm", text, sizeof(text));
+	slurp(proc_fd, "thread-self/statm", text, sizeof(text));
 	ld__text_decimal(&at);
 	if (*at == ' ')
 		at++;
@@ -56,7 +56,7 @@ static void read_status(struct snapshot_facts *facts, int proc_fd)
 	};
 	char text[4096];
 
-	slurp(proc_fd, "self/status", text, sizeof(text));
+	slurp(proc_fd, "thread-self/status", text, sizeof(text));
 	for (const char *line = text; *line;) {
 		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 			const char *at = line;
@@ -100,7 +100,7 @@ static uint64_t read_start(int proc_fd)
 
 static void read_command(struct snapshot_facts *facts, int proc_fd)
 {
-	size_t used = slurp(proc_fd, "self/cmdline", facts->command, sizeof(facts->command));
+	size_t used = slurp(proc_fd, "thread-self/cmdline", facts->command, sizeof(facts->command));
 
 	while (used && !facts->command[used - 1])
 		used--;
@@ -138,7 +138,7 @@ void ld__snapshot_facts_read(struct snapshot_facts *facts, int proc_fd)
 	facts->ppid = (uint32_t)ld__sys0(SYS_getppid);
 	facts->uid = (uint32_t)ld__sys0(SYS_geteuid);
 	facts->gid = (uint32_t)ld__sys0(SYS_getegid);
-	n = ld__sys4(SYS_readlinkat, proc_fd, "self/exe", facts->exe, sizeof(facts->exe) - 1);
+	n = ld__sys4(SYS_readlinkat, proc_fd, "thread-self/exe", facts->exe, sizeof(facts->exe) - 1);
 	facts->exe[n > 0 ? n : 0] = 0;
 	make_name(facts);
 	read_command(facts, proc_fd);

@@ -42,7 +42,7 @@
 #include "stop_private.h"
 
 #define TRACER_STACK_BYTES (64u << 10)
-#define TICK_NS (10 * NS_PER_MS)	/* how often a wait looks at its limits */
+#define TICK_NS (4 * NS_PER_MS)	/* how often a wait looks at its limits */
 #define HOLD_NS (60 * NS_PER_S)		/* threads are never held longer, whatever the agent does */
 #define KERNEL_ERESTARTNOHAND 514
 #ifndef PTRACE_EVENT_STOP

@@ -38,6 +38,17 @@ static int signal_used;
 
 #define SI_OURS (-1)			/* SI_QUEUE */
 
+/* A call that was restarted once (a debugger came or went) sleeps under the number of restart_syscall;
+ * libc's instructions still tell which one it was: mov $number, %eax; syscall. */
+static uint32_t number_in_code(uint64_t pc)
+{
+	const volatile unsigned char *code = (const volatile unsigned char *)(uintptr_t)(pc - 7);
+
+	if (code[0] != 0xb8 || code[5] != 0x0f || code[6] != 0x05)
+		return SYS_restart_syscall;
+	return (uint32_t)code[1] | (uint32_t)code[2] << 8 | (uint32_t)code[3] << 16 | (uint32_t)code[4] << 24;
+}
+
 static void mend_call(struct slot *slot, ucontext_t *context)
 {
 	greg_t *r = context->uc_mcontext.gregs;
@@ -45,6 +56,8 @@ static void mend_call(struct slot *slot, ucontext_t *context)
 
 	if (r[REG_RAX] != -EINTR)
 		return;
+	if (slot->was_asleep && slot->call.number == SYS_restart_syscall && slot->call.pc == (uint64_t)r[REG_RIP])
+		slot->call.number = number_in_code(slot->call.pc);
 	if (!slot->was_asleep || slot->call.pc != (uint64_t)r[REG_RIP] || slot->call.sp != (uint64_t)r[REG_RSP] ||
 	    !ld__stop_restartable(slot->call.number)) {
 		slot->failed = 1;	/* it may also just have returned EINTR by itself */

@@ -62,7 +62,7 @@ static uint64_t cgroup_limit(void)
 {
 	static char text[16384];
 	uint64_t smallest = UINT64_MAX;
-	int fd = kernel_openat(ld__agent_proc_fd(), "self/cgroup", O_RDONLY, 0);
+	int fd = kernel_openat(ld__agent_proc_fd(), "thread-self/cgroup", O_RDONLY, 0);
 	long n = fd < 0 ? fd : kernel_read(fd, text, sizeof(text) - 1);
 
 	if (fd >= 0)

@@ -66,9 +66,34 @@ static char process_state(pid_t pid)
 	return at && at[1] == ' ' ? at[2] : 0;
 }
 
+/* A thread of the process that has not ended, 0 = none. */
+static pid_t living_thread(pid_t pid)
+{
+	char path[64];
+	struct dirent *entry;
+	pid_t found = 0;
+	DIR *folder;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	folder = opendir(path);
+	while (folder && !found && (entry = readdir(folder))) {
+		pid_t tid;
+		char state;
+
+		if (target_parse_pid(entry->d_name, &tid) < 0)
+			continue;
+		state = process_state(tid);	/* /proc/TID exists, though it is not listed */
+		if (state && state != 'Z' && state != 'X')
+			found = tid;
+	}
+	if (folder)
+		closedir(folder);
+	return found;
+}
+
 bool target_is_stopped(const struct target *target)
 {
-	char state = process_state(target->pid);
+	char state = process_state(target->thread);
 
 	return state == 'T' || state == 't';
 }
@@ -152,7 +177,7 @@ static int read_maps(const struct target *target, struct found *ret_found)
 	size_t capacity = 0;
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)target->pid);
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)target->thread);
 	file = fopen(path, "re");
 	if (!file)
 		return -errno;
@@ -237,7 +262,7 @@ static char *root_path(pid_t pid)
 /* The same folder by our eyes: by its own path, or below the process's root; the ring file decides. */
 static int open_folder(struct target *target, const struct found *found)
 {
-	char *folder = strdup(found->ring_path), *root = root_path(target->pid), *slash;
+	char *folder = strdup(found->ring_path), *root = root_path(target->thread), *slash;
 	int fd = -ENOMEM;
 
 	if (!folder || !root)
@@ -247,7 +272,7 @@ static int open_folder(struct target *target, const struct found *found)
 		*slash = 0;
 	target->folder = folder;
 	folder = NULL;
-	if (same_mounts(target->pid)) {
+	if (same_mounts(target->thread)) {
 		fd = open(target->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd >= 0 && has_ring(fd, target, found->ring_inode)) {
 			target->shown_folder = strdup(target->folder);
@@ -256,14 +281,14 @@ static int open_folder(struct target *target, const struct found *found)
 		if (fd >= 0)
 			close(fd);
 	}
-	fd = open_in_root(target->pid, target->folder);
+	fd = open_in_root(target->thread, target->folder);
 	if (fd >= 0)
-		target->shown_folder = text_format("/proc/%d/root%s", (int)target->pid, target->folder);
+		target->shown_folder = text_format("/proc/%d/root%s", (int)target->thread, target->folder);
 done:
 	/* A process that was started inside another root names its modules as that root does. */
-	if (root && *root && (!same_mounts(target->pid) ||
+	if (root && *root && (!same_mounts(target->thread) ||
 			      (found->library_path && !strncmp(found->library_path, root, strlen(root)))))
-		target->module_root = text_format("/proc/%d/root", (int)target->pid);
+		target->module_root = text_format("/proc/%d/root", (int)target->thread);
 	free(folder);
 	free(root);
 	target->folder_fd = fd;
@@ -306,7 +331,8 @@ int target_open(pid_t pid, struct target *ret_target, char **ret_error)
 
 	if (!state || read_status(&target) < 0)
 		return fail(ret_error, -ESRCH, text_format("there is no process %d", (int)pid));
-	if (state == 'Z' || state == 'X')
+	target.thread = state == 'Z' || state == 'X' ? living_thread(pid) : pid;
+	if (!target.thread)
 		return refuse_state(&target, state, ret_error);
 	r = read_maps(&target, &found);
 	for (int i = 0; r == 0 && found.library && !found.ring_path && i < BEGIN_TRIES; i++) {
@@ -320,7 +346,7 @@ int target_open(pid_t pid, struct target *ret_target, char **ret_error)
 	if (!found.library) {
 		if (!found.anything)
 			r = fail(ret_error, -ENOENT, text_format("process %d has no memory of its own (a kernel thread)", (int)pid));
-		else if (is_static(pid))
+		else if (is_static(target.thread))
 			r = fail(ret_error, -ENOENT,
 				 text_format("process %d is statically linked: the library cannot be loaded into it", (int)pid));
 		else
@@ -328,7 +354,7 @@ int target_open(pid_t pid, struct target *ret_target, char **ret_error)
 				 text_format("process %d runs without libleakdiff.so; start it with: leakdiff run -- COMMAND", (int)pid));
 		goto done;
 	}
-	r = refuse_state(&target, process_state(pid), ret_error);
+	r = refuse_state(&target, process_state(target.thread), ret_error);
 	if (r < 0)
 		goto done;
 	if (found.ring_path)

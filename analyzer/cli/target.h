@@ -14,6 +14,7 @@
 struct target {
 	pid_t pid;			/* as the caller sees it */
 	pid_t inner_pid;		/* as the process sees itself */
+	pid_t thread;			/* a thread of it that lives: the main one may have ended */
 	uid_t uid;			/* effective, as the caller sees them */
 	gid_t gid;
 	char *folder;			/* as the process names it; NULL = it has none */
