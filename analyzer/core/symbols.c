@@ -367,6 +367,8 @@ int symbols_frames(struct symbols *symbols, int number, uint64_t addr, struct sy
 		.function = strings_intern(symbols->strings, name), .file = "",
 		.language = demangle_language(symbol->name) };
 	free(name);
+	if (file->dwarf)
+		symbols_dwarf_line(file->dwarf, symbols->strings, addr, &ret_frames[0]);
 	return ret_frames[0].function ? 1 : -ENOMEM;
 }
 

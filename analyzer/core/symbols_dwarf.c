@@ -295,6 +295,18 @@ static void own_line(struct unit *unit, uint64_t addr, struct strings *strings, 
 	}
 }
 
+void symbols_dwarf_line(struct dwarf_index *index, struct strings *strings, uint64_t addr,
+			struct symbols_frame *frame)
+{
+	const struct range *range = find_range(&index->ranges, addr);
+
+	if (!range)
+		return;
+	own_line(&index->units[range->owner], addr, strings, frame);
+	if (*language_of(&index->units[range->owner].tree))
+		frame->language = language_of(&index->units[range->owner].tree);
+}
+
 /* The chain of inlined subroutines around an address, outermost first. Returns how many. */
 static int inline_chain(Dwarf_Die *parent, uint64_t addr, Dwarf_Die *ret_chain, int max)
 {

@@ -46,6 +46,9 @@ bool symbols_elf_has_section(Elf *elf, const char *name);
 struct dwarf_index *symbols_dwarf_open(Elf *elf);
 int symbols_dwarf_frames(struct dwarf_index *index, struct strings *strings, uint64_t addr,
 			 struct symbols_frame *ret_frames, int max) __attribute__((warn_unused_result));
+/* File and line alone, for code whose function DWARF does not describe (assembly, a missing .dwo). */
+void symbols_dwarf_line(struct dwarf_index *index, struct strings *strings, uint64_t addr,
+			struct symbols_frame *frame);
 struct dwarf_index *symbols_dwarf_free(struct dwarf_index *index);
 
 #endif
