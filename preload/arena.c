@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L0  arena.c - memory of our own: mmap only, never the service's allocator.
+ * L1  arena.c - memory of our own: mmap only, never the service's allocator.
  *
  *   ranges[]   start, end | start, end | 0 | ...      every mapping that is ours
  *   slab       used | block | block | ...             permanent small blocks, bumped

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L0  clock.c - choice of the birth clock, and its relation to time. */
+ * L1  clock.c - choice of the birth clock, and its relation to time. */
 #include "preload/clock.h"
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L0  clock_inline.h - the birth clock for the hot path; see clock.h for what it promises. */
+ * L1  clock_inline.h - the birth clock for the hot path; see clock.h for what it promises. */
 #ifndef LEAKDIFF_CLOCK_INLINE_H
 #define LEAKDIFF_CLOCK_INLINE_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L0  config.c - the environment, read once into one frozen struct, and the one way to say something.
+ * L1  config.c - the environment, read once into one frozen struct, and the one way to say something.
  *
  * (1) A setting that cannot be understood costs one line and leaves the default; the service starts.
  * (2) The folder is ours alone: a folder that is a symlink, somebody else's or writable by others is

@@ -11,13 +11,15 @@
  * shape serves for them all: (bytes or block, alignment or size, nothrow). The functions that record
  * are reached by a jump, so that their frame address and return address are the operator's.
  *
- * Exceptions pass through: a new-handler may throw, and operator new throws bad_alloc. The guard is
- * released by a cleanup, which -fexceptions makes run.
+ * Exceptions pass through (operator new throws bad_alloc, a new-handler what it likes), and a
+ * new-handler allocates and frees. So the guard is not held around the real operator: there is nothing
+ * to release, and libgcc_s need not be loaded into programs that have none.
  *
  * recorded after the real operator new, before the real operator delete */
-#include <dlfcn.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "preload/hooks.h"
 #include "preload/real.h"
@@ -99,47 +101,58 @@ void ld__operators_resolve(void)
 {
 	/* Only what is in the global scope already; a library that comes later is found when it calls. */
 #define X(name, without)                                                                            \
-	if (dlsym(RTLD_NEXT, #name))                                                                \
+	if (ld__real_next(#name))                                                                   \
 		resolve(&next_##name, #name, NULL, (void *)(uintptr_t)without);
 	NEW_OPERATORS(X)
 	DELETE_OPERATORS(X)
 #undef X
-	dlerror();
 }
 
-struct inside {
-	struct guard *g;
-	enum enter how;
-};
-
-static void leave(struct inside *inside)
+static uint64_t events_so_far(const struct guard *g)
 {
-	if (inside->how != ENTER_FORWARD)
-		ld__hook_leave(inside->g, inside->how);
+	return g->ring ? g->ring->head : 0;
+}
+
+/* jemalloc's operators for aligned types call aligned_alloc by name: that has been recorded. */
+static bool is_recorded(const struct guard *g, uint64_t events_before, const void *block)
+{
+	const struct event *last;
+
+	if (!g->ring || g->ring->head == events_before)
+		return false;
+	last = &ld__ring_events(g->ring)[(g->ring->head - 1) & g->ring->event_mask];
+	return last->addr == (uint64_t)(uintptr_t)block && last->kind < EVENT_FREE;
 }
 
 static __attribute__((noinline)) void *record_new(size_t bytes, size_t b, const void *c, uintptr_t next)
 {
 	struct guard *g = &ld__guard;
-	__attribute__((cleanup(leave))) struct inside inside = { g, ld__hook_enter(g) };
-	new_function *real = (new_function *)(next & ~(uintptr_t)1);
-	void *block = real(bytes, b, c);
+	uint64_t events_before = events_so_far(g);
+	void *block = ((new_function *)(next & ~(uintptr_t)1))(bytes, b, c);
+	enum enter how;
 
-	if (block && inside.how != ENTER_FORWARD)
-		ld__record_alloc(g, inside.how, STREAM_NODE_NEW, block, bytes, WHERE);
+	if (!block || UNLIKELY(is_recorded(g, events_before, block)))
+		return block;
+	how = ld__hook_enter(g);
+	if (LIKELY(how != ENTER_FORWARD)) {
+		ld__record_alloc(g, how, STREAM_NODE_NEW, block, bytes, WHERE);
+		ld__hook_leave(g, how);
+	}
 	return block;
 }
 
 static __attribute__((noinline)) void record_delete(void *block, size_t b, const void *c, uintptr_t next)
 {
 	struct guard *g = &ld__guard;
-	__attribute__((cleanup(leave))) struct inside inside = { g, ENTER_FORWARD };
+	enum enter how;
 
-	if (!block || ld__pool_has(block))
+	if (UNLIKELY(!block || ld__pool_has(block)))
 		return;
-	inside.how = ld__hook_enter(g);
-	if (inside.how != ENTER_FORWARD)
-		ld__record_free(g, inside.how, block);
+	how = ld__hook_enter(g);
+	if (LIKELY(how != ENTER_FORWARD)) {
+		ld__record_free(g, how, block);
+		ld__hook_leave(g, how);
+	}
 	((delete_function *)(next & ~(uintptr_t)1))(block, b, c);
 }
 

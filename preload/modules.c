@@ -29,6 +29,7 @@
 #include "preload/arena.h"
 #include "preload/clock.h"
 #include "preload/guard.h"
+#include "preload/real.h"
 #include "preload/stream.h"
 #include "preload/sys.h"
 
@@ -208,7 +209,7 @@ static uint64_t static_tls_bytes(void)
 
 	if (bytes != UINT64_MAX)
 		return bytes;
-	info = (void (*)(size_t *, size_t *))dlsym(RTLD_DEFAULT, "_dl_get_tls_static_info");
+	info = (void (*)(size_t *, size_t *))ld__real_symbol("_dl_get_tls_static_info");
 	if (info)
 		info(&size, &align);
 	bytes = size;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L6  process.c - life of the library in the process: first call, constructor, fork, exit.
+ * L9  process.c - life of the library in the process: first call, constructor, fork, exit.
  *
  *   COLD --first hook call--> ON (events in anonymous rings, stacks of one frame)
  *        --constructor------> ON (settings, libunwind, ring file, agent) or OFF
@@ -14,9 +14,7 @@
  * (4) vfork and posix_spawn children share our memory and the word in the page: nothing to do. */
 #include "preload/process.h"
 
-#include <dlfcn.h>
 #include <errno.h>
-#include <link.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -163,7 +161,7 @@ static void find_allocator(void)
 static bool boot(void)
 {
 	if (atomic_flag_test_and_set(&booted))
-		return false;	/* another thread is at it, or dlsym() below */
+		return false;	/* another thread is at it, or what follows allocates */
 	ld__guard_enter();
 	ld__real_resolve();
 	ld__clock_init();
@@ -322,9 +320,7 @@ void ld__process_agent_yield(void)
 	if (!constructed || !ld__capture_on())
 		return;
 	ld__guard_enter();
-	version = dlsym(RTLD_DEFAULT, "Py_Version");
-	if (!version)
-		dlerror();
+	version = ld__real_symbol("Py_Version");
 	ld__guard_leave();
 	if (!version || *version < PYTHON_WARNS_FROM)
 		return;
@@ -345,17 +341,13 @@ void ld__process_agent_wanted(void)
 
 /* ---- constructor, destructor ---- */
 
-/* An executable that defines malloc itself is served by that one, and nobody calls ours. (One that
- * only takes malloc's address has an undefined symbol with the address of its PLT entry.) */
+/* An executable that defines malloc itself is served by that one, and nobody calls ours. */
 static bool malloc_is_ours(void)
 {
-	void *first = dlsym(RTLD_DEFAULT, "malloc"), *symbol = NULL;
-	Dl_info info;
+	void *first = ld__real_symbol("malloc");
 
-	if (!ld__hook_malloc || !first || first == (void *)(uintptr_t)ld__hook_malloc)
-		return true;
-	return dladdr1(first, &info, &symbol, RTLD_DL_SYMENT) && symbol &&
-	       ((const ElfW(Sym) *)symbol)->st_shndx == SHN_UNDEF;
+	return !ld__hook_malloc || !first || first == (void *)(uintptr_t)ld__hook_malloc ||
+	       !ld__real_is_defined(first);
 }
 
 static void configure(void)

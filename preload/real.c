@@ -9,6 +9,7 @@
 #include "preload/real.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -41,6 +42,33 @@ void *ld__real_find(const char *name, void *caller)
 	}
 	dlerror();
 	return symbol;
+}
+
+void *ld__real_symbol(const char *name)
+{
+	void *symbol = dlsym(RTLD_DEFAULT, name);
+
+	if (!symbol)
+		dlerror();
+	return symbol;
+}
+
+void *ld__real_next(const char *name)
+{
+	void *symbol = dlsym(RTLD_NEXT, name);
+
+	if (!symbol)
+		dlerror();
+	return symbol;
+}
+
+bool ld__real_is_defined(void *address)
+{
+	void *symbol = NULL;
+	Dl_info info;
+
+	return !dladdr1(address, &info, &symbol, RTLD_DL_SYMENT) || !symbol ||
+	       ((const ElfW(Sym) *)symbol)->st_shndx != SHN_UNDEF;
 }
 
 bool ld__real_same_object(const void *a, const void *b)

@@ -62,6 +62,15 @@ void ld__real_resolve(void);
  * which RTLD_NEXT does not see). NULL when there is none. */
 void *ld__real_find(const char *name, void *caller);
 
+/* First definition of `name` that the program sees, and the next one after ours; NULL when there is
+ * none. Names of libc and of what the service may have loaded (an interpreter). */
+void *ld__real_symbol(const char *name);
+void *ld__real_next(const char *name);
+
+/* Is `address`, which the program finds under the name of a function, defined by the program? One that
+ * only takes a function's address has an undefined symbol with the address of its PLT entry. */
+bool ld__real_is_defined(void *address);
+
 /* Do two addresses lie in the same ELF object? */
 bool ld__real_same_object(const void *a, const void *b);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  stacks.c - stacks -> ids: a tree of (parent, pc) that only grows.
+ * L3  stacks.c - stacks -> ids: a tree of (parent, pc) that only grows.
  *
  *   nodes    id -> struct stream_stack, 65536 to a chunk, mapped when reached
  *   tables   hash -> id; table t has 2^(15+t) slots, takes new nodes until half full, then the next

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  unwind.c - the fence around libunwind.
+ * L2  unwind.c - the fence around libunwind.
  *
  * (1) unw_backtrace() is called: it remembers per return address how to step (about 14 ns a frame),
  *     where a cursor loop costs 5 us a frame. It remembers for ever: its flush does not reach that

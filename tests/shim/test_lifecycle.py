@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """test_lifecycle.py - the traps of a process's life: boot, threads, forks, signals, odd stacks."""
-import glob
 import os
 import shutil
 import stat
@@ -8,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "python"))
+import interpreters  # noqa: E402
 from shim import BUILD, LIBRARY, check, finish, matches, program, run
 
 
@@ -75,8 +76,7 @@ kept = [bytearray(1000) for _ in range(100)]
 time.sleep(0.1)
 print("threads", len(os.listdir("/proc/self/task")))
 """
-pythons = sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.1[2-9]*/bin/python3")))
-for python in pythons or ([sys.executable] if sys.version_info >= (3, 12) else []):
+for python in [path for path, version in interpreters.found() if version >= (3, 12)]:
     done = run(python, "-c", FORKS)
     check(done.code == 0 and "Warning" not in done.err and "threads 2" in done.out,
           f"{python}: os.fork() does not warn of our thread, which comes back afterwards")
