@@ -96,7 +96,7 @@ const char *types_site_name(const struct code *code, const uint32_t *frames, uin
 	frame = &code->frames[frames[i < count ? i : 0]];
 	if (*frame->file && frame->line)
 		text = text_format("%s %s:%u", frame->function, code_base_name(frame->file), frame->line);
-	else if (*frame->module && strncmp(frame->function, frame->module, strlen(frame->module)))
+	else if (*frame->module && !strstr(frame->function, "+0x"))	/* "libx.so+0x1234" says it already */
 		text = text_format("%s %s", frame->function, frame->module);
 	else
 		text = strdup(frame->function);
