@@ -28,6 +28,8 @@
 #include "preload/unwind.h"
 #include "preload/verify.h"
 
+#define LIBUNWIND_STACK_BYTES 8192u
+
 static uint32_t depth = 64;
 static uint64_t sample_mean_bytes;	/* 0 = a stack for every block */
 static bool plain_allocator;
@@ -206,16 +208,31 @@ static __attribute__((noinline)) uint32_t with_python(struct ring *ring, uint32_
 	return mixed ? mixed : native;
 }
 
+/* A signal handler on a stack of 8 KiB, as SIGSTKSZ is: the kernel's frame takes half of it, and
+ * libunwind needs up to 5 KiB. Such a stack is one frame. */
+static bool is_narrow(const void *frame)
+{
+	stack_t now = { .ss_flags = SS_DISABLE };
+
+	return ld__sys2(SYS_sigaltstack, 0, &now) == 0 && (now.ss_flags & SS_ONSTACK) &&
+	       (uintptr_t)frame - (uintptr_t)now.ss_sp < LIBUNWIND_STACK_BYTES;
+}
+
 static inline uint32_t native_stack(struct ring *ring, const void *frame)
 {
+	int reason = ring->step ? 0 : 1 + CFI_NO_TABLE;
 	uint32_t stack;
 
-	if (LIKELY(ring->step && !ld__step_capture(ring->step, frame, depth, &stack))) {
+	if (LIKELY(!reason))
+		reason = ld__step_capture(ring->step, frame, depth, &stack);
+	if (LIKELY(!reason)) {
 #ifdef LEAKDIFF_VERIFY
 		ld__verify_stack(ring->step, ring->pcs, depth, caller_of(frame));
 #endif
 		return stack;
 	}
+	if (reason == 1 + CFI_FOREIGN_STACK && is_narrow(frame))
+		return ld__stacks_child(0, (uint64_t)(uintptr_t)caller_of(frame), 1);
 	return stack_by_libunwind(ring, caller_of(frame));
 }
 

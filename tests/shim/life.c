@@ -297,6 +297,20 @@ static void faults(void)
 		exit(10);
 }
 
+/* a handler that allocates on the smallest usual stack, the page below it out of reach */
+static void narrow(void)
+{
+	char *low = mmap(NULL, 4096 + 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	stack_t ss = { .ss_sp = low + 4096, .ss_size = 8192 };
+	struct sigaction action = { .sa_handler = allocate_in_handler, .sa_flags = SA_ONSTACK };
+
+	mprotect(low, 4096, PROT_NONE);
+	sigaltstack(&ss, NULL);
+	sigaction(SIGUSR2, &action, NULL);
+	for (long i = 0; i < number; i++)
+		raise(SIGUSR2);
+}
+
 static void on_timer(int signal_)
 {
 	void *p = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -406,7 +420,7 @@ static const struct {
 	{ "early", early_blocks }, { "tls", tls_destructors }, { "short", short_threads },
 	{ "small", small_stacks }, { "fork", fork_threaded }, { "inherit", fork_inherits },
 	{ "spawn", spawn_many }, { "exec", exec_self }, { "closeall", close_all }, { "descriptors", descriptors },
-	{ "blocked", signals_blocked }, { "faults", faults }, { "storm", signal_storm },
+	{ "blocked", signals_blocked }, { "faults", faults }, { "narrow", narrow }, { "storm", signal_storm },
 	{ "jumpout", jump_out }, { "coroutines", coroutines }, { "longjmp", long_jumps },
 };
 
