@@ -387,7 +387,7 @@ int json_write_chains(const struct chain_set *chains)
 		set(o, "addr", address(chains->heap->addr[e->node]));
 		set(o, "type", name(e->type));
 		set(o, "size", number(chains->heap->bytes[e->node]));
-		set(o, "state", json_string(e->root == HEAP_NONE ? "unreachable" : "referenced"));
+		set(o, "state", json_string(e->unreachable ? "unreachable" : "referenced"));
 		set(o, "holder", holder(chains->heap, e->root, &e->chain));
 		set(o, "chain", chain_steps(&e->chain));
 		append(array, o);

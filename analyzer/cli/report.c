@@ -352,7 +352,8 @@ static void suspect_paragraph(FILE *out, const struct heap *heap, const struct s
 			fprintf(out, " (%s new in it)", text_count((int64_t)s->children, count));
 		putc('\n', out);
 	} else if (s->verdict != SUSPECT_ALLOCATOR) {
-		fputs("  held by     nothing that was found\n", out);
+		fprintf(out, "  held by     %s\n", s->verdict == SUSPECT_UNREACHABLE ? "nothing that was found" :
+			"the dynamic linker");
 	}
 	if (s->chain.count > 1) {
 		fputs("  chain       ", out);
@@ -524,7 +525,7 @@ int report_chains(FILE *out, const struct series *series, const struct chain_set
 
 		fprintf(out, "\n0x%" PRIx64 " ", set->heap->addr[e->node]);
 		put_escaped(out, e->type);
-		fputs(e->root == HEAP_NONE ? ": no root reaches it\n  " : "\n  ", out);
+		fputs(e->unreachable ? ": no root reaches it\n  " : "\n  ", out);
 		report_chain(out, &e->chain, 2);
 		fputs("  allocated by ", out);
 		report_stack(out, set->heap, set->heap->stack[e->node], 2);

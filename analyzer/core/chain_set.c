@@ -184,7 +184,8 @@ int chain_set_make(const struct series *series, const uint32_t *nodes, size_t co
 			r = (int)length;
 			break;
 		}
-		if (!lost)
+		entry->unreachable = lost;
+		if (path[0] >= heap->nodes)
 			entry->root = path[0] - heap->nodes;
 		r = chain_make(heap, path, (uint32_t)length, &entry->chain);
 		free(path);

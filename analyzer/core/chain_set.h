@@ -19,7 +19,8 @@ struct chain_query {			/* all that are set must agree */
 
 struct chain_entry {
 	uint32_t node;
-	uint32_t root;			/* index of the holder in the heap's roots; HEAP_NONE = unreachable */
+	uint32_t root;			/* index of the holder in the heap's roots; HEAP_NONE = none */
+	bool unreachable;
 	char *type;			/* as shown */
 	struct chain chain;		/* of an unreachable object: what refers to it, from a head of its part */
 };

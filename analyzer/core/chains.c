@@ -100,13 +100,10 @@ int64_t chain_path(const struct heap *heap, const struct reach *reach, uint32_t 
 {
 	uint32_t length = 0, *path;
 
-	if (node < heap->nodes && reach->parent[node] == HEAP_NONE)
+	if (node < heap->nodes && reach->region[node] == REACH_NONE)
 		return 0;
-	for (uint32_t v = node;; v = reach->parent[v]) {
+	for (uint32_t v = node; v != HEAP_NONE; v = v < heap->nodes ? reach->parent[v] : HEAP_NONE)
 		length++;
-		if (v >= heap->nodes)
-			break;
-	}
 	path = malloc((size_t)length * sizeof(*path));
 	if (!path)
 		return -ENOMEM;

@@ -44,7 +44,7 @@ int chain_make(const struct heap *heap, const uint32_t *path, uint32_t length, s
 	__attribute__((warn_unused_result));
 void chain_done(struct chain *chain);
 
-/* The path from the root of a node to it. Returns its length with *ret_path (the caller frees it),
+/* The path from the root of a node to it; without a root where the dynamic linker holds it. Returns its length with *ret_path (the caller frees it),
  * 0 when nothing reaches it, or -ENOMEM. */
 int64_t chain_path(const struct heap *heap, const struct reach *reach, uint32_t node, uint32_t **ret_path)
 	__attribute__((warn_unused_result));

@@ -124,7 +124,8 @@ static struct intern_key group_key(const struct maker *m, const struct series_he
 	case DIFF_BY_MODULE:
 		return module_key(heap, heap->stack[node]);
 	case DIFF_BY_HOLDER:
-		return m->root_of[node] == HEAP_NONE ? intern_pair(0, 0) : root_key(&heap->root[m->root_of[node]]);
+		return m->root_of[node] != HEAP_NONE ? root_key(&heap->root[m->root_of[node]]) :
+		       intern_pair(0, h->reach->region[node] == REACH_NONE);
 	case DIFF_BY_THREAD:
 		break;
 	}
@@ -285,10 +286,12 @@ static uint32_t make_rows(struct maker *m)
 	return rows;
 }
 
-static void name_holder(struct text *text, const struct heap *heap, uint32_t root)
+static void name_holder(struct text *text, const struct heap *heap, const struct reach *reach, uint32_t node)
 {
+	uint32_t root = reach_root_of(heap, reach, node);
+
 	if (root == HEAP_NONE) {
-		text_append(text, "(unreachable)");
+		text_append(text, reach->region[node] == REACH_NONE ? "(unreachable)" : "(the dynamic linker)");
 		return;
 	}
 	text_append(text, heap->root[root].name);
@@ -328,7 +331,7 @@ static int name_row(const struct maker *m, const struct slot *slot, struct diff_
 		break;
 	case DIFF_BY_HOLDER:
 		row->source = HEAP_TYPE_KIND;
-		name_holder(&text, heap, reach_root_of(heap, m->series->heaps[group->heap].reach, group->node));
+		name_holder(&text, heap, m->series->heaps[group->heap].reach, group->node);
 		break;
 	case DIFF_BY_THREAD:
 		row->source = HEAP_TYPE_KIND;

@@ -33,7 +33,7 @@ struct work {
 static uint64_t successors(const struct work *w, uint32_t id)
 {
 	if (id == w->top)
-		return (uint64_t)w->heap->roots + 1;
+		return (uint64_t)w->heap->roots + 1 + w->reach->loader_count;
 	if (id == w->lost)
 		return w->leaks->head_count;
 	return w->heap->edge_start[id + 1] - w->heap->edge_start[id];
@@ -44,8 +44,11 @@ static uint32_t successor(const struct work *w, uint32_t id, uint64_t i)
 {
 	uint32_t to;
 
-	if (id == w->top)
-		return i < w->heap->roots ? w->heap->nodes + (uint32_t)i : w->lost;
+	if (id == w->top) {
+		if (i < w->heap->roots)
+			return w->heap->nodes + (uint32_t)i;
+		return i == w->heap->roots ? w->lost : w->reach->loader[i - w->heap->roots - 1];
+	}
 	if (id == w->lost)
 		return w->leaks->head[i];
 	to = w->heap->edge_to[w->heap->edge_start[id] + i];

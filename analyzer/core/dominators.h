@@ -3,7 +3,8 @@
  *
  * The tree spans all graph nodes and two virtual ones:
  *
- *   top (id nodes + roots)            holds every root node, and what several roots hold together
+ *   top (id nodes + roots)            holds every root node, what several roots hold together, and
+ *                                     what the dynamic linker holds
  *   lost (id nodes + roots + 1)       below top; holds the heads of the unreachable part
  *
  * (1) The graph is that of reach.h, edges filtered by reach_edge_counts().

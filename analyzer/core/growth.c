@@ -571,7 +571,8 @@ static int cluster_by_paths(struct finder *f, uint32_t top, uint32_t *items, uin
 	for (uint32_t i = f->reach->reached; i > 0; i--) {
 		uint32_t v = f->reach->order[i - 1];
 
-		walk.left[parent[v]] += walk.left[v];
+		if (parent[v] != HEAP_NONE)
+			walk.left[parent[v]] += walk.left[v];
 	}
 	for (uint32_t root = heap->nodes; root < walk.count; root++)
 		if (walk.left[root] && (heaviest == HEAP_NONE || walk.left[root] > walk.left[heaviest]))

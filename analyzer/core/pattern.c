@@ -492,7 +492,7 @@ int pattern_of_chains(const struct chain_set *set, struct picture **ret_picture)
 				r = node;
 				break;
 			}
-			if (set->entries[i].root == HEAP_NONE)
+			if (set->entries[i].unreachable)
 				p.picture->nodes[node].role = PICTURE_UNREACHABLE;
 			if (last >= 0)
 				r = connect(&p, last, node, chain->steps[k - 1].edge, 1, chain->steps[k].bytes,

@@ -76,10 +76,55 @@ static void expand(struct flood *flood, uint32_t source)
 	}
 }
 
+static bool is_loader(const char *module)
+{
+	return !strncmp(module, "ld-linux", 8) || !strncmp(module, "ld-musl", 7) || !strncmp(module, "ld.so", 5);
+}
+
+/* Reach what the dynamic linker allocated and nothing has reached so far (5). */
+static int reach_loader_blocks(struct flood *flood)
+{
+	const struct heap *heap = flood->heap;
+	struct reach *reach = flood->reach;
+	bool *of_loader = calloc((size_t)heap->stack_count + 1, sizeof(*of_loader));
+	uint32_t count = 0;
+
+	if (!of_loader)
+		return -ENOMEM;
+	for (uint32_t s = 0; s < heap->stack_count; s++)
+		of_loader[s] = heap->stacks[s].frame_count &&
+			       is_loader(heap->frames[heap->stacks[s].frames[0]].module);
+	for (int pass = 0; pass < 2; pass++) {
+		count = 0;
+		for (uint32_t v = 0; v < heap->nodes; v++) {
+			if (reach->region[v] != REACH_NONE || heap->stack[v] >= heap->stack_count ||
+			    !of_loader[heap->stack[v]])
+				continue;
+			if (pass) {
+				reach->loader[count] = v;
+				reach->region[v] = flood->region;
+				flood->queue[flood->tail++] = v;
+			}
+			count++;
+		}
+		if (!pass) {
+			reach->loader = malloc(((size_t)count + 1) * sizeof(*reach->loader));
+			if (!reach->loader) {
+				free(of_loader);
+				return -ENOMEM;
+			}
+		}
+	}
+	reach->loader_count = count;
+	free(of_loader);
+	return 0;
+}
+
 int reach_flood(const struct heap *heap, struct reach **ret_reach)
 {
 	struct flood flood = { .heap = heap };
 	struct reach *reach;
+	bool failed = false;
 
 	reach = calloc(1, sizeof(*reach));
 	if (!reach)
@@ -113,6 +158,8 @@ int reach_flood(const struct heap *heap, struct reach **ret_reach)
 			if (reach_root_tier(&heap->root[root]) == tier)
 				expand(&flood, heap->nodes + root);
 		}
+		if (tier == TIER_LIBRARY)
+			failed = reach_loader_blocks(&flood) < 0;
 		while (flood.head < flood.tail) {
 			uint32_t node = flood.queue[flood.head++];
 
@@ -122,6 +169,10 @@ int reach_flood(const struct heap *heap, struct reach **ret_reach)
 	}
 	reach->reached = flood.tail;
 	reach->order = flood.queue;
+	if (failed) {
+		reach_free(reach);
+		return -ENOMEM;
+	}
 	*ret_reach = reach;
 	return 0;
 }
@@ -132,6 +183,7 @@ struct reach *reach_free(struct reach *reach)
 		free(reach->region);
 		free(reach->parent);
 		free(reach->order);
+		free(reach->loader);
 		free(reach);
 	}
 	return NULL;

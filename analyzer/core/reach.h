@@ -18,7 +18,10 @@
  *     at what a variable holds anyway does not share in holding it, and garbage holds nothing.
  *     Without it every stale stack slot would tear a block out of its cache's retained set.
  * (3) The parents form a forest of shortest paths within each tier: chains are read from it.
- * (4) References out of HEAP_HIDDEN nodes (the loader's own) are followed only from tier 5 on. */
+ * (4) References out of HEAP_HIDDEN nodes (leakdiff's own) are followed only from tier 5 on.
+ * (5) What the dynamic linker allocated for itself is held by the dynamic linker: its own pointers lie
+ *     in memory that is read-only once the program runs, which is no root. Such blocks that nothing
+ *     else reaches are met in tier 5 without a parent (LeakSanitizer does the same). */
 #ifndef LEAKDIFF_REACH_H
 #define LEAKDIFF_REACH_H
 
@@ -31,9 +34,11 @@ enum reach_region { REACH_HELD = 0, REACH_NONE = 255 };
 
 struct reach {
 	uint8_t *region;		/* enum reach_region of every graph node, nodes + roots long */
-	uint32_t *parent;		/* graph node that each node was first met from; HEAP_NONE = not reached */
+	uint32_t *parent;		/* graph node that each node was first met from; HEAP_NONE = not reached, or (5) */
 	uint32_t *order;		/* the reached nodes, parents before children, `reached` long */
 	uint32_t reached;		/* number of nodes that some root reaches */
+	uint32_t *loader;		/* the nodes of (5), ascending */
+	uint32_t loader_count;
 };
 
 /* Flood the heap from its roots. Returns 0 with *ret_reach (reach_free()), or -ENOMEM. */
@@ -48,7 +53,8 @@ static inline bool reach_edge_counts(const struct reach *reach, uint32_t from, u
 /* Tier of a root, 0 = strongest, see the drawing above. */
 unsigned reach_root_tier(const struct heap_root *root);
 
-/* The root (index in heap.root) whose path reach.parent holds for a node; HEAP_NONE = unreachable. */
+/* The root (index in heap.root) whose path reach.parent holds for a node; HEAP_NONE = unreachable, or
+ * held by the dynamic linker (5). */
 uint32_t reach_root_of(const struct heap *heap, const struct reach *reach, uint32_t node);
 
 /* The same for every node at once, linear. Returns 0 with *ret_root (`nodes` long, the caller frees

@@ -381,7 +381,7 @@ static int find_chain(struct judge *j, struct suspect *suspect)
 				representative(j, cluster);
 
 		length = chain_path(j->heap, j->reach, node == HEAP_NONE ? cluster->point : node, &path);
-		if (length > 0)
+		if (length > 0 && path[0] >= j->heap->nodes)
 			suspect->root = path[0] - j->heap->nodes;
 	}
 	if (length < 0)
