@@ -269,8 +269,9 @@ static void write_notes(struct ingest *ingest)
 	if (stream->unknown_chunks)
 		notef(ingest, "%" PRIu64 " parts of the capture stream (the first of type %u) are newer than this leakdiff and were left out",
 		      stream->unknown_chunks, stream->unknown_type);
-	if (ingest->stacks.cut_frames)
-		notef(ingest, "%" PRIu64 " frames of very deep stacks were left out", ingest->stacks.cut_frames);
+	if (ingest->stacks.cut_stacks)
+		notef(ingest, "%" PRIu64 " stacks are deeper than what is kept of one; their outer frames were left out",
+		      ingest->stacks.cut_stacks);
 	note_modules(ingest, SYMBOLS_MISSING, "the file is gone");
 	note_modules(ingest, SYMBOLS_OTHER_BUILD, "the file there now is another build");
 	if (ingest->notes_left_out)
@@ -354,6 +355,18 @@ static void write_code(struct ingest *ingest)
 			  (int64_t)ingest->types.entries[i].source);
 }
 
+/* Append a decimal number: a heap with many deep stacks has millions, too many for printf. */
+static void append_number(struct text *text, uint32_t number)
+{
+	char digits[10], *at = digits + sizeof(digits);
+
+	do {
+		*--at = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	text_append_bytes(text, at, (size_t)(digits + sizeof(digits) - at));
+}
+
 static int write_stacks(struct ingest *ingest)
 {
 	struct text list = { 0 };
@@ -363,11 +376,16 @@ static int write_stacks(struct ingest *ingest)
 
 		list.length = 0;
 		text_append(&list, "[");
-		for (uint32_t f = 0; f < stack->count; f++)
-			text_printf(&list, f ? ",%u" : "%u", ingest->stacks.frame_ids[stack->first + f]);
+		for (uint32_t f = 0; f < stack->count; f++) {
+			if (f)
+				text_append_bytes(&list, ",", 1);
+			append_number(&list, ingest->stacks.frame_ids[stack->first + f]);
+		}
 		text_append(&list, "]");
-		if (list.broken)
+		if (list.broken) {
+			text_done(&list);
 			return -ENOMEM;
+		}
 		store_put(ingest->writer, "stacks", "iiiis", (int64_t)i, (int64_t)stack->type,
 			  (int64_t)stack->count, (int64_t)stack->truncated, list.data);
 	}

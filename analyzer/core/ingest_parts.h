@@ -25,7 +25,7 @@ struct ingest_stacks {
 	uint32_t *of_raw;		/* stack of each stream stack id (0 included); UINT32_MAX = none */
 	uint32_t *frame_ids;		/* frames of all stacks, innermost first */
 	uint64_t frame_id_count;
-	uint64_t cut_frames;		/* frames beyond the cap, not kept */
+	uint64_t cut_stacks;		/* stacks with more frames than are kept */
 };
 
 /* Returns 0 or -ENOMEM; ingest_stacks_done() after either. */

@@ -33,6 +33,11 @@ struct maker {
 	/* frames of each thread, innermost first: tracebacks sorted by thread and depth */
 	uint32_t *frame_order;
 	uint32_t *first_frame;		/* per thread, thread_count + 1 */
+	uint64_t *reach;		/* highest cfa of this frame and the inner ones: ascends */
+
+	uint32_t *tls_modules;		/* with static TLS and still mapped, by its offset */
+	uint32_t tls_module_count;
+	uint32_t *map_order;		/* mappings by start */
 
 	/* the last answer, for the next slot of the same variable */
 	uint32_t last_region, last_root;
@@ -90,7 +95,8 @@ static int sort_tracebacks(struct maker *maker)
 
 	maker->frame_order = calloc(stream->traceback_count + 1ull, sizeof(*maker->frame_order));
 	maker->first_frame = calloc(stream->thread_count + 2ull, sizeof(*maker->first_frame));
-	if (!maker->frame_order || !maker->first_frame)
+	maker->reach = calloc(stream->traceback_count + 1ull, sizeof(*maker->reach));
+	if (!maker->frame_order || !maker->first_frame || !maker->reach)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < stream->traceback_count; i++)
 		maker->frame_order[i] = i;
@@ -103,6 +109,46 @@ static int sort_tracebacks(struct maker *maker)
 			at++;
 		maker->first_frame[thread] = at;
 	}
+	for (uint32_t i = 0; i < stream->traceback_count; i++) {
+		const struct stream_frame *frame = &stream->tracebacks[maker->frame_order[i]];
+		uint64_t inner = i > maker->first_frame[frame->thread] ? maker->reach[i - 1] : 0;
+
+		maker->reach[i] = frame->cfa > inner ? frame->cfa : inner;
+	}
+	return 0;
+}
+
+static int compare_tls(const void *pa, const void *pb, void *data)
+{
+	const struct stream_module *modules = data;
+	int64_t a = modules[*(const uint32_t *)pa].tls_offset, b = modules[*(const uint32_t *)pb].tls_offset;
+
+	return a < b ? -1 : a > b;
+}
+
+static int compare_maps(const void *pa, const void *pb, void *data)
+{
+	const struct stream_map *maps = data;
+	uint64_t a = maps[*(const uint32_t *)pa].start, b = maps[*(const uint32_t *)pb].start;
+
+	return a < b ? -1 : a > b;
+}
+
+static int sort_modules_and_maps(struct maker *maker)
+{
+	const struct stream *stream = maker->stream;
+
+	maker->tls_modules = calloc(stream->module_count + 1ull, sizeof(*maker->tls_modules));
+	maker->map_order = calloc(stream->map_count + 1ull, sizeof(*maker->map_order));
+	if (!maker->tls_modules || !maker->map_order)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < stream->module_count; i++)
+		if (stream->modules[i].tls_offset != INT64_MIN && stream->modules[i].last_birth == UINT64_MAX)
+			maker->tls_modules[maker->tls_module_count++] = i;
+	for (uint32_t i = 0; i < stream->map_count; i++)
+		maker->map_order[i] = i;
+	qsort_r(maker->tls_modules, maker->tls_module_count, sizeof(uint32_t), compare_tls, stream->modules);
+	qsort_r(maker->map_order, stream->map_count, sizeof(uint32_t), compare_maps, stream->maps);
 	return 0;
 }
 
@@ -344,10 +390,16 @@ static int stack_root(struct maker *maker, uint32_t number, uint64_t slot, uint3
 		return region_root(maker, number, "stack", ret_root);
 	first = low = maker->first_frame[region->thread];
 	high = maker->first_frame[region->thread + 1];
-	/* cfa grows outwards; a frame that breaks this (a signal stack) hides what lies behind it */
-	while (low < high && frames[maker->frame_order[low]].cfa <= slot)
-		low++;
-	if (low == high)
+	/* the first frame that reaches beyond the slot */
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (maker->reach[middle] <= slot)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == maker->first_frame[region->thread + 1])
 		return region_root(maker, number, "stack", ret_root);
 	key = (struct key){ number, low - first, 0 };
 	r = find_root(maker, region, &key, ret_root);
@@ -359,7 +411,7 @@ static int stack_root(struct maker *maker, uint32_t number, uint64_t slot, uint3
 	root = &maker->out->roots[*ret_root];
 	root->name = frame_name(maker, &maker->code->locations[location]);
 	root->thread = thread_name(maker, region);
-	root->start = low > first ? frames[maker->frame_order[low - 1]].cfa : region->start;
+	root->start = low > first ? maker->reach[low - 1] : region->start;
 	root->end = frames[maker->frame_order[low]].cfa;
 	module = code_module_at(maker->code, frames[maker->frame_order[low]].pc);
 	if (module != STREAM_NONE)
@@ -367,52 +419,84 @@ static int stack_root(struct maker *maker, uint32_t number, uint64_t slot, uint3
 	return root->name ? 0 : -ENOMEM;
 }
 
+/* The module whose static TLS block holds an offset from the thread pointer; STREAM_NONE = none. */
+static uint32_t find_tls_module(const struct maker *maker, int64_t offset)
+{
+	const struct stream_module *modules = maker->stream->modules;
+	uint32_t low = 0, high = maker->tls_module_count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (modules[maker->tls_modules[middle]].tls_offset <= offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (!low || (uint64_t)offset - (uint64_t)modules[maker->tls_modules[low - 1]].tls_offset >=
+		    modules[maker->tls_modules[low - 1]].tls_bytes)
+		return STREAM_NONE;
+	return maker->tls_modules[low - 1];
+}
+
 static int tls_root(struct maker *maker, uint32_t number, uint64_t slot, uint32_t *ret_root)
 {
 	const struct stream *stream = maker->stream;
 	const struct stream_root *region = &stream->roots[number];
 	uint64_t pointer = region->thread == STREAM_NONE ? 0 : stream->threads[region->thread].thread_pointer;
+	uint32_t module = pointer ? find_tls_module(maker, (int64_t)(slot - pointer)) : STREAM_NONE;
+	struct symbols_variable variable;
+	struct ingest_root *root;
+	struct key key;
+	uint64_t start;
+	int r;
 
-	for (uint32_t i = 0; pointer && i < stream->module_count; i++) {
-		const struct stream_module *module = &stream->modules[i];
-		uint64_t start = pointer + (uint64_t)module->tls_offset;
-		struct symbols_variable variable;
-		struct ingest_root *root;
-		struct key key;
-		int r;
+	if (module == STREAM_NONE)
+		return region_root(maker, number, "thread-local storage", ret_root);
+	start = pointer + (uint64_t)stream->modules[module].tls_offset;
+	r = symbols_tls(maker->code->symbols, maker->code->modules[module].file, slot - start, &variable);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return region_root(maker, number, "thread-local storage", ret_root);
+	key = (struct key){ number, module, variable.start + start };
+	r = find_root(maker, region, &key, ret_root);
+	if (r <= 0)
+		return r;
+	root = &maker->out->roots[*ret_root];
+	root->name = variable.name;
+	root->module = maker->code->modules[module].name;
+	root->thread = thread_name(maker, region);
+	root->start = variable.start + start;
+	root->end = variable.end + start;
+	return 0;
+}
 
-		if (module->tls_offset == INT64_MIN || module->last_birth != UINT64_MAX ||
-		    slot - start >= module->tls_bytes)
-			continue;
-		r = symbols_tls(maker->code->symbols, maker->code->modules[i].file, slot - start, &variable);
-		if (r < 0)
-			return r;
-		if (r == 0)
-			break;
-		key = (struct key){ number, i, variable.start + start };
-		r = find_root(maker, region, &key, ret_root);
-		if (r <= 0)
-			return r;
-		root = &maker->out->roots[*ret_root];
-		root->name = variable.name;
-		root->module = maker->code->modules[i].name;
-		root->thread = thread_name(maker, region);
-		root->start = variable.start + start;
-		root->end = variable.end + start;
-		return 0;
+/* Name of the mapping that holds an address; "" = none. */
+static const char *map_name(const struct maker *maker, uint64_t addr)
+{
+	const struct stream *stream = maker->stream;
+	uint32_t low = 0, high = stream->map_count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (stream->maps[maker->map_order[middle]].start <= addr)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return region_root(maker, number, "thread-local storage", ret_root);
+	return low && addr < stream->maps[maker->map_order[low - 1]].end ?
+		stream_string(stream, stream->maps[maker->map_order[low - 1]].name) : "";
 }
 
 /* Path of a shared or unexplained mapping, or where it is. */
 static const char *mapping_name(struct maker *maker, const struct stream_root *region)
 {
-	const struct stream *stream = maker->stream;
-	const char *name = stream_string(stream, region->name);
+	const char *name = stream_string(maker->stream, region->name);
 
-	for (uint32_t i = 0; !*name && i < stream->map_count; i++)
-		if (region->start >= stream->maps[i].start && region->start < stream->maps[i].end)
-			name = stream_string(stream, stream->maps[i].name);
+	if (!*name)
+		name = map_name(maker, region->start);
 	if (*name)
 		return strings_intern(maker->code->strings, name);
 	return intern(maker, text_format("anonymous mapping at 0x%llx", (unsigned long long)region->start));
@@ -507,6 +591,8 @@ int ingest_roots_make(struct ingest_roots *roots, struct code *code)
 	if (r >= 0)
 		r = sort_tracebacks(&maker);
 	if (r >= 0)
+		r = sort_modules_and_maps(&maker);
+	if (r >= 0)
 		r = make_tracebacks(&maker);
 	if (r >= 0)
 		r = read_edges(&maker);
@@ -517,6 +603,9 @@ int ingest_roots_make(struct ingest_roots *roots, struct code *code)
 	free(maker.one_slot);
 	free(maker.frame_order);
 	free(maker.first_frame);
+	free(maker.reach);
+	free(maker.tls_modules);
+	free(maker.map_order);
 	return r;
 }
 

@@ -17,7 +17,7 @@
 #include "core/ingest_parts.h"
 
 #define FRAMES_MAX 1024u		/* of one stack, inline frames included */
-#define FRAMES_TOTAL_MAX (1ull << 28)	/* of all stacks: a hostile tree could ask for the square of its size */
+#define FRAMES_TOTAL_MAX (1ull << 26)	/* of all stacks: a hostile tree could ask for the square of its size */
 
 struct node { uint32_t parent, location, flags; };	/* canonical; id 0 is the root */
 
@@ -27,6 +27,7 @@ struct tree {
 	uint32_t *index;		/* hash table of canonical ids */
 	uint64_t slots;
 	uint32_t *of_raw;		/* canonical id of each marked raw id */
+	uint32_t *begin;		/* nearest ancestor (or self) outside shim and allocator; 0 = none */
 };
 
 static uint64_t mix(uint64_t hash, uint64_t value)
@@ -105,15 +106,22 @@ static int make_tree(struct tree *tree, struct code *code, const uint8_t *used)
 	return 0;
 }
 
-/* The canonical node where a stack begins for people: outside the shim and the allocator. */
-static uint32_t outside_allocator(const struct tree *tree, const struct code *code, uint32_t id)
+/* Where each stack begins for people: outside the shim and the allocator. Parents have smaller ids. */
+static int find_begins(struct tree *tree, const struct code *code)
 {
-	while (id && code->locations[tree->nodes[id].location].role & (CODE_SELF | CODE_ALLOCATOR))
-		id = tree->nodes[id].parent;
-	return id;
+	tree->begin = calloc(tree->count, sizeof(*tree->begin));
+	if (!tree->begin)
+		return -ENOMEM;
+	for (uint32_t id = 1; id < tree->count; id++) {
+		unsigned role = code->locations[tree->nodes[id].location].role;
+
+		tree->begin[id] = role & (CODE_SELF | CODE_ALLOCATOR) ? tree->begin[tree->nodes[id].parent] : id;
+	}
+	return 0;
 }
 
-/* Write the frames of one stack at frame_ids + total; returns how many (0 when the total is full). */
+/* Write the frames of one stack at frame_ids + total; returns how many. What is deeper than anyone
+ * reads is cut, and counted as one. */
 static uint32_t expand(struct ingest_stacks *stacks, const struct tree *tree, const struct code *code,
 		       uint32_t id, bool *ret_truncated)
 {
@@ -121,26 +129,26 @@ static uint32_t expand(struct ingest_stacks *stacks, const struct tree *tree, co
 	uint32_t count = 0;
 
 	*ret_truncated = false;
-	for (; id; id = tree->nodes[id].parent) {
+	for (uint32_t steps = 0; id; id = tree->nodes[id].parent, steps++) {
 		const struct node *node = &tree->nodes[id];
 		const struct code_location *location = &code->locations[node->location];
 
 		if (node->flags & STREAM_STACK_TRUNCATED)
 			*ret_truncated = true;
+		if (count + location->count > FRAMES_MAX || steps > FRAMES_MAX) {
+			*ret_truncated = true;
+			stacks->cut_stacks++;
+			break;
+		}
 		if (location->role & CODE_SELF)
 			continue;
-		if (count + location->count > FRAMES_MAX) {
-			*ret_truncated = true;
-			stacks->cut_frames += location->count;
-			continue;
-		}
 		memcpy(to + count, code->frame_ids + location->first, location->count * sizeof(*to));
 		count += location->count;
 	}
 	return count;
 }
 
-/* Make the stack of each canonical node in `begins` order; of_canonical maps back. */
+/* Make the stack of each canonical node that has uses; of_canonical maps back. */
 static int make_stacks(struct ingest_stacks *stacks, const struct tree *tree, struct code *code,
 		       struct types *types, uint32_t *of_canonical, const uint64_t *uses)
 {
@@ -168,7 +176,7 @@ static int make_stacks(struct ingest_stacks *stacks, const struct tree *tree, st
 		if (stacks->frame_id_count < FRAMES_TOTAL_MAX)
 			stack->count = expand(stacks, tree, code, id, &stack->truncated);
 		else
-			stacks->cut_frames++;
+			stacks->cut_stacks++;
 		name = types_site_name(code, stacks->frame_ids + stack->first, stack->count);
 		r = stack->count ? types_add(types, name, HEAP_TYPE_SITE, &stack->type) : 0;
 		if (r < 0)
@@ -189,10 +197,9 @@ static int compare_uses(const void *pa, const void *pb, void *data)
 }
 
 /* Renumber by use and map raw ids to the new numbers. */
-static int number_stacks(struct ingest_stacks *stacks, const struct tree *tree, const struct code *code,
+static int number_stacks(struct ingest_stacks *stacks, const struct tree *tree, const struct stream *stream,
 			 const uint8_t *used, const uint32_t *of_canonical)
 {
-	const struct stream *stream = code->stream;
 	uint32_t *order = reallocarray(NULL, stacks->count + 1ull, sizeof(*order));
 	uint32_t *rank = reallocarray(NULL, stacks->count + 1ull, sizeof(*rank));
 	struct ingest_stack *sorted = reallocarray(NULL, stacks->count + 1ull, sizeof(*sorted));
@@ -212,7 +219,7 @@ static int number_stacks(struct ingest_stacks *stacks, const struct tree *tree, 
 	}
 	stacks->of_raw[0] = UINT32_MAX;
 	for (uint32_t id = 1; id <= stream->stack_count; id++) {
-		uint32_t begin = used[id] ? outside_allocator(tree, code, tree->of_raw[id]) : 0;
+		uint32_t begin = used[id] ? tree->begin[tree->of_raw[id]] : 0;
 
 		stacks->of_raw[id] = begin && of_canonical[begin] != UINT32_MAX ? rank[of_canonical[begin]] : UINT32_MAX;
 	}
@@ -238,6 +245,8 @@ int ingest_stacks_make(struct ingest_stacks *stacks, struct code *code, struct t
 	if (!used || !stacks->of_raw)
 		goto done;
 	r = make_tree(&tree, code, used);
+	if (r >= 0)
+		r = find_begins(&tree, code);
 	if (r < 0)
 		goto done;
 	r = -ENOMEM;
@@ -251,7 +260,7 @@ int ingest_stacks_make(struct ingest_stacks *stacks, struct code *code, struct t
 		uses[tree.of_raw[stream->node_stack[i]]]++;
 	/* what reaches its beginning through allocator frames counts there; parents come later in this walk */
 	for (uint32_t id = tree.count; id-- > 1;) {
-		uint32_t begin = outside_allocator(&tree, code, id);
+		uint32_t begin = tree.begin[id];
 
 		if (begin != id) {
 			uses[begin] += uses[id];
@@ -260,7 +269,7 @@ int ingest_stacks_make(struct ingest_stacks *stacks, struct code *code, struct t
 	}
 	r = make_stacks(stacks, &tree, code, types, of_canonical, uses);
 	if (r >= 0)
-		r = number_stacks(stacks, &tree, code, used, of_canonical);
+		r = number_stacks(stacks, &tree, stream, used, of_canonical);
 done:
 	free(used);
 	free(uses);
@@ -268,6 +277,7 @@ done:
 	free(tree.nodes);
 	free(tree.index);
 	free(tree.of_raw);
+	free(tree.begin);
 	return r;
 }
 

@@ -2,7 +2,7 @@
  * L1  symbols_elf.c - symbol tables, sections and notes of ELF files.
  *
  * A table keeps one symbol per address: of several names the one that a person would search for
- * (global before local, "malloc" before "__libc_malloc"). Files may be malformed: whatever libelf
+ * ("malloc" before "__libc_malloc"). Files may be malformed: whatever libelf
  * refuses to give is treated as absent. */
 #include <errno.h>
 #include <stdlib.h>
