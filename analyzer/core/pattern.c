@@ -147,9 +147,11 @@ static int64_t kind_of(struct kinds *k, const struct heap *heap, uint32_t v)
 		k->of_stack[s] = new_size ? k->count : k->of_size[z];
 	if (new_size)
 		k->of_size[z] = k->of_stack[s];
-	if (k->of_stack[s] == k->count)
-		k->list[k->count++] = (struct kind){ .number = k->count, .type = heap->type[v], .sample = v,
-						     .one_size = true };
+	if (k->of_stack[s] == k->count) {
+		k->list[k->count] = (struct kind){ .number = k->count, .type = heap->type[v], .sample = v,
+						   .one_size = true };
+		k->count++;
+	}
 	return k->of_stack[s];
 }
 
