@@ -5,6 +5,7 @@
  *   we <---- pause, name, folder --------------------- agent
  *   we <==== stream ================================== walking child
  *   ingest -> <folder>/<name>.<pid>.<n>.snap */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -40,6 +41,14 @@ static bool is_folder(const char *path)
 	struct stat st;
 
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* The process says what it is called; nothing that it says may lead out of the folder or hide there. */
+static void make_safe(char *name)
+{
+	for (char *c = name; *c; c++)
+		if (!isalnum((unsigned char)*c) && !strchr("_-+", *c) && (*c != '.' || c == name))
+			*c = '_';
 }
 
 /* "<name>.<pid>.<n>.snap" with the first n from `number` on that is free in the folder. */
@@ -79,6 +88,8 @@ static int choose_place(const struct target *target, const char *result, struct 
 	char *name = target_value(result, "name"), *file = NULL;
 	const char *folder = output ? output : target->shown_folder;
 
+	if (name)
+		make_safe(name);
 	if (output && !is_folder(output)) {
 		place.path = strdup(output);
 		place.shown = strdup(output);

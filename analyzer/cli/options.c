@@ -229,6 +229,8 @@ static bool progress_shown;
 
 void cmd_progress(const char *what, uint64_t done, uint64_t total)
 {
+	char *shown;
+
 	if (!isatty(STDERR_FILENO))
 		return;
 	if (!what) {
@@ -237,10 +239,14 @@ void cmd_progress(const char *what, uint64_t done, uint64_t total)
 		progress_shown = false;
 		return;
 	}
+	shown = text_escape(what);		/* a process under the library may have written it */
+	if (!shown)
+		return;
 	if (total)
-		fprintf(stderr, "\r\033[K%s %3d %%", what, (int)(done >= total ? 100 : done * 100 / total));
+		fprintf(stderr, "\r\033[K%s %3d %%", shown, (int)(done >= total ? 100 : done * 100 / total));
 	else
-		fprintf(stderr, "\r\033[K%s", what);
+		fprintf(stderr, "\r\033[K%s", shown);
+	free(shown);
 	fflush(stderr);
 	progress_shown = true;
 }
