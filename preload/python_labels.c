@@ -74,7 +74,7 @@ static int visit_target(py_object *object, void *data)
 		return 1;
 	}
 	*target = (struct target){ (uint64_t)(uintptr_t)object, 1 };
-	return ++*visits > 1u << 28;
+	return ++*visits > 1u << 26;
 }
 
 static uint64_t target_count(void)

@@ -17,7 +17,7 @@
 #include "python_private.h"
 
 #define GENERATION_BYTES 24u
-#define TRAVERSE_MAX (1u << 28)		/* visits of one object before it counts as a loop */
+#define TRAVERSE_MAX (1u << 26)		/* visits of one object before it counts as a loop */
 
 struct py_heap ld__py_heap;
 

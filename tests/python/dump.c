@@ -248,3 +248,101 @@ EXPORT void hog(int ms)
 	while (now() < end)
 		;
 }
+
+/* --- types that break the rules, but only in a forked child ---------------------------------- */
+
+static int born_in;			/* pid in which such a type behaves */
+
+static int traverse_fault(void *self, int (*visit)(void *, void *), void *data)
+{
+	(void)self;
+	(void)visit;
+	(void)data;
+	if (getpid() != born_in)
+		*(volatile int *)8 = 1;
+	return 0;
+}
+
+static int traverse_loop(void *self, int (*visit)(void *, void *), void *data)
+{
+	(void)self;
+	(void)visit;
+	(void)data;
+	for (volatile int n = 0; getpid() != born_in; n++)
+		;
+	return 0;
+}
+
+static int traverse_visits(void *self, int (*visit)(void *, void *), void *data)
+{
+	while (getpid() != born_in) {
+		int r = visit(self, data);
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int traverse_wild(void *self, int (*visit)(void *, void *), void *data)
+{
+	(void)self;
+	return getpid() == born_in ? 0 : visit((void *)0xdeadbeef0, data);
+}
+
+static int traverse_abort(void *self, int (*visit)(void *, void *), void *data)
+{
+	(void)self;
+	(void)visit;
+	(void)data;
+	if (getpid() != born_in)
+		abort();
+	return 0;
+}
+
+struct type_slot { int slot; void *function; };
+struct type_spec {
+	const char *name;
+	int basicsize, itemsize;
+	unsigned flags;
+	struct type_slot *slots;
+};
+
+/* A type whose tp_traverse misbehaves: how = 0 fault, 1 endless loop, 2 endless visits, 3 a wild pointer,
+ * 4 abort(). Call with PyDLL, restype py_object. */
+EXPORT void *broken_type(int how)
+{
+	static void *const ways[] = { (void *)traverse_fault, (void *)traverse_loop, (void *)traverse_visits,
+				      (void *)traverse_wild, (void *)traverse_abort };
+	static const char *const names[] = { "broken.Fault", "broken.Loop", "broken.Visits", "broken.Wild",
+					     "broken.Abort" };
+	static struct type_slot slots[5][2];
+	static struct type_spec specs[5];
+	void *(*make)(struct type_spec *) = (void *(*)(struct type_spec *))dlsym(RTLD_DEFAULT, "PyType_FromSpec");
+
+	born_in = getpid();
+	if (!make || how < 0 || how > 4)
+		return NULL;
+	slots[how][0] = (struct type_slot){ 71, ways[how] };	/* Py_tp_traverse */
+	specs[how] = (struct type_spec){ names[how], 24, 0, (1u << 10) | (1u << 14) | (1u << 18), slots[how] };
+	return make(&specs[how]);
+}
+
+/* An object that only this library's static array holds, as an extension might; and a native block
+ * that holds one. */
+EXPORT void *held_by_array[4];
+EXPORT void **held_by_block;
+
+EXPORT void keep(void *object, int in_block)
+{
+	void (*incref)(void *) = (void (*)(void *))dlsym(RTLD_DEFAULT, "Py_IncRef");
+
+	incref(object);
+	if (in_block) {
+		held_by_block = malloc(800);
+		memset(held_by_block, 0, 800);
+		held_by_block[5] = object;
+	} else {
+		held_by_array[2] = object;
+	}
+}
