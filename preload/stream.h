@@ -126,7 +126,10 @@ enum stream_stop {			/* how a thread was stopped */
 	STREAM_STOP_SELF,		/* the thread that took the snapshot */
 };
 
-#define STREAM_REGISTERS 18		/* x86-64: rax rbx rcx rdx rsi rdi rbp rsp r8..r15 rip, then flags */
+#define STREAM_REGISTERS 18		/* x86-64: rax rbx rcx rdx rsi rdi rbp rsp r8..r15 rip, then flags;
+					 * only rsp and rip are written, see (7) */
+#define STREAM_REGISTER_SP 7
+#define STREAM_REGISTER_PC 16
 struct stream_thread {
 	uint64_t sp;			/* saved stack pointer; 0 = unknown */
 	uint64_t thread_pointer;	/* fs base on x86-64; 0 = unknown */
