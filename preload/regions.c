@@ -439,6 +439,8 @@ static void cut_map(struct builder *builder, uint32_t index)
 				.prot = map->prot, .shared = map->shared, .kind = kind,
 			};
 		}
+		if (map->shared && numbers && !numbers->rss_bytes && !numbers->swap_bytes)
+			continue;	/* the kernel may have cached the file; the service never looked at it */
 		pages = ld__spans_add(is_scanned(region) ? &regions->spans : &counted, input->pagemap_fd, at, end,
 				      map->shared);
 		if (pages >= 0)

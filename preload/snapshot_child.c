@@ -53,6 +53,7 @@ struct walk {
 	uint32_t object_roots;
 	struct scan scan;
 	uint64_t blocks, bytes, mappings, mapped_bytes;
+	uint64_t scan_cpu_ns;		/* processor time of the scan */
 	size_t notes_used;
 	char notes[4096];
 };
@@ -304,7 +305,9 @@ static void write_threads(void)
 			.name = ld__writer_string(walk.writer, thread->name, -1), .stop = thread->stop,
 			.flags = thread->tid == walk.job->facts->pid, .syscall = thread->syscall,
 		};
-		memcpy(out.registers, thread->registers, sizeof(out.registers));
+		/* where the thread stands is an address; what it computes with is content */
+		out.registers[STREAM_REGISTER_SP] = thread->registers[STREAM_REGISTER_SP];
+		out.registers[STREAM_REGISTER_PC] = thread->registers[STREAM_REGISTER_PC];
 		ld__writer_put(walk.writer, &out, sizeof(out));
 	}
 }
@@ -428,6 +431,15 @@ _Noreturn static void end_child(int status)
 	kernel_exit_group(status);
 }
 
+/* What is known only now: META goes on here. Processor time, since a reader may keep us waiting. */
+static void write_costs(void)
+{
+	ld__writer_section(walk.writer, STREAM_META);
+	ld__writer_meta_number(walk.writer, "scanned_bytes", walk.scan.words * 8);
+	ld__writer_meta_number(walk.writer, "scan_cpu_ns", walk.scan_cpu_ns);
+	ld__writer_meta_number(walk.writer, "child_cpu_ns", kernel_clock_ns(CLOCK_PROCESS_CPUTIME_ID));
+}
+
 static void collect_notes(uint32_t cut_tracebacks)
 {
 	const struct snapshot_job *job = walk.job;
@@ -509,8 +521,10 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 	write_places();
 	walk.scan = (struct scan) { .nodes = &walk.nodes, .regions = &walk.regions, .rtti = walk.rtti,
 				     .objects = walk.objects };
+	walk.scan_cpu_ns = kernel_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	if (ld__scan_nodes(&walk.scan, walk.writer) == -ENOMEM || ld__scan_roots(&walk.scan, walk.writer) == -ENOMEM)
 		end_child(SNAPSHOT_NO_MEMORY);
+	walk.scan_cpu_ns = kernel_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - walk.scan_cpu_ns;
 	ld__rtti_write(walk.rtti);
 	write_maps();
 	write_nodes(stacks);
@@ -520,6 +534,7 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 	cut = ld__frames_write(walk.writer, job->stop, &walk.regions);
 	ld__fault_limit(job->limit_ns, false);
 
+	write_costs();
 	collect_notes(cut);
 	end = (struct stream_end) {
 		.nodes = walk.nodes.count, .edges = walk.scan.edge_count,
