@@ -91,6 +91,11 @@ static inline uint32_t model_block(struct model *m, uint64_t addr, uint64_t byte
 	return m->heap.nodes++;
 }
 
+static inline void model_flag(struct model *m, uint32_t node, uint8_t flag)
+{
+	m->flags[node] |= flag;
+}
+
 static inline uint32_t model_root(struct model *m, enum heap_root_kind kind, const char *name)
 {
 	uint32_t n = m->heap.roots;
