@@ -181,7 +181,7 @@ static bool boot(void)
 
 static void start_agent(void)
 {
-	if (ld__agent_start && !atomic_load(&failed))
+	if (ld__agent_start && constructed && !atomic_load(&failed))
 		ld__agent_start();
 }
 
@@ -222,8 +222,7 @@ static bool revive(void)
 		open_rings(true);
 	__atomic_store_n(ld__switch, atomic_load(&state), __ATOMIC_SEQ_CST);
 	atomic_flag_clear(&reviving);
-	if (constructed)
-		start_agent();
+	start_agent();
 	ld__guard_leave();
 	return ld__capture_on();
 }
@@ -236,9 +235,9 @@ static uint64_t monotonic_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-bool ld__process_wake(void)
+static bool wake(void)
 {
-	uint32_t wake = SWITCH_WAKE;
+	uint32_t waiting = SWITCH_WAKE;
 
 	switch (*ld__switch) {
 	case SWITCH_COLD:
@@ -248,8 +247,8 @@ bool ld__process_wake(void)
 	case SWITCH_WAKE:
 		if (monotonic_ns() < atomic_load(&agent_not_before_ns))
 			return true;
-		if (__atomic_compare_exchange_n(ld__switch, &wake, SWITCH_ON, false, __ATOMIC_SEQ_CST,
-						__ATOMIC_SEQ_CST)) {
+		if (__atomic_compare_exchange_n(ld__switch, &waiting, SWITCH_ON, false,
+						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
 			ld__guard_enter();
 			start_agent();
 			ld__guard_leave();
@@ -262,9 +261,18 @@ bool ld__process_wake(void)
 	}
 }
 
+bool ld__process_wake(void)
+{
+	int saved_errno = errno;
+	bool on = wake();
+
+	errno = saved_errno;
+	return on;
+}
+
 void ld__process_fork(enum process_fork_phase phase)
 {
-	static bool locked;
+	static LD_TLS bool locked;	/* the child has this thread's copy; other threads may fork, too */
 
 	switch (phase) {
 	case FORK_PREPARE:
@@ -439,6 +447,7 @@ __attribute__((destructor)) static void destruct(void)
 		ld__agent_snapshot_and_wait(SNAPSHOT_EXIT);
 	if (ld__config()->log > 0)
 		log_end();
+	constructed = false;	/* the agent does not start again */
 	if (ld__agent_stop)
 		ld__agent_stop();
 	ld__ring_unlink();

@@ -258,11 +258,12 @@ static void remove_old_files(const char *folder)
 			entry = (void *)(names + at);
 			for (p = entry->name; *p >= '0' && *p <= '9' && pid < 100000000; p++)
 				pid = pid * 10 + (uint32_t)(*p - '0');
-			if (!pid || strcmp(p, CONTROL_RING_SUFFIX) ||
+			if (!pid || (strcmp(p, CONTROL_RING_SUFFIX) && strcmp(p, CONTROL_SOCKET_SUFFIX)) ||
 			    ld__sys2(SYS_kill, pid, 0) != -ESRCH ||
 			    fstatat((int)fd, entry->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 				continue;
-			if (now_s - st.st_mtime > (kept < KEPT_MOST ? KEPT_SECONDS : KEPT_SECONDS_LEAST))
+			if (S_ISSOCK(st.st_mode) ||
+			    now_s - st.st_mtime > (kept < KEPT_MOST ? KEPT_SECONDS : KEPT_SECONDS_LEAST))
 				ld__sys3(SYS_unlinkat, fd, entry->name, 0);
 			else
 				kept++;
