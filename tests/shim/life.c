@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <ucontext.h>
@@ -164,6 +165,48 @@ static void fork_threaded(void)
 	stop = true;
 	for (int i = 0; i < 3; i++)
 		pthread_join(threads[i], NULL);
+}
+
+static void *fork_and_wait(void *data)
+{
+	(void)data;
+	for (long i = 0; i < number; i++) {
+		pid_t child = fork();
+
+		if (!child) {
+			churn(500);
+			_exit(0);
+		}
+		wait_for(child);
+		churn(500);
+	}
+	return NULL;
+}
+
+static void forks_at_once(void)
+{
+	pthread_t threads[4];
+
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, fork_and_wait, NULL);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* a fork that libc and its handlers know nothing of, as container runtimes make them */
+static void raw_clone(void)
+{
+	for (long i = 0; i < number; i++) {
+		pid_t child;
+
+		churn(100);
+		child = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0);
+		if (!child) {
+			churn(10000);
+			_exit(0);
+		}
+		wait_for(child);
+	}
 }
 
 /* the child inherits 10 blocks, frees 5, adds 2 and ends with exit(3): its line must say so */
@@ -419,6 +462,7 @@ static const struct {
 } moments[] = {
 	{ "early", early_blocks }, { "tls", tls_destructors }, { "short", short_threads },
 	{ "small", small_stacks }, { "fork", fork_threaded }, { "inherit", fork_inherits },
+	{ "forks", forks_at_once }, { "clone", raw_clone },
 	{ "spawn", spawn_many }, { "exec", exec_self }, { "closeall", close_all }, { "descriptors", descriptors },
 	{ "blocked", signals_blocked }, { "faults", faults }, { "narrow", narrow }, { "storm", signal_storm },
 	{ "jumpout", jump_out }, { "coroutines", coroutines }, { "longjmp", long_jumps },

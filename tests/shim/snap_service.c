@@ -8,6 +8,7 @@
  *   children      "ECHILD 0": what waitpid(-1) says, SIGCHLDs so far      chroot DIR  setuid N  lock FILE  drop N
  *   eof           close a pipe's write end; milliseconds until its end    fork        ns that a bare fork takes
  *   fds           how many descriptors are open                           quit        ends with status 9
+ *   shared        pointers in shared memory, in a file that is cut short, in memory that forks do not copy
  *   altstack      a thread that waits on a stack of its own making */
 #include <dirent.h>
 #include <errno.h>
@@ -224,6 +225,31 @@ static void obey(const char *command, long n, const char *text)
 		*(void **)at = malloc(5001);
 		*(void **)(at + ((size_t)n << 29)) = malloc(5002);
 		*(void **)(at + ((size_t)n << 30) - 8) = malloc(5003);
+	} else if (!strcmp(command, "shared")) {
+		/* pointers in shared memory, in a file that is cut short, in memory that forks do not copy */
+		int fd = memfd_create("shared", 0);
+		char *at;
+
+		if (ftruncate(fd, 64 << 10))
+			exit(3);
+		at = mmap(NULL, 64 << 10, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		memset(at, 0, 64 << 10);
+		*(void **)(at + 8) = malloc(6001);
+		if (ftruncate(fd, 4096))
+			exit(3);
+		at = mmap(NULL, 64 << 10, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		*(void **)(at + 4096) = malloc(6002);
+		at = mmap(NULL, 64 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		*(void **)(at + 16) = malloc(6003);
+		madvise(at, 64 << 10, MADV_DONTFORK);
+		g_reserved = at;
+		at = malloc(1 << 20);		/* a block whose middle may not be read */
+		*(void **)at = malloc(6004);
+		*(void **)(at + (1 << 20) - 8) = malloc(6005);
+		memset(at + 4096, 1, 512 << 10);
+		if (mprotect((void *)(((uintptr_t)at + 65536) & ~4095ul), 65536, PROT_NONE))
+			exit(3);
+		g_list = (struct item *)(void *)at;
 	} else if (!strcmp(command, "closefds")) {
 		syscall(SYS_close_range, 3, ~0u, 0);
 	} else if (!strcmp(command, "chroot")) {

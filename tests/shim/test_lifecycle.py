@@ -35,6 +35,8 @@ if check(inherit.code == 0 and len(inherit.lines) == 2 and len(idle.lines) == 2,
           "it knows the blocks that it inherited, freed and made")
     check(child["lost"] == 0 and child["anomalies"] == 0, "and lost nothing")
 
+life("forks", 50, "four threads fork at once", 1)
+life("clone", 30, "forks by the bare system call")
 life("spawn", 30, "posix_spawn and vfork")
 image = run(program("life"), "exec", "0")
 check(image.code == 0 and len(image.lines) == 1 and image.lines[0]["blocks"] >= 0 and "ledger" in image.out,
