@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What costs nothing costs nothing: a reservation of 100 GiB. Five hundred threads. The pause against a
 bare fork of the same process."""
-import statistics
-
 from service import *  # noqa: F403
 
 service = Service()
@@ -17,6 +15,23 @@ for size in (5001, 5002, 5003):
     expect(held == 1, "the mapping should hold the block of %d bytes" % size)
 expect(snapshot.number("select count(*) from maps where kind = 'program' and end - start >= %d" % (100 << 30)) == 1,
        "the reservation should be the program's own mapping")
+service.quit()
+
+# Memory that is hard to read: the snapshot is taken, finds what can be found, and counts the rest.
+service = Service()
+service.ask("shared")
+snapshot = service.snap()
+
+
+def holders(size):
+    return snapshot.rows("select coalesce(r.kind, 'node') from edges e join nodes n on n.id = e.dst left join roots r on r.id = e.root where n.size = %d" % size)
+
+
+for size, kinds in ((6001, ("mapping",)), (6002, ("mapping",)), (6004, ("node",)), (6005, ("node",))):
+    expect(any(kind[0] in kinds for kind in holders(size)), "the block of %d bytes should be held by a %s: %s" % (size, kinds, holders(size)))
+expect(not any(kind[0] == "node" for kind in holders(6003)), "what is kept out of forks cannot be read")
+expect("out of forks" in snapshot.notes(), "and the snapshot says so: %r" % snapshot.notes())
+expect(snapshot.consistent and service.ask("children") == "ECHILD 0", "otherwise all is well")
 service.quit()
 
 service = Service()
@@ -34,10 +49,10 @@ service.quit()
 service = Service()
 service.ask("touch 512")
 forks, pauses = [], []
-for _ in range(5):
+for _ in range(7):			# the best of each: what else runs here only ever adds
     forks.append(int(service.ask("fork")) / 1e6)
     pauses.append(service.snap().pause_ms)
-fork, pause = statistics.median(forks), statistics.median(pauses)
+fork, pause = min(forks), min(pauses)
 print("512 MiB: pause %.2f ms, bare fork %.2f ms" % (pause, fork))
 expect(pause <= fork * 1.25 + 2, "the pause should be at most 1.25 x a bare fork + 2 ms: %.2f ms, fork %.2f ms" % (pause, fork))
 done = leakdiff("snap", service.pid, "--max-pause", "1ms")
