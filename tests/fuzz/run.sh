@@ -36,13 +36,15 @@ clang $flags -fsanitize=address,undefined "$source/tests/fuzz/make_seeds.c" $obj
 "$build/make_seeds" "$build/seeds"
 
 status=0
-for target in stream store; do
+for target in stream store chunks; do
 	clang $flags -fsanitize=fuzzer,address,undefined "$source/tests/fuzz/fuzz_$target.c" $objects -o "$build/fuzz_$target" $libraries
 	mkdir -p "$build/corpus/$target"
+	seeds=
+	[ ! -d "$build/seeds/$target" ] || seeds=$build/seeds/$target
 	echo "fuzz_$target: $seconds s"
 	if ! ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 "$build/fuzz_$target" -max_total_time="$seconds" \
 		-max_len=262144 -timeout=20 -rss_limit_mb=3000 -malloc_limit_mb=8000 -print_final_stats=1 \
-		-artifact_prefix="$build/findings/$target-" "$build/corpus/$target" "$build/seeds/$target" \
+		-artifact_prefix="$build/findings/$target-" "$build/corpus/$target" $seeds \
 		>"$build/fuzz_$target.log" 2>&1; then
 		status=1
 		grep -m3 -E "ERROR|SUMMARY|refused|runtime error" "$build/fuzz_$target.log" || tail -5 "$build/fuzz_$target.log"
