@@ -9,7 +9,7 @@
  * (3) What an allocator does inside of its own call is its own affair: allocations there are not
  *     recorded. Frees are, since a block that we know must not stay on the list for ever.
  * (4) A handler that leaves a hook with siglongjmp() is noticed by the next hook of the thread: it is
- *     called from a frame at or above that of the hook which seems to be at work.
+ *     called from a frame above, or not far enough below, that of the hook which seems to be at work.
  * Keeps errno; takes no lock but the drain's. */
 #include "preload/record.h"
 
@@ -29,6 +29,7 @@
 #include "preload/verify.h"
 
 #define LIBUNWIND_STACK_BYTES 8192u
+#define SIGNAL_FRAME_LEAST 1024u	/* x86-64 without extended state: 1.5 KiB; elsewhere more */
 
 static uint32_t depth = 64;
 static uint64_t sample_mean_bytes;	/* 0 = a stack for every block */
@@ -68,11 +69,21 @@ static bool on_signal_stack(void)
 	return ld__sys2(SYS_sigaltstack, 0, &now) == 0 && (now.ss_flags & SS_ONSTACK);
 }
 
+/* Did a signal handler leave the hook that seems to be at work with siglongjmp()? Certain if this one
+ * was called from a frame at or above that; or from so little below it that the kernel's frame for a
+ * handler does not fit in between, unless it is an allocator's call of itself. */
+static bool is_abandoned(const struct guard *g, uint64_t sp)
+{
+	if (sp < g->sp && (g->sp - sp >= SIGNAL_FRAME_LEAST || (g->phase == PHASE_REAL && !plain_allocator)))
+		return false;
+	return !on_signal_stack();
+}
+
 enum enter ld__record_nested(struct guard *g, uint64_t sp)
 {
 	if (g->quiet || !ld__capture_on())
 		return ENTER_FORWARD;
-	if (sp >= g->sp && !on_signal_stack())
+	if (is_abandoned(g, sp))
 		return start(g, sp);
 	if (g->phase == PHASE_PUSH) {
 		ld__drain_count_lost(1);
