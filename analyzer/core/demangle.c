@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L0  demangle.c - C++ and Rust symbol names as people write them.
+ * L1  demangle.c - C++ and Rust symbol names as people write them.
  *
  * A few bytes of mangled name can stand for gigabytes of text (substitutions of substitutions), and
  * names come from files and memory of others. So the demangler writes through a callback that leaves

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L0  demangle.h - C++ and Rust symbol names as people write them. */
+ * L1  demangle.h - C++ and Rust symbol names as people write them. */
 #ifndef LEAKDIFF_DEMANGLE_H
 #define LEAKDIFF_DEMANGLE_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  store.c - opens snapshot files, checks them, runs queries over them.
+ * L2  store.c - opens snapshot files, checks them, runs queries over them.
  *
  *   check_header (bytes) -> store_seal_check (every page) -> open_database -> check_schema
  *

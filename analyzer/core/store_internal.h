@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  store_internal.h - what the files of the store share; the only header that includes sqlite3.h. */
+ * L2  store_internal.h - what the files of the store share; the only header that includes sqlite3.h. */
 #ifndef LEAKDIFF_STORE_INTERNAL_H
 #define LEAKDIFF_STORE_INTERNAL_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  store_load.c - snapshot file to heap: small tables to arrays, chunks to columns and CSR.
+ * L2  store_load.c - snapshot file to heap: small tables to arrays, chunks to columns and CSR.
  *
  *   tables -> node chunks -> edge chunks (targets only) -> sort each source
  *   heap_references(): the one chunk that holds a source, decoded with labels, kept in a small cache

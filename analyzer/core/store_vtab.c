@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  store_vtab.c - the tables `nodes` and `edges` of `leakdiff sql`: the two big arrays as SQL rows.
+ * L2  store_vtab.c - the tables `nodes` and `edges` of `leakdiff sql`: the two big arrays as SQL rows.
  *
  * They are declared in schema.sql, so an attached snapshot has its own as other.nodes and
  * other.edges. Look-ups by id, addr, src, root and dst are answered without a scan; the index from

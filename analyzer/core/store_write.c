@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  store_write.c - makes a snapshot file: rows in, a whole file or nothing out.
+ * L2  store_write.c - makes a snapshot file: rows in, a whole file or nothing out.
  *
  * (1) Everything goes to a temporary file in the folder of the target, mode 0600 from its first
  *     moment. rename() is the only step that touches the target, and the last that can fail.
