@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  code.c - code addresses of one capture, as frames: each location is looked up once. */
+ * L3  code.c - code addresses of one capture, as frames: each location is looked up once. */
 #include "core/code.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  code.h - code addresses of one capture, as frames: each location is looked up once.
+ * L3  code.h - code addresses of one capture, as frames: each location is looked up once.
  *
  * A location is (file, address in the file): the same code of a library that was unloaded and loaded
  * elsewhere is one location, so stacks over both are equal. Its frames are the function and what was

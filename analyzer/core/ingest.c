@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  ingest.c - capture stream to snapshot file: the order of the stages, and the small tables.
+ * L5  ingest.c - capture stream to snapshot file: the order of the stages, and the small tables.
  *
  *   stream_read -> code (symbols) -> stacks -> roots -> chunks -> tables -> commit
  *

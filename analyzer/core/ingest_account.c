@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  ingest_account.c - where resident memory is, from the mappings.
+ * L5  ingest_account.c - where resident memory is, from the mappings.
  *
  * Every resident byte of every mapping goes to exactly one part, so the parts sum to the total, which
  * is the resident size of the process. A live block is counted by what of it is resident. */

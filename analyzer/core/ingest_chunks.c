@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  ingest_chunks.c - nodes and references as chunks of the snapshot file, and their census.
+ * L5  ingest_chunks.c - nodes and references as chunks of the snapshot file, and their census.
  *
  * (1) The stream's stack and type columns are rewritten in place, so a node costs no more memory here
  *     than in the stream (two bytes for kind and flags apart).

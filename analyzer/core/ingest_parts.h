@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  ingest_parts.h - the stages of ingest: stacks, roots, and the chunks that nodes become. */
+ * L5  ingest_parts.h - the stages of ingest: stacks, roots, and the chunks that nodes become. */
 #ifndef LEAKDIFF_INGEST_PARTS_H
 #define LEAKDIFF_INGEST_PARTS_H
 

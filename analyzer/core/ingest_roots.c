@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  ingest_roots.c - root regions split into what a person can name: a variable, a stack frame, ...
+ * L5  ingest_roots.c - root regions split into what a person can name: a variable, a stack frame, ...
  *
  * The stream has one root a region (a module's data, a thread's stack) and a slot address with each
  * reference. Each slot becomes part of a named root, made when its first slot is met:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  ingest_stacks.c - the stacks that live nodes have, each once, as people read them.
+ * L5  ingest_stacks.c - the stacks that live nodes have, each once, as people read them.
  *
  *   raw tree (stream) -> marked nodes -> canonical tree -> without shim and allocator -> frames
  *

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  symbols.c - names for addresses: which files to open, and what to ask of them in which order.
+ * L2  symbols.c - names for addresses: which files to open, and what to ask of them in which order.
  *
  * (1) Everything is read with pread (ELF_C_READ), never mapped: a binary that is truncated while we
  *     read gives an error, not a SIGBUS.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  symbols.h - names for addresses in ELF files: functions, lines, inline frames, variables.
+ * L2  symbols.h - names for addresses in ELF files: functions, lines, inline frames, variables.
  *
  * Addresses here are those of the file (process address minus load bias). A file is opened when
  * something is first asked of it, and checked against its build-id, so a library that was replaced

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  symbols_dwarf.c - function, file, line and inline frames of a code address, from DWARF.
+ * L2  symbols_dwarf.c - function, file, line and inline frames of a code address, from DWARF.
  *
  *   address -> unit (ranges of all units, sorted once) -> function (ranges of the unit's functions,
  *   sorted when the unit is first met) -> inlined subroutines around the address

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  symbols_elf.c - symbol tables, sections and notes of ELF files.
+ * L2  symbols_elf.c - symbol tables, sections and notes of ELF files.
  *
  * A table keeps one symbol per address: of several names the one that a person would search for
  * ("malloc" before "__libc_malloc"). Files may be malformed: whatever libelf

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  symbols_private.h - what symbols.c, symbols_elf.c and symbols_dwarf.c share. */
+ * L2  symbols_private.h - what symbols.c, symbols_elf.c and symbols_dwarf.c share. */
 #ifndef LEAKDIFF_SYMBOLS_PRIVATE_H
 #define LEAKDIFF_SYMBOLS_PRIVATE_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  types.c - what a node is called: RTTI class, Python type, or where it was allocated. */
+ * L4  types.c - what a node is called: RTTI class, Python type, or where it was allocated. */
 #include "core/types.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  types.h - what a node is called: RTTI class, Python type, or where it was allocated. */
+ * L4  types.h - what a node is called: RTTI class, Python type, or where it was allocated. */
 #ifndef LEAKDIFF_TYPES_H
 #define LEAKDIFF_TYPES_H
 
