@@ -45,6 +45,7 @@
 #define EXIT_WAIT_NS (600 * NS_PER_S)	/* at exit the snapshot must be whole before the process goes */
 #define CHILD_POLL_MS 100
 #define RSS_POLL_MS 1000
+#define ALONE_POLL_MS 1000		/* how long a process whose threads have all ended may outlive them */
 #define LIBC_SIGNALS (3ull << 31)	/* 32 and 33 */
 
 enum { MIRROR_FREE, MIRROR_TAKEN, MIRROR_ASKED, MIRROR_DONE, MIRROR_FAILED };
@@ -323,7 +324,35 @@ static int poll_timeout(void)
 		if (left < ms)
 			ms = left;
 	}
-	return ms == UINT64_MAX ? -1 : ms > 60000 ? 60000 : (int)ms;
+	return ms > ALONE_POLL_MS ? ALONE_POLL_MS : (int)ms;
+}
+
+/* Have all threads of the service ended, the main one by pthread_exit()? Then the process lives for our
+ * sake alone, and ends with us as it would have ended with the last of them. */
+static bool left_alone(void)
+{
+	char text[1024];
+	int fd = kernel_openat(agent.proc_fd, "self/status", O_RDONLY, 0);
+	long n = fd < 0 ? 0 : kernel_read(fd, text, sizeof(text) - 1);
+	bool ended = false;
+	uint64_t threads = 0;
+
+	if (fd >= 0)
+		kernel_close(fd);
+	text[n > 0 ? n : 0] = 0;
+	for (const char *line = text; *line;) {
+		const char *at = line;
+
+		if (text_starts(line, "State:\tZ"))
+			ended = true;
+		if (text_starts(line, "Threads:\t")) {
+			at += 9;
+			threads = ld__text_decimal(&at);
+		}
+		while (*line && *line++ != '\n')
+			;
+	}
+	return ended && threads == 2;
 }
 
 static void loop(void)
@@ -339,6 +368,8 @@ static void loop(void)
 		r = ld__sys3(SYS_poll, fds, 2, poll_timeout());
 		if (r > 0 && fds[0].revents & POLLIN)
 			kernel_read(agent.signal_fd, signals, sizeof(signals));
+		if (r == 0 && left_alone())
+			break;
 		serve_mirror();
 		ld__snapshot_reap(0);
 		if (__atomic_load_n(&agent.stop_wanted, __ATOMIC_ACQUIRE))
