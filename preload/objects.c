@@ -303,7 +303,7 @@ static bool is_placed(uint32_t index, void *data)
 }
 
 /* Index in THREADS as it is written: threads that ended are left out. */
-static uint32_t thread_of(const struct stop *stop, const struct python_root *root)
+static uint32_t thread_of(const struct stop *stop, uint32_t tid, uint64_t thread_pointer)
 {
 	uint32_t id = 0;
 
@@ -312,8 +312,7 @@ static uint32_t thread_of(const struct stop *stop, const struct python_root *roo
 
 		if (!thread)
 			continue;
-		if (root->tid ? thread->tid == root->tid
-			      : root->thread_pointer && thread->thread_pointer == root->thread_pointer)
+		if (tid ? thread->tid == tid : thread_pointer && thread->thread_pointer == thread_pointer)
 			return id;
 		id++;
 	}
@@ -325,7 +324,7 @@ static void write_root(const struct python_root *root, void *data)
 	struct objects *objects = data;
 	struct stream_root out = {
 		.start = root->start, .end = root->start, .kind = root->kind, .module = STREAM_NONE,
-		.thread = root->kind == STREAM_ROOT_PY_FRAME ? thread_of(objects->stop, root) : STREAM_NONE,
+		.thread = root->kind == STREAM_ROOT_PY_FRAME ? thread_of(objects->stop, root->tid, root->thread_pointer) : STREAM_NONE,
 		.name = ld__writer_string(objects->writer, root->name, -1),
 	};
 
@@ -369,6 +368,58 @@ void ld__objects_give_roots(struct objects *objects, uint32_t first, struct edge
 	ld__python_roots(is_placed, begin_root, give_reference, objects);
 	if (objects->root_begun)
 		ld__edges_end(edges);
+}
+
+/* ---- tracebacks ---- */
+
+struct traces {
+	struct writer *writer;
+	const struct stop *stop;
+	uint32_t count;
+	bool frames;			/* second pass */
+};
+
+static void write_thread(const struct python_thread *thread, void *data)
+{
+	struct traces *traces = data;
+	struct stream_pythread out = {
+		.object = thread->object, .kind = thread->kind,
+		.thread = thread->kind == PYTHON_TRACE_THREAD
+			? thread_of(traces->stop, thread->tid, thread->thread_pointer) : STREAM_NONE,
+	};
+
+	traces->count++;
+	if (traces->frames)
+		return;
+	out.name = ld__writer_string(traces->writer, thread->name, -1);
+	out.state = ld__writer_string(traces->writer, thread->state, -1);
+	ld__writer_put(traces->writer, &out, sizeof(out));
+}
+
+static void write_trace(const struct python_trace *trace, void *data)
+{
+	struct traces *traces = data;
+	struct stream_pytrace out = { .owner = traces->count - 1, .line = trace->line };
+
+	if (!traces->frames)
+		return;
+	out.function = ld__writer_string(traces->writer, trace->function, -1);
+	out.file = ld__writer_string(traces->writer, trace->file, -1);
+	out.locals = ld__writer_string(traces->writer, trace->locals, -1);
+	ld__writer_put(traces->writer, &out, sizeof(out));
+}
+
+void ld__objects_write_traces(struct objects *objects, struct writer *writer, const struct stop *stop)
+{
+	struct traces traces = { .writer = writer, .stop = stop };
+
+	(void)objects;
+	ld__writer_section(writer, STREAM_PYTHREADS);
+	ld__python_traces(write_thread, write_trace, &traces);
+	traces.frames = true;
+	traces.count = 0;
+	ld__writer_section(writer, STREAM_PYTRACES);
+	ld__python_traces(write_thread, write_trace, &traces);
 }
 
 static void write_fact(const char *key, const char *value, void *data)

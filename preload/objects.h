@@ -51,6 +51,9 @@ uint32_t ld__objects_write_roots(struct objects *objects, struct writer *writer,
 void ld__objects_give_roots(struct objects *objects, uint32_t first, struct edges *edges,
 			    struct writer *writer);
 
+/* Write PYTHREADS and PYTRACES. */
+void ld__objects_write_traces(struct objects *objects, struct writer *writer, const struct stop *stop);
+
 /* META pairs (META is open). */
 void ld__objects_write_meta(struct objects *objects, struct writer *writer);
 

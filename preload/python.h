@@ -120,4 +120,25 @@ void ld__python_roots(bool (*placed)(uint32_t index, void *data),
 		      void (*root)(const struct python_root *root, void *data),
 		      void (*reference)(const struct python_reference *ref, void *data), void *data);
 
+enum python_trace_kind { PYTHON_TRACE_THREAD = 1, PYTHON_TRACE_TASK, PYTHON_TRACE_GREENLET };
+
+struct python_thread {
+	uint32_t kind;			/* enum python_trace_kind */
+	uint32_t tid;			/* thread: native id, 0 = unknown */
+	uint64_t thread_pointer;	/* thread: its pthread_t */
+	uint64_t object;		/* task, greenlet */
+	const char *name, *state;	/* until the visit returns */
+};
+
+struct python_trace {
+	const char *function, *file;
+	uint32_t line;			/* 0 = unknown */
+	const char *locals;		/* "self, request", or with LEAKDIFF_VALUES "n=1, name='x'" */
+};
+
+/* Visit every thread, unfinished task and suspended greenlet, each followed by its frames, innermost
+ * first. After ld__python_enumerate(). */
+void ld__python_traces(void (*thread)(const struct python_thread *thread, void *data),
+		       void (*trace)(const struct python_trace *trace, void *data), void *data);
+
 #endif

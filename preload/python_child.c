@@ -428,6 +428,15 @@ bool ld__py_frame_read(uint64_t frame, struct py_frame *ret_frame)
 	return true;
 }
 
+int ld__py_frame_at(const struct py_frame *frame)
+{
+	const struct python_layout *l = &ld__py.layout;
+
+	if (ld__py.version >= 311)
+		return (int)(py_word(frame->frame, l->frame_lasti) - (frame->code + (uint64_t)l->code_bytes));
+	return py_int(frame->frame, l->frame_lasti) * (ld__py.version == 310 ? 2 : 1);
+}
+
 uint64_t ld__py_slot_name(uint64_t code, uint32_t slot)
 {
 	uint64_t names = py_word(code, ld__py.layout.code_slotnames), count;

@@ -268,7 +268,7 @@ static void put_key(struct py_text *text, uint64_t key, int depth)
 	ld__py_put(text, ">");
 }
 
-static const char *text_of_key(uint64_t key)
+const char *ld__py_key_text(uint64_t key)
 {
 	struct py_text text = { key_text, key_text + sizeof(key_text) - 1 };
 
@@ -305,7 +305,7 @@ static void give_dict(uint64_t dict, bool as_attributes)
 			continue;
 		}
 		if (ld__py_find((uint64_t)(uintptr_t)value) != PY_NO_ITEM)	/* before the trouble of printing */
-			ld__py_give_named((uint64_t)(uintptr_t)value, STREAM_LABEL_KEY, text_of_key(k));
+			ld__py_give_named((uint64_t)(uintptr_t)value, STREAM_LABEL_KEY, ld__py_key_text(k));
 	}
 }
 
@@ -513,7 +513,7 @@ static void give_context_node(void)
 			give_number(key, STREAM_LABEL_DICT_KEY, i / 2);
 		if (value && claim(value)) {
 			if (key)
-				ld__py_give_named(value, STREAM_LABEL_KEY, text_of_key(key));
+				ld__py_give_named(value, STREAM_LABEL_KEY, ld__py_key_text(key));
 			else
 				give_number(value, STREAM_LABEL_INDEX, i / 2);
 		}

@@ -265,6 +265,7 @@ struct py_frame {
 bool ld__py_frame_read(uint64_t frame, struct py_frame *ret_frame);
 uint64_t ld__py_tstate_frame(uint64_t tstate);		/* innermost, 0 = none */
 uint64_t ld__py_generator_frame(uint64_t generator);	/* 0 = finished */
+int ld__py_frame_at(const struct py_frame *frame);	/* byte offset of the instruction in its code */
 /* Name of fast local `slot`: a str object, 0 = unknown. */
 uint64_t ld__py_slot_name(uint64_t code, uint32_t slot);
 bool ld__py_is_code(uint64_t object);
@@ -285,6 +286,8 @@ void ld__py_give(uint64_t target, uint32_t label, uint64_t value, const char *te
 void ld__py_give_named(uint64_t target, uint32_t label, const char *text);
 
 const char *ld__py_type_name(uint64_t type);	/* like ld__python_type_name(), inside a guarded call */
+
+const char *ld__py_key_text(uint64_t object);	/* short text of a simple value, "<type>" of others */
 
 struct py_text { char *at, *end; };	/* end: room for the NUL is behind it */
 void ld__py_put(struct py_text *text, const char *added);

@@ -41,17 +41,13 @@ static void give_running_frame(const struct py_frame *frame, uint64_t tstate)
 	const struct python_layout *l = &ld__py.layout;
 	struct python_root root = { .start = frame->frame, .kind = STREAM_ROOT_PY_FRAME, .name = name };
 	int qualname = l->code_qualname >= 0 ? l->code_qualname : l->code_name;
-	int at = py_int(frame->frame, l->frame_lasti);
 
 	ld__py_put(&text, ld__py_text(py_word(frame->code, qualname)));
 	ld__py_put(&text, " (");
 	ld__py_put(&text, ld__py_text(py_word(frame->code, l->code_file)));
 	ld__py_put(&text, ":");
-	if (ld__py.version >= 311)
-		at = (int)(py_word(frame->frame, l->frame_lasti) - (frame->code + (uint64_t)l->code_bytes));
-	else if (ld__py.version == 310)
-		at *= 2;
-	ld__py_put_number(&text, ld__py.PyCode_Addr2Line((py_object *)(uintptr_t)frame->code, at));
+	ld__py_put_number(&text, ld__py.PyCode_Addr2Line((py_object *)(uintptr_t)frame->code,
+							 ld__py_frame_at(frame)));
 	ld__py_put(&text, ")");
 	root.thread_pointer = py_word(tstate, l->thread_id);
 	if (l->native_id >= 0)

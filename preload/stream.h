@@ -28,7 +28,7 @@
 
 #define STREAM_MAGIC "LDSTREAM"		/* 8 bytes, no NUL */
 #define STREAM_MAJOR 1
-#define STREAM_MINOR 0
+#define STREAM_MINOR 1
 #define STREAM_CHUNK_MAX (1u << 20)
 #define STREAM_NONE UINT32_MAX		/* "no such id" for every 32-bit id */
 
@@ -62,6 +62,8 @@ struct stream_chunk {
 	X(ROOT_EDGES, 13, "references out of roots, varint coded")                                   \
 	X(CLOCK, 14, "array of struct stream_clock: birth numbers against time")                     \
 	X(PYFRAMES, 15, "array of struct stream_pyframe: Python code locations in stacks")           \
+	X(PYTHREADS, 16, "array of struct stream_pythread: Python's threads, tasks, greenlets (1.1)") \
+	X(PYTRACES, 17, "array of struct stream_pytrace: their frames (1.1)")                        \
 	X(END, 255, "struct stream_end")
 
 enum stream_type {
@@ -164,6 +166,21 @@ struct stream_pyframe {
 	uint32_t function, file;	/* strings */
 	uint32_t line;
 	uint32_t flags;
+};
+
+enum stream_pythread_kind { STREAM_PYTHREAD_THREAD = 1, STREAM_PYTHREAD_TASK, STREAM_PYTHREAD_GREENLET };
+
+struct stream_pythread {
+	uint64_t object;		/* address of the task or greenlet; 0 = a thread */
+	uint32_t kind;			/* enum stream_pythread_kind */
+	uint32_t thread;		/* index in THREADS or STREAM_NONE */
+	uint32_t name, state;		/* strings; state: what a task awaits */
+};
+
+struct stream_pytrace {
+	uint32_t owner;			/* index in PYTHREADS; frames of one are adjacent, innermost first */
+	uint32_t function, file, locals;/* strings; locals: names, comma separated */
+	uint32_t line, flags;
 };
 
 enum stream_type_source {
@@ -269,6 +286,8 @@ _Static_assert(sizeof(struct stream_thread) == 192, "layout");
 _Static_assert(sizeof(struct stream_frame) == 24, "layout");
 _Static_assert(sizeof(struct stream_stack) == 16, "layout");
 _Static_assert(sizeof(struct stream_pyframe) == 16, "layout");
+_Static_assert(sizeof(struct stream_pythread) == 24, "layout");
+_Static_assert(sizeof(struct stream_pytrace) == 24, "layout");
 _Static_assert(sizeof(struct stream_type_name) == 16, "layout");
 _Static_assert(sizeof(struct stream_node) == 48, "layout");
 _Static_assert(sizeof(struct stream_root) == 32, "layout");
