@@ -167,11 +167,15 @@ class Talker:
 
 
 def snapshot(pid, path):
-    begin = time.monotonic()
-    done = leakdiff("snap", pid, "-o", path, seconds=300)
-    if done.returncode:
-        sys.exit("snap failed: %s" % done.stderr)
-    return time.monotonic() - begin
+    """Seconds that `leakdiff snap` took; a refusal is printed and asked again twice."""
+    for _ in range(3):
+        begin = time.monotonic()
+        done = leakdiff("snap", pid, "-o", path, seconds=300)
+        if done.returncode == 0:
+            return time.monotonic() - begin
+        print("snap failed: %s" % done.stderr.strip(), flush=True)
+        time.sleep(2)
+    sys.exit("three snapshots in a row failed")
 
 
 def facts(path):
