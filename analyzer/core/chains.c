@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "core/chains.h"
+#include "core/kinds.h"
 #include "core/names.h"
-#include "core/walk.h"
 
 #define TURNS_MAX 3			/* kinds that may take turns in a folded run */
 
@@ -134,7 +134,7 @@ static uint32_t run_length(const struct heap *heap, const uint32_t *path, uint32
 {
 	uint32_t end = i + turn;
 
-	while (end < length && walk_is_alike(heap, path[end - turn], path[end]))
+	while (end < length && kinds_are_alike(heap, path[end - turn], path[end]))
 		end++;
 	return (end - i) / turn * turn;
 }

@@ -11,6 +11,7 @@
 
 #include "core/diff.h"
 #include "core/growth.h"
+#include "core/kinds.h"
 #include "core/walk.h"
 #include "core/weigh.h"
 
@@ -210,71 +211,92 @@ static void add_type(struct finder *f, uint32_t type, uint64_t bytes)
 	f->type_bytes[type] += bytes;
 }
 
-/* Types in the same place as the main one (7). Parents are those of the shortest paths. */
-static void find_peers(struct finder *f, struct cluster *cluster)
+struct kind_sum {
+	uint64_t bytes;
+	uint32_t sample;
+	bool is_peer;
+};
+
+/* Kinds in the same place as the main one (7). Parents are those of the shortest paths. */
+static void find_peers(struct finder *f, const struct cluster *cluster, const uint32_t *kind_of,
+		       struct kind_sum *sums, uint32_t kinds, uint32_t main)
 {
 	const struct heap *heap = f->heap;
 	uint32_t parent_type = HEAP_NONE;
 
-	cluster->peer_count = 0;
 	for (uint32_t i = 0; i < cluster->node_count; i++) {
-		uint32_t v = cluster->node[i], up = f->reach->parent[v];
+		uint32_t up = f->reach->parent[cluster->node[i]];
 
-		if (heap->type[v] != cluster->type)
+		if (kind_of[i] != main)
 			continue;
 		if (up >= heap->nodes || up == cluster->point)
-			break;		/* held by the point itself: another type there is another thing */
+			break;		/* held by the point itself: another kind there is another thing */
 		parent_type = heap->type[up];
 		f->mark[up] = 1;
 	}
-	/* type_count: 1 = may be a peer, 2 = is none. */
-	for (uint32_t i = 0; i < cluster->node_count && parent_type != HEAP_NONE; i++) {
-		uint32_t v = cluster->node[i], type = heap->type[v], up = f->reach->parent[v];
+	for (uint32_t k = 0; k < kinds; k++)
+		sums[k].is_peer = parent_type != HEAP_NONE || k == main;
+	for (uint32_t i = 0; i < cluster->node_count; i++) {
+		uint32_t up = f->reach->parent[cluster->node[i]];
 
-		if (type == cluster->type)
-			continue;
-		if (!f->type_count[type])
-			add_type(f, type, 0);
-		if (up >= heap->nodes || up == cluster->point || heap->type[up] != parent_type || f->mark[up])
-			f->type_count[type] = 2;
+		if (kind_of[i] != main && (up >= heap->nodes || up == cluster->point ||
+					   heap->type[up] != parent_type || f->mark[up]))
+			sums[kind_of[i]].is_peer = false;
 	}
-	for (uint32_t i = 0; i < f->touched_count; i++)
-		if (f->type_count[f->touched[i]] == 1 && cluster->peer_count < GROWTH_PEERS)
-			cluster->peers[cluster->peer_count++] = f->touched[i];
-	clear_types(f);
 	for (uint32_t i = 0; i < cluster->node_count; i++)
 		if (f->reach->parent[cluster->node[i]] < heap->nodes)
 			f->mark[f->reach->parent[cluster->node[i]]] = 0;
 }
 
-/* Name the type that grew most, count its blocks, and sum up what the cluster retains. */
-static void finish_cluster(struct finder *f, struct cluster *cluster)
+/* Find the kind that grew most and its peers, and count them. */
+static int find_main(struct finder *f, struct cluster *cluster)
+{
+	uint32_t *kind_of = malloc(((size_t)cluster->node_count + 1) * sizeof(*kind_of)), main = 0;
+	struct kind_sum *sums = calloc((size_t)cluster->node_count + 1, sizeof(*sums));
+	struct kinds kinds = { 0 };
+	int r = -ENOMEM;
+
+	free(cluster->counts);
+	cluster->counts = calloc((size_t)cluster->node_count + 1, 1);
+	if (!kind_of || !sums || !cluster->counts)
+		goto out;
+	for (uint32_t i = 0; i < cluster->node_count; i++) {
+		int64_t kind = kinds_number(&kinds, f->heap, cluster->node[i]);
+
+		if (kind < 0)
+			goto out;
+		kind_of[i] = (uint32_t)kind;
+		sums[kind].bytes += f->growth->bytes[cluster->node[i]];
+		sums[kind].sample = cluster->node[i];
+	}
+	for (uint32_t k = 0; k < kinds.count; k++)
+		if (sums[k].bytes > sums[main].bytes)
+			main = k;
+	find_peers(f, cluster, kind_of, sums, kinds.count, main);
+	cluster->main = sums[main].sample;
+	cluster->main_count = cluster->main_bytes = 0;
+	for (uint32_t i = 0; i < cluster->node_count; i++)
+		if (kind_of[i] == main || sums[kind_of[i]].is_peer) {
+			cluster->counts[i] = 1;
+			cluster->main_count += weigh_count(f->heap, cluster->node[i]);
+			cluster->main_bytes += f->growth->bytes[cluster->node[i]];
+		}
+	r = 0;
+out:
+	kinds_done(&kinds);
+	free(kind_of);
+	free(sums);
+	return r;
+}
+
+static int finish_cluster(struct finder *f, struct cluster *cluster)
 {
 	const struct growth *growth = f->growth;
-	uint64_t most = 0;
-
-	for (uint32_t i = 0; i < cluster->node_count; i++)
-		add_type(f, f->heap->type[cluster->node[i]], growth->bytes[cluster->node[i]]);
-	for (uint32_t i = 0; i < f->touched_count; i++)
-		if (f->type_bytes[f->touched[i]] > most) {
-			most = f->type_bytes[f->touched[i]];
-			cluster->type = f->touched[i];
-		}
-	clear_types(f);
-	find_peers(f, cluster);
-	cluster->type_count = cluster->type_bytes = 0;
-	for (uint32_t i = 0; i < cluster->node_count; i++) {
-		uint32_t v = cluster->node[i];
-
-		if (cluster_counts(cluster, f->heap->type[v])) {
-			cluster->type_count += weigh_count(f->heap, v);
-			cluster->type_bytes += growth->bytes[v];
-		}
-	}
-	/* A list hangs from one item, and still has as many children as elements. */
 	uint64_t elements = 0;
+
+	/* A list hangs from one item, and still has as many children as elements. */
 	for (uint32_t i = 0; i < cluster->node_count && cluster->item_count; i++)
-		elements += walk_is_alike(f->heap, cluster->node[i], cluster->item[0]);
+		elements += kinds_are_alike(f->heap, cluster->node[i], cluster->item[0]);
 	cluster->children = elements > cluster->item_count ? (uint32_t)elements : cluster->item_count;
 	cluster->retained_bytes = cluster->bytes;
 	cluster->resized = cluster->point < f->heap->nodes &&
@@ -282,6 +304,7 @@ static void finish_cluster(struct finder *f, struct cluster *cluster)
 			   growth->bytes[cluster->point] * 2 > cluster->bytes;
 	if (cluster->resized && growth->retained[cluster->point] > cluster->bytes)
 		cluster->retained_bytes = growth->retained[cluster->point];
+	return find_main(f, cluster);
 }
 
 static void mark_items(struct finder *f, const uint32_t *items, uint32_t count, uint8_t value)
@@ -343,7 +366,8 @@ static int absorb(struct finder *f, uint32_t *items, uint32_t *count)
 		mark_items(f, items, *count, 0);
 		if (met) {
 			*count = kept;
-			finish_cluster(f, cluster);
+			if (r == 0)
+				r = finish_cluster(f, cluster);
 		}
 	}
 	return r;
@@ -385,9 +409,7 @@ static int make_cluster(struct finder *f, uint32_t point, const uint32_t *items,
 		r = take_node(f, cluster, point);
 		take_off(f, point, carried);
 	}
-	if (r == 0)
-		finish_cluster(f, cluster);
-	return r;
+	return r == 0 ? finish_cluster(f, cluster) : r;
 }
 
 struct item_group {
@@ -818,7 +840,7 @@ static int find_unreachable(struct finder *f)
 	}
 	memset(f->mark, 0, heap->nodes);
 	for (uint32_t c = 0; c < f->growth->cluster_count && r == 0; c++)
-		finish_cluster(f, &f->growth->clusters[c]);
+		r = finish_cluster(f, &f->growth->clusters[c]);
 out:
 	free(cluster_of_type);
 	free(queue);
@@ -960,6 +982,7 @@ struct growth *growth_free(struct growth *growth)
 	for (uint32_t c = 0; c < growth->cluster_count; c++) {
 		free(growth->clusters[c].item);
 		free(growth->clusters[c].node);
+		free(growth->clusters[c].counts);
 	}
 	free(growth->clusters);
 	free(growth->bytes);

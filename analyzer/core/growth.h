@@ -17,9 +17,9 @@
  * (5) Where several roots share the items, no node dominates them; then the point is found in the
  *     same way in the tree of shortest paths.
  * (6) Unreachable growth clusters below the type of its heads; such a cluster has no point.
- * (7) What grew is the type with most bytes, together with its peers: types that other parents of the
- *     same kind refer to, where this parent refers to that one (the bodies of PUT and of POST, each in
- *     an entry of its own). Whatever else is in the cluster are companions. */
+ * (7) What grew is the kind of object with most bytes, together with its peers: kinds that other
+ *     parents of the same type refer to (the bodies of PUT and of POST, each in an entry of its own).
+ *     Whatever else is in the cluster are companions. */
 #ifndef LEAKDIFF_GROWTH_H
 #define LEAKDIFF_GROWTH_H
 
@@ -42,10 +42,9 @@ struct cluster {
 	uint32_t node_count, node_room;
 	uint64_t bytes;			/* grown bytes of all of them */
 	uint64_t retained_bytes;	/* everything that goes when the items go */
-	uint32_t type;			/* local type id of the last heap with most grown bytes */
-	uint32_t peers[GROWTH_PEERS];	/* other types in the same place (7) */
-	uint32_t peer_count;
-	uint64_t type_count, type_bytes;/* blocks and grown bytes of that type and its peers */
+	uint8_t *counts;		/* of each node: is it what grew, or a companion (7)? */
+	uint32_t main;			/* a node of the kind with most grown bytes */
+	uint64_t main_count, main_bytes;/* blocks and grown bytes of what grew */
 };
 
 struct growth {
@@ -61,16 +60,6 @@ struct growth {
 	uint64_t rest_bytes;		/* growth in no cluster: too little in any one place */
 	uint32_t rest_clusters;		/* places beyond GROWTH_MAX_CLUSTERS */
 };
-
-/* Is this type what grew in the cluster, or a companion? */
-static inline bool cluster_counts(const struct cluster *cluster, uint32_t type)
-{
-	bool counts = type == cluster->type;
-
-	for (uint32_t i = 0; i < cluster->peer_count; i++)
-		counts |= type == cluster->peers[i];
-	return counts;
-}
 
 /* Returns 0 with *ret_growth (growth_free()), or -ENOMEM, -EOVERFLOW. */
 int growth_find(const struct series *series, struct growth **ret_growth) __attribute__((warn_unused_result));

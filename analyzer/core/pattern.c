@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/intern.h"
+#include "core/kinds.h"
 #include "core/names.h"
 #include "core/pattern.h"
 #include "core/text.h"
@@ -103,128 +103,77 @@ static int connect(struct painter *p, int from, int to, const char *label, uint6
 
 /* ---- what grew below a point ----------------------------------------------------------------- */
 
-struct kind {				/* grown objects of a cluster that are alike */
-	uint32_t number, type, sample;	/* before sorting; local type id; one of them */
+struct shown_kind {			/* grown objects of a cluster that are alike */
+	uint32_t number, sample;	/* before sorting; one of them */
 	uint64_t count, bytes, new_count, new_bytes;
 	int node;			/* in the picture */
 	bool one_size;
 };
 
-/* Which kind a node is of: one type, and one stack or one size, as walk_is_alike() has it. */
-struct kinds {
-	struct kind *list;
-	uint32_t count;
-	struct intern by_stack, by_size;/* (type, stack) and (type, size) -> entry in of_stack, of_size */
-	uint32_t *of_stack, *of_size;	/* kind of each entry */
-};
-
 static int compare_kinds(const void *a, const void *b)
 {
-	const struct kind *x = a, *y = b;
+	const struct shown_kind *x = a, *y = b;
 
 	return x->new_bytes > y->new_bytes ? -1 : x->new_bytes < y->new_bytes;
 }
 
-static void kinds_done(struct kinds *k)
+/* The kinds of a cluster, heaviest first; of_node gets the place of each of its nodes' kinds.
+ * list has room for as many as there are nodes. Returns their number or -ENOMEM. */
+static int64_t find_kinds(const struct painter *p, const struct cluster *cluster, struct shown_kind *list,
+			  uint32_t *of_node)
 {
-	free(k->list);
-	intern_done(&k->by_stack);
-	intern_done(&k->by_size);
-	free(k->of_stack);
-	free(k->of_size);
-}
-
-/* The kind of a node that grew; a new kind where there is none like it. */
-static int64_t kind_of(struct kinds *k, const struct heap *heap, uint32_t v)
-{
-	int new_stack, new_size;
-	int64_t s = intern_number(&k->by_stack, intern_pair(heap->type[v], heap->stack[v]), &new_stack);
-	int64_t z = intern_number(&k->by_size, intern_pair(heap->type[v], heap->bytes[v]), &new_size);
-
-	if (s < 0 || z < 0)
-		return -ENOMEM;
-	if (new_stack)
-		k->of_stack[s] = new_size ? k->count : k->of_size[z];
-	if (new_size)
-		k->of_size[z] = k->of_stack[s];
-	if (k->of_stack[s] == k->count) {
-		k->list[k->count] = (struct kind){ .number = k->count, .type = heap->type[v], .sample = v,
-						   .one_size = true };
-		k->count++;
-	}
-	return k->of_stack[s];
-}
-
-/* The kind of a node that did not grow, or -ENOENT. */
-static int64_t kind_like(const struct kinds *k, const struct heap *heap, uint32_t v)
-{
-	struct intern_key stack = intern_pair(heap->type[v], heap->stack[v]);
-	struct intern_key size = intern_pair(heap->type[v], heap->bytes[v]);
-	size_t place = intern_place(&k->by_stack, stack);
-
-	if (k->by_stack.numbers[place])
-		return k->of_stack[k->by_stack.numbers[place] - 1];
-	place = intern_place(&k->by_size, size);
-	if (k->by_size.numbers[place])
-		return k->of_size[k->by_size.numbers[place] - 1];
-	return -ENOENT;
-}
-
-/* The kinds of a cluster, heaviest first; of_node gets the place of each of its nodes' kinds. */
-static int find_kinds(const struct painter *p, const struct cluster *cluster, struct kinds *k,
-		      uint32_t *of_node)
-{
+	const struct dominators_span *span = &p->growth->span;
 	const struct heap *heap = p->heap;
-	size_t n = (size_t)cluster->node_count + 1;
+	struct kinds kinds = { 0 };
 	uint32_t *place;
 
-	k->list = calloc(n, sizeof(*k->list));
-	k->of_stack = malloc(n * sizeof(*k->of_stack));
-	k->of_size = malloc(n * sizeof(*k->of_size));
-	if (!k->list || !k->of_stack || !k->of_size)
-		return -ENOMEM;
 	for (uint32_t i = 0; i < cluster->node_count; i++) {
-		uint32_t v = cluster->node[i];
-		int64_t number = kind_of(k, heap, v);
+		uint32_t v = cluster->node[i], known = kinds.count;
+		int64_t number = kinds_number(&kinds, heap, v);
 
-		if (number < 0)
-			return (int)number;
-		struct kind *kind = &k->list[number];
+		if (number < 0) {
+			kinds_done(&kinds);
+			return number;
+		}
+		struct shown_kind *kind = &list[number];
+		if (kinds.count != known)
+			*kind = (struct shown_kind){ .number = (uint32_t)number, .sample = v, .one_size = true };
 		of_node[i] = (uint32_t)number;
 		kind->count = kind->new_count += weigh_count(heap, v);
 		kind->bytes = kind->new_bytes += p->growth->bytes[v];
 		kind->one_size &= heap->bytes[v] == heap->bytes[kind->sample];
 	}
 	/* The older ones that the same point holds stand in the same node. */
-	for (uint32_t v = 0; v < heap->nodes && cluster->point != HEAP_NONE && k->count; v++) {
-		const struct dominators_span *span = &p->growth->span;
+	for (uint32_t v = 0; v < heap->nodes && cluster->point != HEAP_NONE; v++) {
 		int64_t number;
 
 		if (p->growth->bytes[v] || v == cluster->point || !weigh_is_counted(heap, v) ||
 		    span->first[v] < span->first[cluster->point] || span->first[v] >= span->last[cluster->point])
 			continue;
-		number = kind_like(k, heap, v);
+		number = kinds_find(&kinds, heap, v);
 		if (number < 0)
 			continue;
-		k->list[number].count += weigh_count(heap, v);
-		k->list[number].bytes += series_last(p->growth->series)->bytes[v];
-		k->list[number].one_size &= heap->bytes[v] == heap->bytes[k->list[number].sample];
+		list[number].count += weigh_count(heap, v);
+		list[number].bytes += series_last(p->growth->series)->bytes[v];
+		list[number].one_size &= heap->bytes[v] == heap->bytes[list[number].sample];
 	}
-	place = malloc(n * sizeof(*place));
+	int64_t count = kinds.count;
+	kinds_done(&kinds);
+	place = malloc(((size_t)count + 1) * sizeof(*place));
 	if (!place)
 		return -ENOMEM;
-	qsort(k->list, k->count, sizeof(*k->list), compare_kinds);
-	for (uint32_t i = 0; i < k->count; i++)
-		place[k->list[i].number] = i;
+	qsort(list, (size_t)count, sizeof(*list), compare_kinds);
+	for (uint32_t i = 0; i < count; i++)
+		place[list[i].number] = i;
 	for (uint32_t i = 0; i < cluster->node_count; i++)
 		of_node[i] = place[of_node[i]];
 	free(place);
-	return 0;
+	return count;
 }
 
-static int add_kind(struct painter *p, const struct cluster *cluster, struct kind *kind)
+static int add_kind(struct painter *p, const struct cluster *cluster, struct shown_kind *kind)
 {
-	const struct heap_type *type = &p->heap->types[kind->type];
+	const struct heap_type *type = &p->heap->types[p->heap->type[kind->sample]];
 	struct text shown = { 0 }, where = { 0 };
 	int index = -ENOMEM;
 
@@ -284,7 +233,7 @@ static void count_flows(const struct painter *p, const struct cluster *cluster, 
 	}
 }
 
-static int connect_kinds(struct painter *p, const struct cluster *cluster, int point, const struct kind *kinds,
+static int connect_kinds(struct painter *p, const struct cluster *cluster, int point, const struct shown_kind *kinds,
 			 uint32_t count)
 {
 	struct flow *flows = calloc((size_t)(count + 1) * (count + 1), sizeof(*flows));
@@ -327,36 +276,45 @@ static int connect_kinds(struct painter *p, const struct cluster *cluster, int p
 	return r;
 }
 
-static int paint_growth(struct painter *p, const struct cluster *cluster, int point)
+static int paint_kinds(struct painter *p, const struct cluster *cluster, int point,
+		       struct shown_kind *list, uint32_t *of_node)
 {
 	uint32_t shown, room = PICTURE_NODES - (uint32_t)p->picture->node_count;
-	uint32_t *of_node = malloc(((size_t)cluster->node_count + 1) * sizeof(*of_node));
+	int64_t count = find_kinds(p, cluster, list, of_node);
 	uint64_t rest_count = 0, rest_bytes = 0;
-	struct kinds kinds = { 0 };
 	char size[TEXT_SIZE];
-	int r = of_node ? find_kinds(p, cluster, &kinds, of_node) : -ENOMEM;
+	int r = count < 0 ? (int)count : 0;
 
-	shown = kinds.count > TYPES_SHOWN ? TYPES_SHOWN : kinds.count;
+	shown = count > TYPES_SHOWN ? TYPES_SHOWN : count > 0 ? (uint32_t)count : 0;
 	if (shown > room)
 		shown = room;
 	for (uint32_t k = 0; k < shown && r == 0; k++)
-		r = add_kind(p, cluster, &kinds.list[k]);
+		r = add_kind(p, cluster, &list[k]);
 	for (uint32_t i = 0; i < cluster->node_count && r == 0; i++)
 		if (of_node[i] < shown)
 			p->mark[cluster->node[i]] = (uint8_t)(of_node[i] + 1);
-	for (uint32_t k = shown; k < kinds.count; k++) {
-		rest_count += kinds.list[k].new_count;
-		rest_bytes += kinds.list[k].new_bytes;
+	for (uint32_t k = shown; k < count; k++) {
+		rest_count += list[k].new_count;
+		rest_bytes += list[k].new_bytes;
 	}
 	if (r == 0)
-		r = connect_kinds(p, cluster, point, kinds.list, shown);
+		r = connect_kinds(p, cluster, point, list, shown);
 	if (r == 0 && rest_count)
-		r = picture_leave_out(p->picture, "%" PRIu32 " other kinds that grew with them: %" PRIu64 " blocks, %s",
-				      kinds.count - shown, rest_count, text_size((int64_t)rest_bytes, size));
+		r = picture_leave_out(p->picture, "%" PRId64 " other kinds that grew with them: %" PRIu64 " blocks, %s",
+				      count - shown, rest_count, text_size((int64_t)rest_bytes, size));
 	for (uint32_t i = 0; i < cluster->node_count; i++)
 		p->mark[cluster->node[i]] = 0;
-	kinds_done(&kinds);
+	return r;
+}
+
+static int paint_growth(struct painter *p, const struct cluster *cluster, int point)
+{
+	uint32_t *of_node = malloc(((size_t)cluster->node_count + 1) * sizeof(*of_node));
+	struct shown_kind *list = calloc((size_t)cluster->node_count + 1, sizeof(*list));
+	int r = of_node && list ? paint_kinds(p, cluster, point, list, of_node) : -ENOMEM;
+
 	free(of_node);
+	free(list);
 	return r;
 }
 

@@ -10,10 +10,10 @@
 #include <string.h>
 
 #include "core/account.h"
+#include "core/kinds.h"
 #include "core/names.h"
 #include "core/suspects.h"
 #include "core/verdict.h"
-#include "core/walk.h"
 #include "core/weigh.h"
 
 const char *suspect_verdict_name(enum suspect_verdict verdict)
@@ -81,7 +81,7 @@ static int find_sites(const struct judge *j, const struct cluster *cluster, bool
 	for (uint32_t i = 0; i < cluster->node_count; i++) {
 		uint32_t v = cluster->node[i];
 
-		if (cluster_counts(cluster, j->heap->type[v]) == grew)
+		if (cluster->counts[i] == grew)
 			sites[found++] = (struct suspect_site){ weigh_count(j->heap, v), j->growth->bytes[v],
 								j->heap->stack[v] };
 	}
@@ -140,7 +140,7 @@ static uint32_t best_node(const struct judge *j, const struct cluster *cluster, 
 		uint32_t v = cluster->node[i];
 		bool better;
 
-		if (j->heap->type[v] != cluster->type || (j->mark[v] & wanted) != wanted)
+		if (!kinds_are_alike(j->heap, v, cluster->main) || (j->mark[v] & wanted) != wanted)
 			continue;
 		if (best == HEAP_NONE)
 			better = true;
@@ -166,7 +166,7 @@ static uint32_t representative(struct judge *j, const struct cluster *cluster)
 	for (uint32_t i = 0; i < cluster->node_count; i++) {
 		uint32_t v = cluster->node[i];
 
-		if (j->heap->type[v] != cluster->type)
+		if (!kinds_are_alike(j->heap, v, cluster->main))
 			continue;
 		histogram[j->depth[v] < 255 ? j->depth[v] : 255]++;
 		total++;
@@ -197,7 +197,7 @@ static int count_slot(const struct heap_reference *ref, void *data)
 {
 	struct slot_count *count = data;
 
-	if (!count->judge->mark[ref->to] || !walk_is_alike(count->judge->heap, ref->to, count->like))
+	if (!count->judge->mark[ref->to] || !kinds_are_alike(count->judge->heap, ref->to, count->like))
 		return 0;
 	if (count->first == HEAP_NONE)
 		count->first = ref->to;
@@ -211,7 +211,7 @@ static void group_step(const struct judge *j, const struct cluster *cluster, str
 	uint64_t count = 0, bytes = 0;
 
 	for (uint32_t k = 0; k < cluster->node_count; k++)
-		if (walk_is_alike(j->heap, cluster->node[k], step->id)) {
+		if (kinds_are_alike(j->heap, cluster->node[k], step->id)) {
 			count += weigh_count(j->heap, cluster->node[k]);
 			bytes += series_last(j->series)->bytes[cluster->node[k]];
 		}
@@ -248,7 +248,7 @@ static int group_steps(const struct judge *j, const struct cluster *cluster, str
 	for (size_t i = 0; i < chain->count && r == 0; i++) {
 		struct chain_step *step = &chain->steps[i], *before = i ? step - 1 : NULL;
 		bool grew = below && step->id < nodes && j->mark[step->id];
-		bool in_run = before && before->id < nodes && grew && walk_is_alike(j->heap, before->id, step->id);
+		bool in_run = before && before->id < nodes && grew && kinds_are_alike(j->heap, before->id, step->id);
 
 		if (grew) {
 			step->role = CHAIN_GREW;
@@ -285,7 +285,7 @@ static int64_t unreachable_path(struct judge *j, const struct cluster *cluster, 
 	while (from < to && found == HEAP_NONE) {
 		uint32_t v = queue[from++];
 
-		if (heap->type[v] == cluster->type && j->mark[v]) {
+		if (j->mark[v] && kinds_are_alike(heap, v, cluster->main)) {
 			found = v;
 			break;
 		}
@@ -409,7 +409,7 @@ static int find_chain(struct judge *j, struct suspect *suspect)
 /* The type as shown: with a size when all that grew has one. */
 static char *shown_type(const struct judge *j, const struct cluster *cluster)
 {
-	const struct heap_type *type = &j->heap->types[cluster->type];
+	const struct heap_type *type = &j->heap->types[j->heap->type[cluster->main]];
 	struct text text = { 0 };
 	uint64_t size = 0;
 	bool exact = !cluster->resized, first = true;
@@ -417,7 +417,7 @@ static char *shown_type(const struct judge *j, const struct cluster *cluster)
 	for (uint32_t i = 0; i < cluster->node_count && exact; i++) {
 		uint32_t v = cluster->node[i];
 
-		if (j->heap->type[v] != cluster->type)
+		if (!kinds_are_alike(j->heap, v, cluster->main))
 			continue;
 		exact = first || j->heap->bytes[v] == size;
 		size = j->heap->bytes[v];
@@ -554,7 +554,7 @@ int suspects_find(const struct series *series, struct suspects **ret_suspects)
 		}
 		if (answer == JUDGE_TURNOVER) {
 			s->turnover_places++;
-			s->turnover_bytes += cluster->type_bytes;
+			s->turnover_bytes += cluster->main_bytes;
 		} else if (answer == JUDGE_NOISE) {
 			s->noise_places++;
 			s->noise_bytes += cluster->bytes;

@@ -11,7 +11,6 @@
 #define GROWTH_BRANCH_SHARE 0.1		/* a child that keeps this much and is unlike the others is a place of its own */
 #define GROWTH_COMPANION_SHARE 0.1	/* items lighter than this beside the main ones are their companions */
 #define GROWTH_MANY_CHILDREN 4		/* a new node with fewer grown children is one object with its parts */
-#define GROWTH_PEERS 8			/* types that are counted as one thing; more sites than this are companions */
 #define GROWTH_MIN_BYTES 1024		/* below this nobody looks for a holder: the table still shows it */
 #define GROWTH_MIN_SHARE 0.001		/* of all growth, likewise */
 #define GROWTH_MAX_PATH_WALKS 16	/* items that nothing dominates: each walk passes over the whole heap */

@@ -185,7 +185,7 @@ static int count_losses(struct judge *j, const struct cluster *cluster, uint64_t
 			uint64_t *ret_bytes)
 {
 	const struct series_heap *first = &j->series->heaps[0];
-	uint32_t type = type_number(j, j->series->count - 1, cluster->type), point;
+	uint32_t type = type_number(j, j->series->count - 1, j->heap->type[cluster->main]), point;
 	uint64_t count = 0, bytes = 0;
 	int r;
 
@@ -225,7 +225,7 @@ static struct profile find_profile(const struct judge *j, const struct cluster *
 		uint64_t count = weigh_count(j->heap, v);
 		double place;
 
-		if (!cluster_counts(cluster, j->heap->type[v]))
+		if (!cluster->counts[i])
 			continue;
 		p.total += count;
 		if (series_is_survivor(j->series, v))
@@ -272,7 +272,7 @@ enum trend { TREND_UNKNOWN, TREND_STEADY, TREND_ENDING, TREND_MIXED, TREND_UP };
 static enum trend find_trend(const struct judge *j, const struct cluster *cluster)
 {
 	size_t n = j->series->count, types = j->series->type_count;
-	uint32_t type = type_number(j, n - 1, cluster->type);
+	uint32_t type = type_number(j, n - 1, j->heap->type[cluster->main]);
 	int64_t largest = 0, smallest = INT64_MAX, last = 0;
 	size_t largest_at = 0;
 
@@ -337,11 +337,11 @@ static int judge_unreachable(struct judge *j, const struct cluster *cluster, str
 	}
 	for (uint32_t i = 0; i < cluster->node_count; i++)
 		became += j->series->earlier[cluster->node[i]] != HEAP_NONE &&
-			  cluster_counts(cluster, j->heap->type[cluster->node[i]]);
+			  cluster->counts[i];
 
 	*ret_answer = JUDGE_SUSPECT;
-	suspect->count = cluster->type_count;
-	suspect->bytes = cluster->type_bytes;
+	suspect->count = cluster->main_count;
+	suspect->bytes = cluster->main_bytes;
 	if (j->heap->types[j->heap->type[cluster->node[0]]].source == HEAP_TYPE_PYTHON)
 		text_append(&reason, j->heap->meta.gc_enabled == 0 ?
 			    "Python's objects count no reference but their own, and the collector is off (gc.disable())" :
@@ -351,7 +351,7 @@ static int judge_unreachable(struct judge *j, const struct cluster *cluster, str
 			    "reachable memory found no reference");
 	if (became == 0)
 		text_append(&reason, "; all were allocated since the first snapshot");
-	else if (became < cluster->type_count)
+	else if (became < cluster->main_count)
 		text_printf(&reason, "; %" PRIu64 " were still referenced in the first snapshot, the others are new",
 			    became);
 	else
@@ -439,21 +439,21 @@ static int judge_held(struct judge *j, const struct cluster *cluster, struct sus
 	int64_t net_count;
 	int r;
 
-	suspect->count = cluster->type_count;
-	suspect->bytes = cluster->type_bytes;
+	suspect->count = cluster->main_count;
+	suspect->bytes = cluster->main_bytes;
 	if (cluster->resized)
-		return judge_single(j, false, cluster->type_bytes, suspect, ret_answer);
+		return judge_single(j, false, cluster->main_bytes, suspect, ret_answer);
 
 	r = count_losses(j, cluster, &lost_count, &lost_bytes);
 	if (r < 0)
 		return r;
-	net_count = (int64_t)(cluster->type_count - lost_count);
-	net_bytes = cluster->type_bytes > lost_bytes ? cluster->type_bytes - lost_bytes : 0;
-	if ((double)net_bytes <= REPLACED_SHARE * (double)cluster->type_bytes) {
+	net_count = (int64_t)(cluster->main_count - lost_count);
+	net_bytes = cluster->main_bytes > lost_bytes ? cluster->main_bytes - lost_bytes : 0;
+	if ((double)net_bytes <= REPLACED_SHARE * (double)cluster->main_bytes) {
 		*ret_answer = JUDGE_TURNOVER;
 		return 0;
 	}
-	if (net_count <= 0 && cluster->type_count == 1)
+	if (net_count <= 0 && cluster->main_count == 1)
 		return judge_single(j, true, net_bytes, suspect, ret_answer);
 
 	*ret_answer = weigh_evidence(j, &p, net_count, net_bytes, &confidence);

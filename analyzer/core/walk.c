@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/kinds.h"
 #include "core/walk.h"
 
 int walk_init(struct walk *walk)
@@ -39,12 +40,6 @@ void walk_done(struct walk *walk)
 	walk->child = walk->path = NULL;
 }
 
-bool walk_is_alike(const struct heap *heap, uint32_t a, uint32_t b)
-{
-	return a < heap->nodes && b < heap->nodes && heap->type[a] == heap->type[b] &&
-	       (heap->bytes[a] == heap->bytes[b] || heap->stack[a] == heap->stack[b]);
-}
-
 static bool is_new(const struct walk *walk, uint32_t id)
 {
 	return id < walk->heap->nodes && walk->earlier[id] == HEAP_NONE;
@@ -76,7 +71,7 @@ static uint32_t alike_child(const struct walk *walk, uint32_t id)
 		uint32_t child = walk->child[i];
 
 		if ((double)walk->left[child] >= GROWTH_BRANCH_SHARE * (double)walk->left[id] &&
-		    walk->left[child] && walk_is_alike(walk->heap, id, child))
+		    walk->left[child] && kinds_are_alike(walk->heap, id, child))
 			return child;
 	}
 	return HEAP_NONE;
@@ -114,7 +109,7 @@ uint32_t walk_grown_type(const struct walk *walk, uint32_t id)
 
 static bool alike_on_path(const struct walk *walk, uint32_t i, uint32_t j)
 {
-	return i <= walk->end && j <= walk->end && walk_is_alike(walk->heap, walk->path[i], walk->path[j]);
+	return i <= walk->end && j <= walk->end && kinds_are_alike(walk->heap, walk->path[i], walk->path[j]);
 }
 
 /* Is path[k] an element of the structure that it holds: a node whose next one is alike, or one of two

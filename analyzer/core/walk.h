@@ -43,6 +43,4 @@ bool walk_is_item(const struct walk *walk, uint32_t id, uint32_t like_it);
 /* The type at the end of the way along the heaviest children: what mostly grew below a node. */
 uint32_t walk_grown_type(const struct walk *walk, uint32_t id);
 
-bool walk_is_alike(const struct heap *heap, uint32_t a, uint32_t b);
-
 #endif
