@@ -9,6 +9,7 @@
  *   eof           close a pipe's write end; milliseconds until its end    fork        ns that a bare fork takes
  *   fds           how many descriptors are open                           quit        ends with status 9
  *   shared        pointers in shared memory, in a file that is cut short, in memory that forks do not copy
+ *   workers N     N forked children that wait                             daemon      forks twice, tells its number
  *   altstack      a thread that waits on a stack of its own making */
 #include <dirent.h>
 #include <errno.h>
@@ -250,6 +251,24 @@ static void obey(const char *command, long n, const char *text)
 		if (mprotect((void *)(((uintptr_t)at + 65536) & ~4095ul), 65536, PROT_NONE))
 			exit(3);
 		g_list = (struct item *)(void *)at;
+	} else if (!strcmp(command, "workers")) {
+		for (long i = 0; i < n; i++)
+			if (fork() == 0) {
+				signal(SIGCHLD, SIG_DFL);
+				fclose(stdin);
+				for (long at = 0; at <= i; at++)	/* the first worker has one, and so on */
+					g_ledger[0][at] = malloc(7000);
+				wait_for_ever(NULL);
+			}
+	} else if (!strcmp(command, "daemon")) {
+		/* as daemons do: fork twice, close everything, go on */
+		for (int i = 0; i < 2; i++)
+			if (fork())
+				_exit(0);
+		syscall(SYS_close_range, 3, ~0u, 0);
+		g_ledger[0][0] = malloc(7100);
+		printf("%d\n", getpid());
+		freopen("/dev/null", "w", stderr);
 	} else if (!strcmp(command, "closefds")) {
 		syscall(SYS_close_range, 3, ~0u, 0);
 	} else if (!strcmp(command, "chroot")) {

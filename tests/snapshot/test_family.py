@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forked processes: workers of a prefork server with their own agents, a daemon that outlives its
+parents, processes that come and go while snapshots are taken."""
+import signal
+import threading
+
+from service import *  # noqa: F403
+
+service = Service()
+service.ask("heap 1000")
+service.ask("workers 4")
+time.sleep(0.5)
+folder = scratch("family")
+done = leakdiff("snap", service.pid, "--children", "-o", folder)
+expect(done.returncode == 0, "a family should be snapped: %r" % done.stderr)
+paths = done.stdout.split()
+expect(len(paths) == 5 and sorted(os.listdir(folder)) == sorted(os.path.basename(path) for path in paths), "five files: %s" % paths)
+counts = []
+for path in paths:
+    snapshot = Snapshot(path)
+    expect(snapshot.consistent, "each should be consistent")
+    expect(snapshot.number("select count(*) from nodes where size = 64") == 1000, "what was inherited is in each: %s" % path)
+    expect(str(snapshot.meta["pid"]) in os.path.basename(path), "each is named by its own number")
+    counts.append(snapshot.number("select count(*) from nodes where size = 7000"))
+expect(sorted(counts) == [0, 1, 2, 3, 4], "each has its own blocks: %s" % counts)
+workers = [int(pid) for pid in run(["pgrep", "-P", str(service.pid)]).stdout.split()]
+expect(len(workers) == 4, "the service has its four workers and no child of ours: %s" % workers)
+
+# Workers die and are not missed; the service's waitpid still sees only them.
+for pid in workers:
+    os.kill(pid, signal.SIGKILL)
+for pid in workers:
+    done = leakdiff("snap", pid)
+    expect(done.returncode == 2 and "ended" in done.stderr, "a dead worker should be named so: %r" % done.stderr)
+expect(service.snap().consistent, "the service lives on")
+service.quit()
+
+# A daemon: the process that was started ends, another one serves.
+service = Service()
+service.tell("heap 500")
+service.answer()
+daemon = int(service.ask("daemon"))
+try:
+    time.sleep(0.3)
+    expect(daemon != service.pid and service.process.wait(10) == 0, "the first process should end")
+    service.pid = daemon
+    expect(service.answer() == "done", "the daemon should serve")
+    snapshot = service.snap()
+    expect(snapshot.consistent and snapshot.number("select count(*) from nodes where size in (64, 7100)") == 501, "whole")
+    expect("/%d.sock" % daemon in "\n".join("/" + name for name in os.listdir(service.folder)), "it has a socket of its own")
+finally:
+    os.kill(daemon, signal.SIGKILL)
+
+# A shell whose commands come and go, snapped all the while.
+folder = scratch("shell")
+shell = start(["sh", "-c", "i=0; while [ $i -lt 400 ]; do /bin/true; i=$((i+1)); done; exit 5"], env=shim_environment(folder),
+              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+taken = 0
+while shell.poll() is None:
+    done = leakdiff("snap", shell.pid, "-o", folder)
+    taken += done.returncode == 0
+expect(shell.returncode == 5 and taken > 0, "the shell should end as ever (%s), with snapshots taken: %d" % (shell.returncode, taken))
+said = shell.stderr.read().decode()
+expect(said == "", "nothing should be said: %r" % said[-300:])
+finish()
