@@ -17,7 +17,7 @@
  *     with a timeout, inotify and others) get -ERESTARTNOHAND in its place, which makes the kernel
  *     do what it does for poll: restart the call, or fail it with EINTR if a handler really ran.
  *     epoll_wait's timeout is shortened by the time already waited; other relative timeouts that
- *     the kernel forgets begin anew.
+ *     the kernel forgets begin anew. Writes that were cut short go on: stop_transfer.c.
  * (4) After INTERRUPT a thread executes no instruction of its own before it stops, so one that
  *     sleeps uninterruptibly in the kernel (or waits for its vfork child) counts as stopped.
  * (5) Thread states: a group-stopped thread stays so after the detach; a thread that a debugger
@@ -298,7 +298,7 @@ int64_t ld__stop_epoll_left(uint32_t tid, uint64_t number, uint64_t timeout_ms)
 	return waited_ms >= asked_ms ? 0 : asked_ms - waited_ms;
 }
 
-static void read_registers(struct stop_thread *thread)
+static void read_registers(struct stop *stop, struct stop_thread *thread)
 {
 	struct user_regs_struct r;
 	int64_t left;
@@ -320,6 +320,8 @@ static void read_registers(struct stop_thread *thread)
 	       (uint64_t[STREAM_REGISTERS]) { r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.rsp, r.r8,
 					     r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rip, r.eflags },
 	       sizeof(thread->registers));
+	if (!thread->pass_on && (int64_t)r.orig_rax >= 0 && ld__stop_finish_transfer(stop, thread->tid, &r))
+		ld__sys4(SYS_ptrace, PTRACE_SETREGS, thread->tid, 0, &r);
 }
 
 /* SEIZE and INTERRUPT one thread that is not yet known to this pass. */
@@ -415,7 +417,7 @@ static void wait_for_pending(struct stop *stop)
 		thread->stop = STREAM_STOP_PTRACE;
 		thread->in_kernel = 0;
 		note_stop(thread, status);
-		read_registers(thread);
+		read_registers(stop, thread);
 	}
 }
 

@@ -52,6 +52,14 @@ bool ld__stop_read_syscall(struct stop *stop, uint32_t tid, struct stop_syscall 
 bool ld__stop_restartable(uint64_t number);
 int64_t ld__stop_epoll_left(uint32_t tid, uint64_t number, uint64_t timeout_ms);
 
+/* stop_transfer.c: has a call that moves bytes come back with fewer than it should? */
+bool ld__stop_is_cut_short(uint64_t number, int64_t result, uint64_t count, uint64_t flags);
+/* Is a signal on its way to the thread? */
+bool ld__stop_has_signal(struct stop *stop, uint32_t tid);
+/* Let it move the rest when it goes on. Returns whether *registers was changed. Tracer only. */
+struct user_regs_struct;
+bool ld__stop_finish_transfer(struct stop *stop, uint32_t tid, struct user_regs_struct *registers);
+
 /* stop_signal.c: the same service with a signal. Returns as ld__stop_threads(). */
 int ld__stop_signal(struct stop *stop);
 void ld__stop_signal_resume(struct stop *stop);

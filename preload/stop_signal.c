@@ -73,11 +73,30 @@ static void mend_call(struct slot *slot, ucontext_t *context)
 	r[REG_RIP] -= 2;			/* back to the syscall instruction */
 }
 
+/* The rest of a write that was cut short, with the thread's own signals open again. */
+static void finish_transfer(const struct slot *slot, ucontext_t *context)
+{
+	greg_t *r = context->uc_mcontext.gregs;
+	uint64_t all = ~0ull, own;
+	long moved;
+
+	if (!slot->was_asleep || slot->call.pc != (uint64_t)r[REG_RIP] || slot->call.sp != (uint64_t)r[REG_RSP] ||
+	    !ld__stop_is_cut_short(slot->call.number, r[REG_RAX], (uint64_t)r[REG_RDX], (uint64_t)r[REG_R10]))
+		return;
+	memcpy(&own, &context->uc_sigmask, sizeof(own));
+	kernel_sigmask(SIG_SETMASK, &own, NULL);
+	moved = ld__sys6(slot->call.number, r[REG_RDI], r[REG_RSI] + r[REG_RAX], r[REG_RDX] - r[REG_RAX], r[REG_R10],
+			 r[REG_R8], r[REG_R9]);
+	kernel_sigmask(SIG_SETMASK, &all, NULL);
+	if (moved > 0)
+		r[REG_RAX] += moved;
+}
+
 static void on_stop(int sig, siginfo_t *info, void *data)
 {
 	ucontext_t *context = data;
 	const greg_t *r = context->uc_mcontext.gregs;
-	struct slot *slot = info->si_value.sival_ptr;
+	struct slot *slot = info->si_value.sival_ptr, asked;
 	uint32_t now = __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
 	struct stop_thread *thread;
 	uint64_t fs_base = 0;
@@ -89,6 +108,7 @@ static void on_stop(int sig, siginfo_t *info, void *data)
 	if (thread->tid != ld__sys_gettid())	/* left over from an earlier stop */
 		return;
 	mend_call(slot, context);
+	asked = *slot;
 	ld__sys2(SYS_arch_prctl, 0x1003 /* ARCH_GET_FS */, &fs_base);
 	thread->thread_pointer = fs_base;
 	thread->sp = (uint64_t)r[REG_RSP];
@@ -105,6 +125,7 @@ static void on_stop(int sig, siginfo_t *info, void *data)
 	kernel_futex(&arrivals, 129 /* FUTEX_WAKE | FUTEX_PRIVATE_FLAG */, 1, NULL);
 	while (__atomic_load_n(&generation, __ATOMIC_ACQUIRE) == now)
 		kernel_futex(&generation, 128 /* FUTEX_WAIT | FUTEX_PRIVATE_FLAG */, now, NULL);
+	finish_transfer(&asked, context);	/* the slot may be another's by now */
 }
 
 /* A real-time signal that nobody handles, the one of earlier stops first; 0 = none is free. */

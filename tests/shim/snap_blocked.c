@@ -68,6 +68,12 @@ static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static pid_t child, other_child;
 static aio_context_t aio;
 
+static long fail(int error)
+{
+	errno = error;
+	return error ? -1 : 0;
+}
+
 static long do_epoll_wait(void)
 {
 	struct epoll_event event;
@@ -137,12 +143,6 @@ static long do_nanosleep(void)
 	return nanosleep(&t, NULL);
 }
 
-static long fail(int error)
-{
-	errno = error;
-	return error ? -1 : 0;
-}
-
 static long do_clock_nanosleep(void)
 {
 	return fail(clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &deadline, NULL));
@@ -194,6 +194,70 @@ static long do_write_pipe(void)
 	long n = write(full[1], page, sizeof(page));	/* the pipe is full; this fits whole or not at all */
 
 	return n == (long)sizeof(page) ? 0 : -1;
+}
+
+/* Large transfers against a slow other end: whole, or they were cut short. */
+#define LARGE (3u << 20)
+static int slow_pipe[2], slow_send[2], slow_recv[2];
+static char large[3][LARGE];
+
+static long whole(long n)
+{
+	return n == LARGE ? 0 : n < 0 ? -1 : fail(EMSGSIZE);
+}
+
+static long do_write_large(void)
+{
+	return whole(write(slow_pipe[1], large[0], LARGE));
+}
+
+static long do_send_large(void)
+{
+	return whole(send(slow_send[1], large[1], LARGE, 0));
+}
+
+static long do_recv_waitall(void)
+{
+	return whole(recv(slow_recv[0], large[2], LARGE, MSG_WAITALL));
+}
+
+/* The slow ends: a little every few milliseconds, all of it within the time. */
+static void *be_slow(void *unused)
+{
+	static char piece[LARGE];
+	const size_t bytes = LARGE / 100;
+	size_t at[3] = { 0, 0, 0 };
+	struct timespec pause = { wanted_s / 100, wanted_s % 100 * 10000000l };
+
+	while (at[0] < LARGE || at[1] < LARGE || at[2] < LARGE) {
+		struct pollfd ready[2] = { { slow_pipe[0], POLLIN, 0 }, { slow_send[0], POLLIN, 0 } };
+
+		nanosleep(&pause, NULL);
+		poll(ready, 2, 0);
+		for (int i = 0; i < 2; i++) {
+			ssize_t n = ready[i].revents ? read(ready[i].fd, piece, bytes) : 0;
+
+			for (ssize_t k = 0; k < n; k++)
+				if (piece[k] != (char)((at[i] + (size_t)k) / 1000))
+					exit(5);	/* a byte is missing, or came twice */
+			at[i] += n > 0 ? (size_t)n : 0;
+		}
+		if (at[2] < LARGE) {
+			size_t n = LARGE - at[2] < bytes ? LARGE - at[2] : bytes;
+
+			for (size_t k = 0; k < n; k++)
+				piece[k] = (char)((at[2] + k) / 1000);
+			at[2] += (size_t)write(slow_recv[1], piece, n);
+		}
+	}
+	return unused;
+}
+
+static void check_large(void)
+{
+	for (size_t i = 0; i < LARGE; i++)
+		if (large[2][i] != (char)(i / 1000))
+			exit(6);
 }
 
 static long do_recv(void)
@@ -412,6 +476,8 @@ static struct call {
 	{ "eventfd", do_eventfd, RELEASED, 0, 0, 0 }, { "timerfd", do_timerfd, TIMED, 0, 0, 0 },
 	{ "waitpid", do_waitpid, RELEASED, 0, 0, 0 }, { "waitid", do_waitid, RELEASED, 0, 0, 0 },
 	{ "flock", do_flock, RELEASED, 0, 0, 0 }, { "setlkw", do_setlkw, RELEASED, 0, 0, 0 },
+	{ "write_large", do_write_large, RELEASED, 0, 0, 0 }, { "send_large", do_send_large, RELEASED, 0, 0, 0 },
+	{ "recv_waitall", do_recv_waitall, RELEASED, 0, 0, 0 },
 	{ "open_fifo", do_open_fifo, RELEASED, 0, 0, 0 }, { "splice", do_splice, RELEASED, 0, 0, 0 },
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
@@ -468,6 +534,10 @@ static void set_up(void)
 	    socketpair(AF_UNIX, SOCK_DGRAM, 0, pair_d) || socketpair(AF_UNIX, SOCK_STREAM, 0, stream) ||
 	    socketpair(AF_UNIX, SOCK_DGRAM, 0, gram))
 		exit(2);
+	if (pipe(slow_pipe) || socketpair(AF_UNIX, SOCK_STREAM, 0, slow_send) || socketpair(AF_UNIX, SOCK_STREAM, 0, slow_recv))
+		exit(2);
+	for (size_t i = 0; i < LARGE; i++)
+		large[0][i] = large[1][i] = (char)(i / 1000);
 	fcntl(full[1], F_SETFL, O_NONBLOCK);
 	while (write(full[1], page, sizeof(page)) > 0)
 		;
@@ -544,6 +614,7 @@ int main(int argc, char **argv)
 {
 	static const char *const kinds[] = { "timed", "anew", "released" };
 	struct timespec wait;
+	pthread_t slow;
 	char command[100];
 	sigset_t all;
 
@@ -558,6 +629,7 @@ int main(int argc, char **argv)
 	deadline.tv_sec += wanted_s;
 	for (size_t i = 0; i < CALLS; i++)
 		pthread_create(&threads[i], NULL, enter, &calls[i]);
+	pthread_create(&slow, NULL, be_slow, NULL);
 	puts("ready");
 	fflush(stdout);
 	wait = span();
@@ -566,6 +638,7 @@ int main(int argc, char **argv)
 	release();
 	for (size_t i = 0; i < CALLS; i++)
 		pthread_join(threads[i], NULL);
+	check_large();
 	for (size_t i = 0; i < CALLS; i++)
 		printf("%s %ld %d %llu %d %s\n", calls[i].name, calls[i].result, calls[i].error,
 		       (unsigned long long)calls[i].ms, wanted_s * 1000, kinds[calls[i].kind]);

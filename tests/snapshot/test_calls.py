@@ -5,7 +5,7 @@ the signal that stands in for ptrace (where timeouts that the kernel forgets may
 from service import *  # noqa: F403
 
 CALLS = os.path.join(BUILD, "shim", "snap_blocked")
-SECONDS = 4
+SECONDS = 7
 EINTR = 4
 
 
@@ -15,21 +15,25 @@ def run_calls(means, masked):
     time.sleep(0.5)			# every thread is in its call
     taken = []
     begin = time.monotonic()
-    while len(taken) < 10 and time.monotonic() - begin < SECONDS - 1:
+    while len(taken) < 10 and time.monotonic() - begin < SECONDS - 1.5:
         taken.append(service.snap())
     last_ms = (time.monotonic() - begin + 0.5) * 1000
-    expect(len(taken) == 10, what + "ten snapshots should fit into %d s, not %d" % (SECONDS - 1, len(taken)))
+    expect(len(taken) == 10, what + "ten snapshots should fit into %.1f s, not %d" % (SECONDS - 1.5, len(taken)))
     out, error = service.process.communicate(timeout=60)
     expect(service.process.returncode == 0, what + "the program should end well, not with %s" % service.process.returncode)
     expect(error == "", what + "nobody should have said anything: %r" % error[-300:])
     lines = [line.split() for line in out.splitlines()]
-    expect(len(lines) == 38, what + "38 calls should report, not %d" % len(lines))
+    expect(len(lines) == 41, what + "41 calls should report, not %d" % len(lines))
     for name, result, code, ms, wanted, kind in lines:
         ms, wanted = int(ms), int(wanted)
         expect(int(code) != EINTR, what + "%s should not be interrupted" % name)
+        if name in ("write_large", "send_large", "recv_waitall"):
+            wanted -= wanted // 4	# their other ends are slow, not exact
         expect(ms >= wanted - 30, what + "%s should not end early: after %d ms, not %d" % (name, ms, wanted))
         if name in ("waitpid", "waitid"):
             latest = wanted + 2000	# until the child ends by itself
+        elif name in ("write_large", "send_large", "recv_waitall"):
+            latest = wanted * 3
         elif kind == "anew" or means == "signal":
             latest = wanted * 2 + last_ms
         else:
