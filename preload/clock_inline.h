@@ -22,7 +22,7 @@ static inline uint64_t ld__clock_read(void)
 		 * While one thread makes all events its ring alone keeps their order, and 8 ns are
 		 * saved. A second thread sets the word before its first event, and loads are not
 		 * reordered: who has got a block of its has seen the word, too. */
-		if (__builtin_expect(ld__clock_shared, 1))
+		if (__builtin_expect(__atomic_load_n(&ld__clock_shared, __ATOMIC_RELAXED), 1))
 			__builtin_ia32_lfence();
 		return __builtin_ia32_rdtsc();
 	}

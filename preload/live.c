@@ -353,7 +353,8 @@ bool ld__live_unmap(uint64_t addr, uint64_t bytes, struct live_block *ret_first)
 		maps[last].addr = end;
 		maps[last].bytes -= cut;
 	}
-	memmove(maps + at, maps + last, (map_count - last) * sizeof(*maps));
+	if (last > at)
+		memmove(maps + at, maps + last, (map_count - last) * sizeof(*maps));
 	map_count -= last - at;
 	return found;
 }
