@@ -13,12 +13,18 @@
 
 #include "core/diff.h"
 #include "core/names.h"
+#include "core/thresholds.h"
 #include "core/weigh.h"
 
 #define SIZE_ANY UINT64_MAX		/* the slot of a group's blocks without a common size */
 
+struct ends {				/* in the first and the last snapshot */
+	uint64_t count[2], bytes[2];
+};
+
 struct group {
-	uint32_t sizes;			/* distinct sizes met */
+	struct ends ends;
+	uint32_t sizes, repeating;	/* distinct sizes met; of these, how many repeat */
 	bool any;			/* some blocks are filed without a size */
 	uint32_t any_row;		/* its row without a size, HEAP_NONE = not made yet */
 	/* what names it: a node of a snapshot */
@@ -26,6 +32,7 @@ struct group {
 };
 
 struct slot {
+	struct ends ends;
 	uint64_t size;
 	uint32_t group, row;
 	uint32_t heap;			/* the snapshot that `here` counts in */
@@ -212,6 +219,16 @@ static uint64_t filed_size(const struct maker *m, const struct series_heap *h, u
 	return heap->bytes[node];
 }
 
+static void add_end(struct maker *m, struct slot *slot, int end, uint64_t count, uint64_t bytes)
+{
+	struct group *group = &m->groups[slot->group];
+
+	slot->ends.count[end] += count;
+	slot->ends.bytes[end] += bytes;
+	group->ends.count[end] += count;
+	group->ends.bytes[end] += bytes;
+}
+
 static int number_heap(struct maker *m, uint32_t index)
 {
 	const struct series_heap *h = &m->series->heaps[index];
@@ -259,13 +276,44 @@ static int number_heap(struct maker *m, uint32_t index)
 			slot->here = 0;
 		}
 		slot->here += slot->here < 2;
-		slot->repeats |= slot->here > 1 || weigh_count(heap, v) > 1;
+		if (!slot->repeats && (slot->here > 1 || weigh_count(heap, v) > 1)) {
+			slot->repeats = true;
+			m->groups[slot->group].repeating++;
+		}
+		if (index == 0)
+			add_end(m, slot, 0, weigh_count(heap, v), h->bytes[v]);
+		if (index + 1 == m->series->count)
+			add_end(m, slot, 1, weigh_count(heap, v), h->bytes[v]);
 	}
 	return 0;
 }
 
-/* Which slots become rows: by type, sizes that repeat or are their type's only one; by anything else a
- * group is one row, with a size when it has only one. */
+static bool is_share(uint64_t part, uint64_t whole)
+{
+	return part && (double)part >= ROW_SHARE * (double)whole;
+}
+
+static uint64_t change(const uint64_t ends[2])
+{
+	return ends[1] > ends[0] ? ends[1] - ends[0] : ends[0] - ends[1];
+}
+
+/* Does this size deserve a row of its own? */
+static bool is_exact(const struct slot *slot, const struct group *group)
+{
+	const struct ends *s = &slot->ends, *g = &group->ends;
+
+	if (slot->size == SIZE_ANY || (!slot->repeats && group->sizes > 1))
+		return false;
+	if (group->repeating <= ROW_SIZES)
+		return true;
+	return is_share(s->count[0], g->count[0]) || is_share(s->count[1], g->count[1]) ||
+	       is_share(s->bytes[0], g->bytes[0]) || is_share(s->bytes[1], g->bytes[1]) ||
+	       is_share(change(s->bytes), change(g->bytes)) || is_share(change(s->count), change(g->count));
+}
+
+/* Which slots become rows: by type, see is_exact(); by anything else a group is one row, with a size
+ * when it has only one. */
 static uint32_t make_rows(struct maker *m)
 {
 	uint32_t rows = 0;
@@ -274,8 +322,7 @@ static uint32_t make_rows(struct maker *m)
 		struct slot *slot = &m->slots[s];
 		struct group *group = &m->groups[slot->group];
 
-		if (m->options->by == DIFF_BY_TYPE && slot->size != SIZE_ANY &&
-		    (slot->repeats || group->sizes == 1)) {
+		if (m->options->by == DIFF_BY_TYPE && is_exact(slot, group)) {
 			slot->row = rows++;
 			continue;
 		}

@@ -4,7 +4,8 @@
  * (1) Rows partition live memory: every counted byte of every snapshot is in exactly one row.
  * (2) Grouped by type, a row is one type and one exact size where that size repeats (two blocks of it
  *     in one snapshot) or where the type has only one size; the type's other blocks share a row
- *     without a size. A block that was resized between snapshots is always in the row without a size,
+ *     without a size. Of a type with more than ROW_SIZES sizes that repeat, only those have rows that
+ *     are ROW_SHARE of it: of its blocks, its bytes or its growth. A block that was resized between snapshots is always in the row without a size,
  *     in every snapshot, so it counts +0 there.
  * (3) Sorted by growth in bytes unless asked otherwise; rows that shrank or stayed are listed too.
  *

@@ -5,6 +5,10 @@
 #ifndef LEAKDIFF_THRESHOLDS_H
 #define LEAKDIFF_THRESHOLDS_H
 
+/* Rows of the growth table (diff.h). */
+#define ROW_SIZES 16			/* up to so many sizes that repeat, each has its row ... */
+#define ROW_SHARE 0.05			/* ... of more, those with this share of their type: else nobody can read it */
+
 /* Where growth accumulates (growth.h). */
 #define GROWTH_DROP 0.7			/* MAT's "big drop": less than this kept by the heaviest child ends the walk */
 #define GROWTH_OWN_SHARE 0.3		/* a node whose own bytes are this much of its growth is an item: 1 - GROWTH_DROP */

@@ -111,6 +111,31 @@ TEST(sizes_that_repeat_have_rows_of_their_own_and_the_others_share_one)
 	pair_done(&p, 2);
 }
 
+TEST(a_type_of_very_many_sizes_has_rows_for_those_that_matter)
+{
+	struct pair p = { 0 };
+	struct diff_options options = { 0 };
+	uint64_t addr = 0x1000, count = 0;
+
+	for (int i = 0; i < 2; i++) {
+		uint32_t type = model_type(&p.m[i], "body b.c:1", HEAP_TYPE_SITE);
+
+		for (uint32_t size = 50; size < 350; size++)
+			for (uint32_t b = 0; b < 3; b++)
+				model_block(&p.m[i], addr += 0x1000, size, 10, type, MODEL_NO_STACK);
+		for (uint32_t b = 0; i && b < 4; b++)	/* few, but they are what grew */
+			model_block(&p.m[i], addr += 0x1000, 400, 1500, type, MODEL_NO_STACK);
+	}
+	pair_diff(&p, 2, &options);
+	EXPECT_U64_EQ(p.diff->row_count, 2);
+	ASSERT_NOT_NULL(find_row(p.diff, "400 B from body b.c:1"));
+	EXPECT_U64_EQ(find_row(p.diff, "400 B from body b.c:1")->count[1], 4);
+	for (size_t i = 0; i < p.diff->row_count; i++)
+		count += p.diff->rows[i].count[1];
+	EXPECT_U64_EQ(count, 904);
+	pair_done(&p, 2);
+}
+
 TEST(rows_partition_live_memory_mappings_and_folded_nodes_included)
 {
 	struct pair p = { 0 };
