@@ -153,7 +153,7 @@ static bool is_awaitable(uint64_t object)
 	return type && (type == ld__py.PyCoro_Type || type == ld__py.PyGen_Type || type == ld__py.PyAsyncGen_Type);
 }
 
-static uint64_t found_coroutine, found_name;
+static uint64_t found_coroutine, found_name, found_number;
 
 static int visit_task(py_object *object, void *data)
 {
@@ -164,6 +164,8 @@ static int visit_task(py_object *object, void *data)
 		found_coroutine = target;
 	if (!found_name && is_str(target))
 		found_name = target;
+	if (!found_number && py_type(target) == ld__py.PyLong_Type)
+		found_number = target;		/* 3.12 and later: a name that nobody has asked for yet */
 	return 0;
 }
 
@@ -197,7 +199,7 @@ static uint64_t awaited_by(const struct py_frame *frame)
 static void trace_task(uint64_t index)
 {
 	static struct py_frame frames[AWAITS_MAX];
-	static char state[160];
+	static char state[160], name[64];
 	struct py_text text = { state, state + sizeof(state) - 1 };
 	const struct py_item *item = py_item((uint32_t)index);
 	const struct py_type_info *info = py_info(item);
@@ -205,7 +207,7 @@ static void trace_task(uint64_t index)
 	uint64_t at, waits = 0;
 	int count = 0;
 
-	found_coroutine = found_name = 0;
+	found_coroutine = found_name = found_number = 0;
 	*state = '\0';
 	if (info->traverse)
 		info->traverse((py_object *)(uintptr_t)item->object, visit_task, NULL);
@@ -229,6 +231,13 @@ static void trace_task(uint64_t index)
 		ld__py_put(&text, ld__py_type_name(py_type(waits)));
 	}
 	task.name = found_name ? ld__py_text(found_name) : "";
+	if (!found_name && found_number) {
+		struct py_text made = { name, name + sizeof(name) - 1 };
+
+		ld__py_put(&made, "Task-");
+		ld__py_put(&made, ld__py_key_text(found_number));
+		task.name = name;
+	}
 	begin(&task);
 	while (count-- > 0)
 		trace_frame(&frames[count]);

@@ -342,6 +342,31 @@ static void write_threads(struct ingest *ingest)
 	}
 }
 
+static void write_python(struct ingest *ingest)
+{
+	static const char *const kinds[] = { [STREAM_PYTHREAD_THREAD] = "thread", [STREAM_PYTHREAD_TASK] = "task",
+					     [STREAM_PYTHREAD_GREENLET] = "greenlet" };
+	const struct stream *stream = ingest->stream;
+	int64_t depth = 0;
+
+	for (uint32_t i = 0; i < stream->pythread_count; i++) {
+		const struct stream_pythread *t = &stream->pythreads[i];
+		bool known = t->kind >= STREAM_PYTHREAD_THREAD && t->kind <= STREAM_PYTHREAD_GREENLET;
+
+		store_put(ingest->writer, "python_threads", "issozs", (int64_t)i, known ? kinds[t->kind] : "other",
+			  stream_string(stream, t->name), t->thread, t->object ? t->object : UINT64_MAX,
+			  stream_string(stream, t->state));
+	}
+	for (uint32_t i = 0; i < stream->pytrace_count; i++) {
+		const struct stream_pytrace *f = &stream->pytraces[i];
+
+		depth = i && f->owner == stream->pytraces[i - 1].owner ? depth + 1 : 0;
+		store_put(ingest->writer, "python_frames", "iissis", (int64_t)f->owner, depth,
+			  stream_string(stream, f->function), stream_string(stream, f->file), (int64_t)f->line,
+			  stream_string(stream, f->locals));
+	}
+}
+
 static void write_code(struct ingest *ingest)
 {
 	for (uint32_t i = 0; i < ingest->code.frame_count; i++) {
@@ -461,6 +486,7 @@ static int run_stages(struct ingest *ingest)
 	write_modules(ingest);
 	write_maps(ingest);
 	write_threads(ingest);
+	write_python(ingest);
 	write_code(ingest);
 	write_roots(ingest);
 	write_account(ingest);

@@ -79,6 +79,25 @@ CREATE TABLE stacks (             -- allocation stacks
 	frames TEXT NOT NULL      -- JSON array of frames.id, innermost (what called the allocator) first
 );
 
+CREATE TABLE python_threads (     -- Python's threads, asyncio tasks and greenlets
+	id INTEGER PRIMARY KEY,
+	kind TEXT NOT NULL,       -- thread, task, greenlet
+	name TEXT NOT NULL,       -- as threading or asyncio knows it; of a greenlet its type
+	thread INTEGER,           -- threads.id of a thread
+	object INTEGER,           -- address of the task or greenlet
+	state TEXT NOT NULL       -- of a task: what it awaits
+);
+
+CREATE TABLE python_frames (      -- where each of them was, innermost first
+	owner INTEGER NOT NULL,   -- python_threads.id
+	depth INTEGER NOT NULL,   -- 0 = innermost
+	function TEXT NOT NULL,
+	file TEXT NOT NULL,
+	line INTEGER NOT NULL,    -- 0 = unknown
+	locals TEXT NOT NULL,     -- names of the local variables; values only when the service was told so
+	PRIMARY KEY (owner, depth)
+) WITHOUT ROWID;
+
 CREATE TABLE tracebacks (         -- where each thread was, innermost first
 	thread INTEGER NOT NULL,  -- threads.id
 	depth INTEGER NOT NULL,   -- 0 = innermost

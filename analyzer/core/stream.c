@@ -65,6 +65,8 @@ static const struct section {
 	SECTION(ROOTS, roots, root_count, 1u << 28),
 	SECTION(CLOCK, clock, clock_count, 1u << 24),
 	SECTION(PYFRAMES, pyframes, pyframe_count, 1u << 28),
+	SECTION(PYTHREADS, pythreads, pythread_count, 1u << 28),
+	SECTION(PYTRACES, pytraces, pytrace_count, 1u << 28),
 #undef SECTION
 };
 #define NODES_MAX (UINT32_MAX - (1u << 29))	/* roots and nodes share 32-bit graph ids */
@@ -506,6 +508,15 @@ static int check_tables(struct reader *reader)
 	for (uint32_t i = 0; i < s->pyframe_count; i++)
 		if (!string_ok(s, s->pyframes[i].function) || !string_ok(s, s->pyframes[i].file))
 			return REFUSE(reader, "the names of Python frame %u lie outside the string table", i);
+	for (uint32_t i = 0; i < s->pythread_count; i++)
+		if (!string_ok(s, s->pythreads[i].name) || !string_ok(s, s->pythreads[i].state) ||
+		    !index_ok(s->pythreads[i].thread, s->thread_count))
+			return REFUSE(reader, "Python thread %u has a name or thread that cannot be", i);
+	for (uint32_t i = 0; i < s->pytrace_count; i++)
+		if (!string_ok(s, s->pytraces[i].function) || !string_ok(s, s->pytraces[i].file) ||
+		    !string_ok(s, s->pytraces[i].locals) || s->pytraces[i].owner >= s->pythread_count ||
+		    (i && s->pytraces[i].owner < s->pytraces[i - 1].owner))
+			return REFUSE(reader, "Python traceback frame %u has a name or owner that cannot be", i);
 	for (uint32_t i = 0; i < s->stack_count; i++) {
 		const struct stream_stack *stack = &s->stacks[i];
 

@@ -48,6 +48,10 @@ struct stream {
 	uint32_t stack_count;
 	struct stream_pyframe *pyframes;
 	uint32_t pyframe_count;
+	struct stream_pythread *pythreads;
+	uint32_t pythread_count;
+	struct stream_pytrace *pytraces;
+	uint32_t pytrace_count;
 	struct stream_type_name *types;
 	uint32_t type_count;
 	struct stream_root *roots;
