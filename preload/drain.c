@@ -39,6 +39,7 @@
 #define WAIT_SLICE_NS 1000000u		/* of an owner without room, before it looks again */
 #define WAIT_SLICES 10000u		/* 10 s: then events are dropped rather than the service hung */
 #define CURSORS_FIRST 256u
+#define BATCH 8192u			/* events of all rings that one owner applies at a time, about */
 
 enum { FREE = 0, HELD = 1, CONTENDED = 2 };
 
@@ -335,6 +336,22 @@ void ld__drain(void)
 	restore_signals(&signals);
 }
 
+/* How far the owner of a full ring drains: not everything, which with many threads would make one
+ * malloc wait for all their events, but its own oldest ones and whatever is older than they are. Any
+ * clock that has been published will do for a horizon; it is as old as the last event below it. */
+static uint64_t horizon_of_owner(const struct ring *ring, uint32_t slots)
+{
+	uint64_t oldest = BATCH / (ld__ring_count() + 1), used = ring->head - ring->tail;
+
+	if (oldest > (ring->event_mask + 1) / 2)
+		oldest = (ring->event_mask + 1) / 2;
+	if (oldest < slots + RING_SLACK)
+		oldest = slots + RING_SLACK;
+	if (oldest > used)
+		return ld__clock_now();
+	return ld__ring_events((struct ring *)ring)[(ring->tail + oldest - 1) & ring->event_mask].clock;
+}
+
 bool ld__drain_make_room(struct ring *ring, uint32_t slots)
 {
 	uint64_t signals;
@@ -343,7 +360,7 @@ bool ld__drain_make_room(struct ring *ring, uint32_t slots)
 	block_signals(&signals);
 	/* the fork's prepare phase holds the lock while other handlers still run in this thread */
 	if (atomic_load_explicit(&lock_owner, memory_order_relaxed) == ld__sys_gettid()) {
-		ld__drain_locked();
+		drain_to(horizon_of_owner(ring, slots));
 		room = ld__ring_has_room(ring, slots);
 		goto out;
 	}
@@ -351,7 +368,7 @@ bool ld__drain_make_room(struct ring *ring, uint32_t slots)
 		if (ld__drain_lock(WAIT_SLICE_NS)) {
 			/* whoever had the lock has mostly emptied this ring too */
 			if (!ld__ring_has_room(ring, slots))
-				ld__drain_locked();
+				drain_to(horizon_of_owner(ring, slots));
 			ld__drain_unlock();
 		}
 		room = ld__ring_has_room(ring, slots);
