@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L2  store.c - opens snapshot files, checks them, runs queries over them.
  *
- *   check_header (bytes) -> store_seal_check (every page) -> open_database -> check_schema
+ *   check_header (bytes) -> store_seal_check (every page) -> open -> schema_fits
  *
  * (1) A file is hostile: before SQLite sees it, its header, size and page checksums agree; then its
- *     schema must be, statement for statement, the one that this program would have made (or, from a
- *     newer minor, have ordinary tables where we expect them), so that reading a table runs no code
- *     from the file.
+ *     tables must be ordinary ones with the columns of schema.sql, so that reading one runs no code
+ *     from the file (a view or a computed column would).
  * (2) Opened read-only and immutable: no locks, no journal, no side files beside the snapshot.
  * (3) Each refusal is one sentence that says what to do next.
  * Only store*.c use sqlite3.h. */
@@ -217,41 +216,74 @@ static int configure(sqlite3 *db)
 			    NULL, NULL, NULL) == SQLITE_OK ? 0 : -ENOMEM;
 }
 
-/* Does every object of schema.sql exist in `db` with the same text? Extra objects count only in a
- * file of our own minor or an older one. Returns 1, 0 or -ENOMEM. */
-static int schema_matches(sqlite3 *db, uint32_t version)
+/* Does a table of the file begin with the columns of ours, all of them stored (not computed)? */
+static bool columns_fit(sqlite3 *model, sqlite3 *db, const char *table)
 {
-	static const char query[] = "SELECT type || '/' || name || '/' || ifnull(sql, '') FROM sqlite_schema "
-				    "WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
-	static const char tables[] = "SELECT type || '/' || name FROM sqlite_schema WHERE type = 'table' "
-				     "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
-	bool newer = version > STORE_USER_VERSION;
-	sqlite3 *model = NULL;
+	char *sql = sqlite3_mprintf("PRAGMA table_xinfo(%Q)", table);
 	sqlite3_stmt *want = NULL, *have = NULL;
-	int r = -ENOMEM, step;
+	bool fit = sql && sqlite3_prepare_v2(model, sql, -1, &want, NULL) == SQLITE_OK &&
+		   sqlite3_prepare_v2(db, sql, -1, &have, NULL) == SQLITE_OK;
 
-	if (sqlite3_open(":memory:", &model) != SQLITE_OK || store_vtab_register(model, NULL) < 0 ||
-	    sqlite3_exec(model, schema_sql, NULL, NULL, NULL) != SQLITE_OK ||
-	    sqlite3_prepare_v2(model, newer ? tables : query, -1, &want, NULL) != SQLITE_OK)
-		goto done;
-	r = 0;
-	if (sqlite3_prepare_v2(db, newer ? tables : query, -1, &have, NULL) != SQLITE_OK)
-		goto done;
-	step = sqlite3_step(have);
-	while (sqlite3_step(want) == SQLITE_ROW) {
-		const char *name = (const char *)sqlite3_column_text(want, 0);
-
-		/* both are sorted: skip what only a newer file has */
-		while (newer && step == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(have, 0), name) < 0)
-			step = sqlite3_step(have);
-		if (step != SQLITE_ROW || strcmp((const char *)sqlite3_column_text(have, 0), name))
-			goto done;
-		step = sqlite3_step(have);
-	}
-	r = newer || step == SQLITE_DONE;
-done:
+	while (fit && sqlite3_step(want) == SQLITE_ROW)		/* columns: cid, name, ..., hidden */
+		fit = sqlite3_step(have) == SQLITE_ROW && sqlite3_column_int(have, 6) == 0 &&
+		      !sqlite3_stricmp((const char *)sqlite3_column_text(want, 1),
+				       (const char *)sqlite3_column_text(have, 1));
 	sqlite3_finalize(want);
 	sqlite3_finalize(have);
+	sqlite3_free(sql);
+	return fit;
+}
+
+/* Is this an ordinary table with our columns (or our virtual one), not a view that poses as it? A file
+ * of an older minor need not have it. */
+static bool table_fits(sqlite3 *model, sqlite3 *db, const char *table, const char *our_sql, uint32_t version)
+{
+	sqlite3_stmt *find = NULL;
+	bool fit = false;
+
+	if (sqlite3_prepare_v2(db, "SELECT type, sql FROM sqlite_schema WHERE name = ?", -1, &find, NULL) != SQLITE_OK)
+		return false;
+	sqlite3_bind_text(find, 1, table, -1, SQLITE_STATIC);
+	if (sqlite3_step(find) != SQLITE_ROW) {
+		fit = version < STORE_USER_VERSION;
+	} else {
+		const char *type = (const char *)sqlite3_column_text(find, 0);
+		const char *sql = (const char *)sqlite3_column_text(find, 1);
+
+		if (!type || !sql || strcmp(type, "table"))
+			fit = false;
+		else if (!sqlite3_strnicmp(sql, "CREATE VIRTUAL", 14) || !sqlite3_strnicmp(our_sql, "CREATE VIRTUAL", 14))
+			fit = !strcmp(sql, our_sql);
+		else
+			fit = columns_fit(model, db, table);
+	}
+	sqlite3_finalize(find);
+	return fit;
+}
+
+/* Are the tables what schema.sql makes, possibly with columns at their ends and further tables that a
+ * newer minor added? Returns 1, 0 or -ENOMEM. */
+static int schema_fits(sqlite3 *db, uint32_t version)
+{
+	static const char query[] = "SELECT name, sql FROM sqlite_schema WHERE type = 'table' "
+				    "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+	sqlite3_stmt *tables = NULL;
+	sqlite3 *model = NULL;
+	int r = -ENOMEM;
+
+	if (sqlite3_open(":memory:", &model) == SQLITE_OK && store_vtab_register(model, NULL) == 0 &&
+	    sqlite3_exec(model, schema_sql, NULL, NULL, NULL) == SQLITE_OK &&
+	    sqlite3_prepare_v2(model, query, -1, &tables, NULL) == SQLITE_OK) {
+		int step;
+
+		r = 1;
+		while (r == 1 && (step = sqlite3_step(tables)) == SQLITE_ROW)
+			r = table_fits(model, db, (const char *)sqlite3_column_text(tables, 0),
+				       (const char *)sqlite3_column_text(tables, 1), version);
+		if (r == 1 && step != SQLITE_DONE)
+			r = -ENOMEM;
+	}
+	sqlite3_finalize(tables);
 	sqlite3_close(model);
 	return r;
 }
@@ -295,11 +327,11 @@ int store_file_open(const char *path, struct store_file **ret_file, char **ret_e
 	r = configure(file->db);
 	if (r < 0)
 		goto fail;
-	r = schema_matches(file->db, user_version(file->db));
+	r = schema_fits(file->db, user_version(file->db));
 	if (r < 0)
 		goto fail;
 	if (r == 0) {
-		*ret_error = text_format("%s is corrupt, or another program changed its tables; " RETAKE, path);
+		*ret_error = text_format("%s is corrupt, or its tables are not those of a snapshot; " RETAKE, path);
 		r = -EBADMSG;
 		goto fail;
 	}

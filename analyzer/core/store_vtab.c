@@ -130,23 +130,27 @@ static int disconnect_table(sqlite3_vtab *base)
 	return SQLITE_OK;
 }
 
-/* Take the usable equality on one of the `wanted` columns; the plan number is its index + 1. */
-static int pick_index(sqlite3_index_info *info, const int *wanted, int wanted_count, double rows)
+/* A column that can be looked up, and what a look-up costs in rows that a scan would read. */
+struct lookup { int column; double cost, rows; };
+
+/* Take the first usable equality; the plan number is its index + 1, and 0 a scan. */
+static int pick_lookup(sqlite3_index_info *info, const struct lookup *lookups, int count, double scan)
 {
-	for (int w = 0; w < wanted_count; w++)
+	for (int k = 0; k < count; k++)
 		for (int i = 0; i < info->nConstraint; i++) {
 			const struct sqlite3_index_constraint *c = &info->aConstraint[i];
 
-			if (!c->usable || c->op != SQLITE_INDEX_CONSTRAINT_EQ || c->iColumn != wanted[w])
+			if (!c->usable || c->op != SQLITE_INDEX_CONSTRAINT_EQ ||
+			    c->iColumn != lookups[k].column)
 				continue;
 			info->aConstraintUsage[i].argvIndex = 1;
-			info->idxNum = w + 1;
-			info->estimatedCost = 10;
-			info->estimatedRows = 4;
+			info->idxNum = k + 1;
+			info->estimatedCost = lookups[k].cost;
+			info->estimatedRows = (sqlite3_int64)lookups[k].rows;
 			return SQLITE_OK;
 		}
-	info->estimatedCost = rows;
-	info->estimatedRows = (sqlite3_int64)rows;
+	info->estimatedCost = scan;
+	info->estimatedRows = (sqlite3_int64)scan;
 	return SQLITE_OK;
 }
 
@@ -177,10 +181,10 @@ static int nodes_connect(sqlite3 *db, void *aux, int argc, const char *const *ar
 
 static int nodes_best_index(sqlite3_vtab *table, sqlite3_index_info *info)
 {
-	static const int wanted[] = { NODE_ID, NODE_ADDR };
+	static const struct lookup lookups[] = { { NODE_ID, 1, 1 }, { NODE_ADDR, 4, 1 } };
 
 	(void)table;
-	return pick_index(info, wanted, 2, 1e6);
+	return pick_lookup(info, lookups, 2, 1e6);
 }
 
 static int nodes_open(sqlite3_vtab *table, sqlite3_vtab_cursor **ret_cursor)
@@ -382,10 +386,11 @@ static int edges_connect(sqlite3 *db, void *aux, int argc, const char *const *ar
 
 static int edges_best_index(sqlite3_vtab *table, sqlite3_index_info *info)
 {
-	static const int wanted[] = { EDGE_SRC, EDGE_ROOT, EDGE_DST };
+	/* a dst has sources anywhere, and each may have to be decompressed: 1 ms at worst */
+	static const struct lookup lookups[] = { { EDGE_SRC, 20, 4 }, { EDGE_ROOT, 20, 4 }, { EDGE_DST, 4000, 4 } };
 
 	(void)table;
-	return pick_index(info, wanted, 3, 3e6);
+	return pick_lookup(info, lookups, 3, 3e6);
 }
 
 static int edges_open(sqlite3_vtab *table, sqlite3_vtab_cursor **ret_cursor)
