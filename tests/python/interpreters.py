@@ -19,7 +19,7 @@ def version_of(path):
 def found():
     """[(path, version)], each program once."""
     paths = ["/usr/bin/python3", "/usr/bin/python3-dbg"]
-    for root in {os.path.expanduser("~/.pyenv"), os.environ.get("PYENV_ROOT", ""), "/root/.pyenv"}:
+    for root in {os.path.expanduser("~/.pyenv"), os.environ.get("PYENV_ROOT", "")}:
         if root:
             paths += sorted(glob.glob(os.path.join(root, "versions", "*", "bin", "python3")))
     result, seen = [], set()
