@@ -502,6 +502,8 @@ static long clone_onto(unsigned long flags, void *stack_end, int (*function)(str
 static void grant_rights(struct stop *stop)
 {
 	stop->dumpable = (int)ld__sys5(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
+	if (stop->dumpable == 2)	/* fs.suid_dumpable: only the kernel can set that */
+		ld__stop_note(stop, "core dumps of process %u, which root could have had, are off from now on\n", stop->pid);
 	if (stop->dumpable != 1)
 		ld__sys5(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
 	stop->ptracer_set = ld__sys5(SYS_prctl, PR_SET_PTRACER, stop->tracer, 0, 0, 0) == 0;
