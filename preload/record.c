@@ -185,17 +185,21 @@ static void *caller_of(const void *frame)
 
 /* libunwind's first walk in a thread costs 160 us and 400 KiB, so it waits until it is needed. What it
  * and the loader allocate for that is not the service's. */
+static void warm_libunwind(struct guard *g)
+{
+	if (LIKELY(g->warm))
+		return;
+	g->warm = 1;
+	ld__guard_enter();
+	ld__unwind_warm();
+	ld__guard_leave();
+}
+
 static __attribute__((noinline)) uint32_t stack_by_libunwind(struct ring *ring, void *caller)
 {
-	struct guard *g = &ld__guard;
 	int truncated, count;
 
-	if (!g->warm) {
-		g->warm = 1;
-		ld__guard_enter();
-		ld__unwind_warm();
-		ld__guard_leave();
-	}
+	warm_libunwind(&ld__guard);
 	count = ld__unwind(ring->pcs, (int)depth, caller, &truncated);
 	for (int i = 0; i < count; i++) {
 		if (UNLIKELY(ld__modules_changed_hands((uint64_t)(uintptr_t)ring->pcs[i]))) {
@@ -238,6 +242,7 @@ static inline uint32_t native_stack(struct ring *ring, const void *frame)
 		reason = ld__step_capture(ring->step, frame, depth, &stack);
 	if (LIKELY(!reason)) {
 #ifdef LEAKDIFF_VERIFY
+		warm_libunwind(&ld__guard);
 		ld__verify_stack(ring->step, ring->pcs, depth, caller_of(frame));
 #endif
 		return stack;
