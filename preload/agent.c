@@ -387,6 +387,39 @@ static void set_state(uint32_t state)
 	kernel_futex(&agent.state, 129, 1 << 30, NULL);
 }
 
+static void wake(void)
+{
+	if (agent.tid)
+		kernel_tgkill((int)ld__sys_getpid(), (int)agent.tid, WAKE_SIGNAL);
+}
+
+/* LEAKDIFF_SIGNAL: runs in whatever thread of the service the kernel chooses, so it only leaves word. */
+static void on_signal(int sig)
+{
+	uint32_t none = 0;
+
+	(void)sig;
+	__atomic_compare_exchange_n(&agent.request, &none, SNAPSHOT_SIGNAL + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+	wake();
+}
+
+/* Only where the service does not handle it: its own handler, earlier or later, always wins. */
+static void catch_signal(void)
+{
+	struct kernel_sigaction action = { .handler = (void *)on_signal, .flags = SA_RESTART | SA_ONSTACK };
+	struct kernel_sigaction now;
+	int sig = ld__config()->signal;
+
+	if (!sig || ld__kernel_sigaction(sig, NULL, &now) < 0 || now.handler == action.handler)
+		return;
+	if (now.handler != (void *)SIG_DFL && now.handler != (void *)SIG_IGN) {
+		ld__agent_say("LEAKDIFF_SIGNAL=%d: the program handles this signal itself, so it takes no snapshot", sig);
+		return;
+	}
+	if (ld__kernel_sigaction(sig, &action, NULL) < 0)
+		ld__agent_say("LEAKDIFF_SIGNAL=%d: this signal cannot be caught", sig);
+}
+
 static void *agent_main(void *unused)
 {
 	(void)unused;
@@ -398,6 +431,7 @@ static void *agent_main(void *unused)
 	read_environment();
 	if (ld__config()->every_ns)
 		agent.due_ns = kernel_now_ns() + ld__config()->every_ns;
+	catch_signal();
 	set_state(AGENT_RUNNING);
 	loop();
 	close_files();
@@ -478,12 +512,6 @@ static bool await_state(uint32_t state, uint64_t wait_ns)
 			return false;
 		kernel_futex(&agent.state, 128 /* FUTEX_WAIT | FUTEX_PRIVATE_FLAG */, now, &tick);
 	}
-}
-
-static void wake(void)
-{
-	if (agent.tid)
-		kernel_tgkill((int)ld__sys_getpid(), (int)agent.tid, WAKE_SIGNAL);
 }
 
 void ld__agent_stop(void)

@@ -47,6 +47,17 @@ if expect(len(found) == 1, "a snapshot at exit: %s" % os.listdir(service.folder)
     snapshot = Snapshot(found[0])
     expect(snapshot.meta["trigger"] == "exit" and snapshot.number("select count(*) from nodes where size = 64") == 77, "whole")
 
+service = Service(LEAKDIFF_SIGNAL="40")
+service.ask("heap 79")
+service.ask("threads 2")
+expect(leakdiff("status", service.pid).returncode == 0, "status")
+os.kill(service.pid, 40)
+expect(wait_for(lambda: len(snapshots(service.folder)) == 1), "a snapshot by signal: %s" % os.listdir(service.folder))
+if snapshots(service.folder):
+    snapshot = Snapshot(snapshots(service.folder)[0])
+    expect(snapshot.meta["trigger"] == "signal" and snapshot.number("select count(*) from nodes where size = 64") == 79, "whole")
+expect(service.quit() == "", "nothing should be said")
+
 # Without the program a stream is left, which ingest takes later.
 service = Service(LEAKDIFF_AT_EXIT="1", LEAKDIFF_INGEST="/nonexistent/leakdiff")
 service.ask("heap 78")
