@@ -189,9 +189,8 @@ static void warm_libunwind(struct guard *g)
 {
 	if (LIKELY(g->warm))
 		return;
-	g->warm = 1;
 	ld__guard_enter();
-	ld__unwind_warm();
+	g->warm = ld__unwind_warm();
 	ld__guard_leave();
 }
 

@@ -241,15 +241,17 @@ int ld__unwind_slowly(void **pcs, int max, void *caller, int *ret_truncated)
 	return count ? count : caller_only(pcs, caller, ret_truncated);
 }
 
-void ld__unwind_warm(void)
+bool ld__unwind_warm(void)
 {
 	int saved_errno = errno;
 	void *pcs[4];
 
+	if (!backtrace_now)
+		return false;
 	errno = 0;
-	if (backtrace_now)
-		backtrace_now(pcs, 4);
+	backtrace_now(pcs, 4);
 	errno = saved_errno;
+	return true;
 }
 
 void ld__unwind_flush(void)

@@ -25,8 +25,9 @@ int ld__unwind(void **pcs, int max, void *caller, int *ret_truncated);
  * to decide who is right. */
 int ld__unwind_slowly(void **pcs, int max, void *caller, int *ret_truncated);
 
-/* First use in a thread: let the engine allocate what it keeps for a thread. */
-void ld__unwind_warm(void);
+/* First use in a thread: let the engine allocate what it keeps for a thread. false while the
+ * engine is not open. */
+bool ld__unwind_warm(void);
 
 /* Something was unloaded: forget the rules of its code. */
 void ld__unwind_flush(void);
