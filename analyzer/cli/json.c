@@ -284,7 +284,7 @@ static int write_answer(json_t *answer)
 	if (missing || !answer)
 		r = -ENOMEM;
 	else if (json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(10)) < 0 || putchar('\n') == EOF)
-		r = -EIO;
+		r = ferror(stdout) ? 0 : -ENOMEM;	/* cmd_finish() says why writing failed */
 	json_decref(answer);
 	return r;
 }

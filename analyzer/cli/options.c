@@ -5,6 +5,7 @@
  * --name=VALUE, -n VALUE or -nVALUE; `--` ends them. A command with stop_at_word ends them at its
  * first word, because what follows belongs to another program. */
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -215,14 +216,33 @@ int cmd_usage(const struct cmd *cmd, const char *format, ...)
 	return CMD_USAGE;
 }
 
+/* Has the reader of a pipe gone? errno may be lost by now: the first failed write can be long ago. */
+static bool reader_left(void)
+{
+	struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+	return poll(&out, 1, 0) == 1 && out.revents & POLLERR;
+}
+
 int cmd_finish(int status)
 {
+	static bool finished;
+	static int final;
+	int error = 0;
+
+	if (finished)			/* once by the command, once by main() */
+		return final;
+	finished = true;
+	final = status;
+	if (fflush(stdout) != 0)
+		error = errno;
+	if (!error && !ferror(stdout))
+		return final;
 	/* A reader that went away (| head) has what it wanted; a full disk has not. */
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return status;
-	if (errno == EPIPE)
-		return status;
-	return cmd_trouble("cannot write the answer: %s", strerror(errno));
+	if (error == EPIPE || reader_left())
+		return final;
+	final = cmd_trouble("cannot write the answer: %s", error ? strerror(error) : "the disk may be full");
+	return final;
 }
 
 static bool progress_shown;
