@@ -222,7 +222,7 @@ static void find_peers(struct finder *f, const struct cluster *cluster, const ui
 		       struct kind_sum *sums, uint32_t kinds, uint32_t main)
 {
 	const struct heap *heap = f->heap;
-	uint32_t parent_type = HEAP_NONE;
+	uint32_t parent = HEAP_NONE;
 
 	for (uint32_t i = 0; i < cluster->node_count; i++) {
 		uint32_t up = f->reach->parent[cluster->node[i]];
@@ -231,16 +231,16 @@ static void find_peers(struct finder *f, const struct cluster *cluster, const ui
 			continue;
 		if (up >= heap->nodes || up == cluster->point)
 			break;		/* held by the point itself: another kind there is another thing */
-		parent_type = heap->type[up];
+		parent = up;
 		f->mark[up] = 1;
 	}
 	for (uint32_t k = 0; k < kinds; k++)
-		sums[k].is_peer = parent_type != HEAP_NONE || k == main;
+		sums[k].is_peer = parent != HEAP_NONE || k == main;
 	for (uint32_t i = 0; i < cluster->node_count; i++) {
 		uint32_t up = f->reach->parent[cluster->node[i]];
 
 		if (kind_of[i] != main && (up >= heap->nodes || up == cluster->point ||
-					   heap->type[up] != parent_type || f->mark[up]))
+					   !kinds_are_alike(heap, up, parent) || f->mark[up]))
 			sums[kind_of[i]].is_peer = false;
 	}
 	for (uint32_t i = 0; i < cluster->node_count; i++)
@@ -403,8 +403,8 @@ static int make_cluster(struct finder *f, uint32_t point, const uint32_t *items,
 			carried = 0;
 		}
 	}
-	/* A holder that was resized to make room is part of what grew (3). */
-	if (r == 0 && point < f->heap->nodes && f->own[point] && f->series->earlier[point] != HEAP_NONE) {
+	/* A holder that was resized, or replaced by a larger one, to make room is part of what grew. */
+	if (r == 0 && point < f->heap->nodes && f->own[point]) {
 		carried = f->own[point];
 		r = take_node(f, cluster, point);
 		take_off(f, point, carried);

@@ -18,7 +18,7 @@
  *     same way in the tree of shortest paths.
  * (6) Unreachable growth clusters below the type of its heads; such a cluster has no point.
  * (7) What grew is the kind of object with most bytes, together with its peers: kinds that other
- *     parents of the same type refer to (the bodies of PUT and of POST, each in an entry of its own).
+ *     parents of the same kind refer to (the bodies of PUT and of POST, each in an entry of its own).
  *     Whatever else is in the cluster are companions. */
 #ifndef LEAKDIFF_GROWTH_H
 #define LEAKDIFF_GROWTH_H

@@ -130,8 +130,15 @@ static void mark_below(struct judge *j, uint32_t point)
 	}
 }
 
-/* The best node of the grown type among those whose mark has all bits of `wanted`. */
-static uint32_t best_node(const struct judge *j, const struct cluster *cluster, uint32_t mode, uint8_t wanted)
+static bool has_grown_parent(const struct judge *j, uint32_t v)
+{
+	return j->reach->parent[v] < j->heap->nodes && j->mark[j->reach->parent[v]] & 1;
+}
+
+/* The best node of the grown type among those whose mark has all bits of `wanted`, and whose parent
+ * grew as well if that is what most have (an entry beside the body): an old parent is the exception. */
+static uint32_t best_node(const struct judge *j, const struct cluster *cluster, uint32_t mode, uint8_t wanted,
+			  bool grown_parent)
 {
 	bool list = cluster->item_count == 1 && cluster->children > 1;
 	uint32_t best = HEAP_NONE;
@@ -140,7 +147,8 @@ static uint32_t best_node(const struct judge *j, const struct cluster *cluster, 
 		uint32_t v = cluster->node[i];
 		bool better;
 
-		if (!kinds_are_alike(j->heap, v, cluster->main) || (j->mark[v] & wanted) != wanted)
+		if (!kinds_are_alike(j->heap, v, cluster->main) || (j->mark[v] & wanted) != wanted ||
+		    (grown_parent && !has_grown_parent(j, v)))
 			continue;
 		if (best == HEAP_NONE)
 			better = true;
@@ -161,7 +169,7 @@ static uint32_t best_node(const struct judge *j, const struct cluster *cluster, 
  * point: one that something else reaches on a shorter way is not typical. */
 static uint32_t representative(struct judge *j, const struct cluster *cluster)
 {
-	uint32_t histogram[256] = { 0 }, mode = 0, total = 0, best;
+	uint32_t histogram[256] = { 0 }, mode = 0, total = 0, grown_parents = 0, best;
 
 	for (uint32_t i = 0; i < cluster->node_count; i++) {
 		uint32_t v = cluster->node[i];
@@ -170,17 +178,18 @@ static uint32_t representative(struct judge *j, const struct cluster *cluster)
 			continue;
 		histogram[j->depth[v] < 255 ? j->depth[v] : 255]++;
 		total++;
+		grown_parents += has_grown_parent(j, v);
 	}
 	for (uint32_t d = 0; d < 255; d++)
 		if (histogram[d] > histogram[mode])
 			mode = d;
 	if (histogram[mode] * 2 < total)
 		mode = 0;
-	best = best_node(j, cluster, mode, 0);
+	best = best_node(j, cluster, mode, 0, grown_parents * 2 > total);
 	if (best == HEAP_NONE || path_passes(j, best, cluster->point))
 		return best;
 	mark_below(j, cluster->point);
-	uint32_t through = best_node(j, cluster, mode, 2);
+	uint32_t through = best_node(j, cluster, mode, 2, grown_parents * 2 > total);
 	for (uint32_t v = 0; v < j->heap->nodes; v++)
 		j->mark[v] &= 1;
 	return through == HEAP_NONE ? best : through;
@@ -238,6 +247,27 @@ static int group_edge(const struct judge *j, struct chain_step *step, const stru
 	return step->edge ? 0 : -ENOMEM;
 }
 
+/* A tree or a short list that is not folded: its elements are one step, that of the last of them. */
+static void merge_alike(const struct judge *j, struct chain *chain)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < chain->count; i++) {
+		struct chain_step *step = &chain->steps[i], *next = i + 1 < chain->count ? step + 1 : NULL;
+		bool in_run = step->count > 1 || (kept && chain->steps[kept - 1].count > 1);
+
+		if (next && !in_run && next->count == 1 && step->role == CHAIN_PLAIN && next->id < j->heap->nodes &&
+		    j->mark[next->id] && kinds_are_alike(j->heap, step->id, next->id)) {
+			free(step->type);
+			free(step->name);
+			free(step->edge);
+			continue;
+		}
+		chain->steps[kept++] = *step;
+	}
+	chain->count = kept;
+}
+
 /* Let the steps of the chain stand for all that grew like them. */
 static int group_steps(const struct judge *j, const struct cluster *cluster, struct chain *chain)
 {
@@ -245,6 +275,7 @@ static int group_steps(const struct judge *j, const struct cluster *cluster, str
 	uint32_t nodes = j->heap->nodes;
 	int r = 0;
 
+	merge_alike(j, chain);
 	for (size_t i = 0; i < chain->count && r == 0; i++) {
 		struct chain_step *step = &chain->steps[i], *before = i ? step - 1 : NULL;
 		bool grew = below && step->id < nodes && j->mark[step->id];
@@ -254,7 +285,7 @@ static int group_steps(const struct judge *j, const struct cluster *cluster, str
 			step->role = CHAIN_GREW;
 			if (step->count == 1 && !in_run)	/* a folded run is counted already */
 				group_step(j, cluster, step);
-			if (before && before->count == 1 && step->count > 1)
+			if (before && step->count > before->count && before->id < nodes + j->heap->roots)
 				r = group_edge(j, before, step);
 		}
 		if (!cluster->unreachable && step->id == cluster->point) {

@@ -390,7 +390,6 @@ static int judge_single(struct judge *j, bool copied, uint64_t net_bytes, struct
 		return 0;
 	}
 	*ret_answer = JUDGE_SUSPECT;
-	suspect->bytes = net_bytes;
 	text_printf(&reason, copied ? "one block was replaced by one that is %s larger" :
 		    "one block was resized and is %s larger", text_size((int64_t)net_bytes, size));
 	say_interval(j, &reason);
