@@ -237,6 +237,8 @@ static int nodes_filter(sqlite3_vtab_cursor *base, int plan, const char *text, i
 	cursor->end = heap->nodes;
 	cursor->by_addr = false;
 	/* a plan only narrows the rows: SQLite compares the value again, with its own rules for types */
+	if (plan && sqlite3_value_type(argv[0]) == SQLITE_NULL)
+		cursor->at = cursor->end;	/* equal to nothing */
 	if (plan && sqlite3_value_type(argv[0]) != SQLITE_INTEGER)
 		return SQLITE_OK;
 	if (plan == 1) {
@@ -470,6 +472,8 @@ static int edges_filter(sqlite3_vtab_cursor *base, int plan, const char *text, i
 	cursor->rowid = 0;
 	cursor->at = 0;
 	cursor->end = (uint64_t)heap->nodes + heap->roots;
+	if (plan && sqlite3_value_type(argv[0]) == SQLITE_NULL)
+		cursor->at = cursor->end;	/* equal to nothing */
 	if (plan && sqlite3_value_type(argv[0]) != SQLITE_INTEGER)
 		plan = 0;
 	if (plan && (value < 0 || value >= (plan == 2 ? heap->roots : heap->nodes))) {

@@ -150,6 +150,10 @@ TEST(nodes_and_edges_are_tables)
 	expect_rows(store, "SELECT id FROM nodes WHERE id = 1000 OR id = -1", "");
 	expect_rows(store, "SELECT id FROM nodes WHERE id = '7'", "7\n");
 	expect_rows(store, "SELECT count(*) FROM nodes WHERE id = 'seven'", "0\n");
+	expect_rows(store, "SELECT id FROM nodes WHERE id = 7.0", "7\n");
+	expect_rows(store, "SELECT count(*) FROM nodes WHERE id = NULL", "0\n");
+	expect_rows(store, "SELECT count(*) FROM edges WHERE src = NULL OR dst = NULL", "0\n");
+	expect_rows(store, "SELECT count(*) FROM edges JOIN nodes ON nodes.id = edges.src", "1000\n");
 	expect_rows(store, "SELECT age_s FROM nodes WHERE id = 500", "5.0\n");
 	expect_rows(store, "SELECT age_s FROM nodes WHERE id = 0", "-\n");
 	expect_rows(store, "SELECT src, root, dst, label, kind, interior, offset FROM edges WHERE src = 10",
