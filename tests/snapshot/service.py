@@ -11,7 +11,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from support import *  # noqa: E402,F403
 
-PROGRAM = os.path.join(BUILD, "shim", "snap_service")
+PROGRAM = os.path.join(BUILD, "shim", "shim_snap_service")
 
 
 class Service:

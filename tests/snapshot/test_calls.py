@@ -4,7 +4,7 @@ says EINTR, none ends early, none late. Once by ptrace with open and with blocke
 the signal that stands in for ptrace (where timeouts that the kernel forgets may begin anew)."""
 from service import *  # noqa: F403
 
-CALLS = os.path.join(BUILD, "shim", "snap_blocked")
+CALLS = os.path.join(BUILD, "shim", "shim_snap_blocked")
 SECONDS = 7
 EINTR = 4
 

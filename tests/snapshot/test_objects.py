@@ -2,7 +2,7 @@
 """C++ classes by their vtables: with symbols, stripped, and nothing that only looks like one."""
 from service import *  # noqa: F403
 
-PROGRAM = os.path.join(BUILD, "shim", "snap_objects")
+PROGRAM = os.path.join(BUILD, "shim", "shim_snap_objects")
 WANTED = {"shop::Book": 11, "shop::Box<std::string>": 7,
           "(anonymous namespace)::Hidden": 5, "main::Local": 3, "shop::Both": 1}
 
