@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  cmd_backrefs.c - `leakdiff backrefs SNAP`: what refers to an object, some steps back. */
+ * L4  cmd_backrefs.c - `leakdiff backrefs SNAP`: what refers to an object, some steps back. */
 #include "cli/cmd.h"
 #include "cli/neighbours.h"
 

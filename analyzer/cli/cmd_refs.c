@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  cmd_refs.c - `leakdiff refs SNAP`: what an object refers to, some steps far. */
+ * L4  cmd_refs.c - `leakdiff refs SNAP`: what an object refers to, some steps far. */
 #include "cli/cmd.h"
 #include "cli/neighbours.h"
 

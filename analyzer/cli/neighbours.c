@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  neighbours.c - the neighbourhood of objects, as a tree of text, JSON and a picture. */
+ * L3  neighbours.c - the neighbourhood of objects, as a tree of text, JSON and a picture. */
 #include <stdio.h>
 #include <stdlib.h>
 

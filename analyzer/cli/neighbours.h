@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  neighbours.h - what `refs` and `backrefs` have in common: all but the direction. */
+ * L3  neighbours.h - what `refs` and `backrefs` have in common: all but the direction. */
 #ifndef LEAKDIFF_CLI_NEIGHBOURS_H
 #define LEAKDIFF_CLI_NEIGHBOURS_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  dominators.h - who alone holds what: the dominator tree and retained bytes.
+ * L3  dominators.h - who alone holds what: the dominator tree and retained bytes.
  *
  * The tree spans all graph nodes and two virtual ones:
  *

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L7  suspects.c - from clusters of growth to suspects: counting, sites, holder, order.
+ * L9  suspects.c - from clusters of growth to suspects: counting, sites, holder, order.
  *
  * What a suspect is called is decided in verdict.c; here is what it consists of. */
 #include <errno.h>

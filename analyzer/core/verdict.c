@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L7  verdict.c - what a cluster of growth is called, and why. */
+ * L8  verdict.c - what a cluster of growth is called, and why. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L7  verdict.h - what a cluster of growth is called, and why. Private to suspects.c.
+ * L8  verdict.h - what a cluster of growth is called, and why. Private to suspects.c.
  *
  * The questions, in this order (held growth):
  *   1. Did the holder lose about as much of this type as it gained?   turnover, no suspect
