@@ -16,7 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "preload/clock.h"
 #include "preload/hooks.h"
 #include "preload/modules.h"
 #include "preload/process.h"
@@ -44,21 +43,9 @@ LD_EXPORT pid_t fork(void)
 	return ld__real.fork();
 }
 
-/* What is known of the code of libraries that went away after `before`. */
-static void forget_unloaded(uint64_t before)
-{
-	for (uint32_t i = 0; i < ld__modules_count(); i++) {
-		const struct module *m = ld__modules_get(i);
-
-		if (m->last_birth != UINT64_MAX && m->last_birth >= before)
-			ld__step_forget(m->start, m->end);
-	}
-}
-
 LD_EXPORT int dlclose(void *handle)
 {
 	struct guard *g = &ld__guard;
-	uint64_t before;
 	int r;
 
 	resolve_first();
@@ -67,12 +54,11 @@ LD_EXPORT int dlclose(void *handle)
 	ld__guard_enter();
 	ld__modules_refresh();
 	ld__guard_leave();
-	before = ld__clock_now();
 	ld__step_unload_begin();
 	r = ld__real.dlclose(handle);	/* destructors run: recorded as ever */
 	ld__guard_enter();
 	ld__modules_refresh();
-	forget_unloaded(before);
+	ld__step_forget_unloaded();
 	ld__unwind_flush();
 	ld__step_unload_end();
 	ld__guard_leave();

@@ -106,6 +106,7 @@ static struct slot *rules;		/* pc, rule */
 static struct slot *children;		/* pc, parent << 32 | stack */
 static uint64_t main_thread;		/* thread pointer of the thread that the kernel gave its stack */
 static _Atomic uint64_t unloads;
+static _Atomic uint64_t forgotten;	/* modules that were unloaded up to then are */
 static _Atomic uint64_t rules_computed, nested, handed_over[CFI_REASON_COUNT];
 static struct step *_Atomic all_steps;
 
@@ -233,6 +234,23 @@ static inline uint64_t slot_read(const struct slot *slot, uint64_t key)
 
 /* ------------------------------------------------------------------ rules */
 
+void ld__step_forget_unloaded(void)
+{
+	uint64_t known = atomic_load(&forgotten), newest = known;
+
+	for (uint32_t i = 0; i < ld__modules_count(); i++) {
+		const struct module *m = ld__modules_get(i);
+
+		if (m->last_birth == UINT64_MAX || m->last_birth <= known)
+			continue;
+		ld__step_forget(m->start, m->end);
+		if (m->last_birth > newest)
+			newest = m->last_birth;
+	}
+	while (known < newest && !atomic_compare_exchange_weak(&forgotten, &known, newest))
+		;
+}
+
 #if defined(__x86_64__)
 
 /* Write a slot whose first word is `old`, unless somebody else is at it. A value that was computed while
@@ -309,10 +327,19 @@ static uint64_t rule_compute(uint64_t pc)
 	return ld__cfi_rule(&image, pc);
 }
 
+static _Atomic uint64_t modules_epoch;	/* of the list of modules, when that was last looked at */
+
 static __attribute__((noinline, cold)) uint64_t rule_find(uint64_t pc)
 {
-	uint64_t before = atomic_load(&unloads), rule, key = 0;
+	uint64_t epoch = ld__modules_epoch(), before, rule, key = 0;
 	struct slot *slot = rule_slot(pc);
+
+	/* libc unloads plugins of its own without a dlclose() that anybody sees: the list may know */
+	if (atomic_load_explicit(&modules_epoch, memory_order_relaxed) != epoch) {
+		atomic_store_explicit(&modules_epoch, epoch, memory_order_relaxed);
+		ld__step_forget_unloaded();
+	}
+	before = atomic_load(&unloads);
 
 	for (uint32_t k = 0; k < RULE_PROBES; k++) {
 		rule = slot_read(slot + k, pc);

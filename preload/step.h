@@ -37,9 +37,10 @@ int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint3
 uint32_t ld__step_last(const struct step *step, void **ret_pcs, uint32_t capacity, int *ret_truncated);
 
 /* Around the real dlclose(3): between begin and end, rules may be those of a library that is gone, so
- * every stack is handed over. Forget what is known of [start, end) before end. */
+ * every stack is handed over. Before end, bring the list of modules up to date and forget. */
 void ld__step_unload_begin(void);
 void ld__step_forget(uint64_t start, uint64_t end);
+void ld__step_forget_unloaded(void);	/* all that the list of modules says are gone */
 void ld__step_unload_end(void);
 
 /* Bounds of the calling thread's stack, where the caller knows them: saves a look at /proc. */
