@@ -76,7 +76,7 @@ def written_keys():
         if not re.match(r"(preload|analyzer)/.*\.c$", name):
             continue
         text = read(name)
-        here = re.findall(r"\bld__writer_meta(?:_number)?\(\s*\w+,\s*\"(\w+)\"", text)
+        here = re.findall(r"\bld__writer_meta(?:_number)?\(\s*[\w.>-]+,\s*\"(\w+)\"", text)
         literal += len(here)
         calls += len(re.findall(r"\bld__writer_meta(?:_number)?\((?!struct)", text))
         if name.startswith("preload/python"):
