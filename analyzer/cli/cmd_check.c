@@ -26,7 +26,8 @@ static int check(const char *path)
 	int status;
 
 	if (store_open(path, &store, &error) < 0) {
-		status = error ? cmd_trouble("%s", error) : cmd_trouble("not enough memory to open %s", path);
+		status = error ? cmd_trouble("%s", error) :
+				 cmd_trouble("not enough memory to open %s", path);
 		free(error);
 		return status;
 	}

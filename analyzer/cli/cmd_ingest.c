@@ -34,7 +34,8 @@ static int run(int argc, char **argv)
 	int fd = STDIN_FILENO, r, status;
 
 	if (argc != 1)
-		return cmd_usage(&cmd_ingest, "ingest takes one capture stream, or - for standard input");
+		return cmd_usage(&cmd_ingest,
+				 "ingest takes one capture stream, or - for standard input");
 	if (!output)
 		return cmd_usage(&cmd_ingest, "ingest needs -o FILE");
 	if (strcmp(argv[0], "-")) {
@@ -49,7 +50,8 @@ static int run(int argc, char **argv)
 	if (fd != STDIN_FILENO)
 		close(fd);
 	if (r < 0) {
-		status = error ? cmd_trouble("%s", error) : cmd_trouble("%s: %s", argv[0], strerror(-r));
+		status = error ? cmd_trouble("%s", error) :
+				 cmd_trouble("%s: %s", argv[0], strerror(-r));
 		free(error);
 		return status;
 	}

@@ -258,10 +258,12 @@ static int run(int argc, char **argv)
 	int status = CMD_TROUBLE, r;
 
 	if (argc < 1 || argc > 2)
-		return cmd_usage(&cmd_sql, "sql takes one snapshot and at most one query (quote it)");
+		return cmd_usage(&cmd_sql,
+				 "sql takes one snapshot and at most one query (quote it)");
 	r = store_open(argv[0], &store, &error);
 	if (r < 0) {
-		status = error ? cmd_trouble("%s", error) : cmd_trouble("not enough memory to open %s", argv[0]);
+		status = error ? cmd_trouble("%s", error) :
+				 cmd_trouble("not enough memory to open %s", argv[0]);
 		free(error);
 		return status;
 	}

@@ -159,7 +159,8 @@ int chunk_encode_nodes(struct chunk_coder *coder, const struct chunk_nodes *node
 	COLUMN(at = varint_put(at, varint_zigzag(nodes->addr[i] - expected));
 	       expected = next_addr(nodes->addr[i], nodes->bytes[i]););
 	COLUMN(at = varint_put(at, nodes->bytes[i]););
-	COLUMN(at = varint_put(at, varint_zigzag(nodes->birth[i] - birth)); birth = nodes->birth[i];);
+	COLUMN(at = varint_put(at, varint_zigzag(nodes->birth[i] - birth));
+	       birth = nodes->birth[i];);
 	COLUMN(at = varint_put(at, nodes->stack[i] == UINT32_MAX ? 0 : nodes->stack[i] + 1ull););
 	COLUMN(at = varint_put(at, nodes->type[i] == predicted_type(nodes, nodes->stack[i]) ?
 					   0 : nodes->type[i] + 1ull););
@@ -225,7 +226,8 @@ int chunk_decode_nodes(struct chunk_coder *coder, const void *blob, size_t bytes
 	for (uint32_t i = first; i < end; i++) {
 		if (!get(&column[4], &value) || value > nodes->type_count)
 			return -EBADMSG;
-		nodes->type[i] = value ? (uint32_t)value - 1 : predicted_type(nodes, nodes->stack[i]);
+		nodes->type[i] =
+			value ? (uint32_t)value - 1 : predicted_type(nodes, nodes->stack[i]);
 	}
 	for (uint32_t i = first; i < end; i++) {
 		if (!get(&column[5], &value))
@@ -243,12 +245,14 @@ int chunk_decode_nodes(struct chunk_coder *coder, const void *blob, size_t bytes
 	}
 	for (uint32_t i = first; i < end; i++) {
 		value = 0;
-		if (*ret_columns & CHUNK_HAS_EXTRA && (!get(&column[7], &value) || value > UINT32_MAX))
+		if (*ret_columns & CHUNK_HAS_EXTRA &&
+		    (!get(&column[7], &value) || value > UINT32_MAX))
 			return -EBADMSG;
 		if (nodes->extra)
 			nodes->extra[i] = (uint32_t)value;
 		value = 1;
-		if (*ret_columns & CHUNK_HAS_WEIGHT && (!get(&column[8], &value) || value > UINT32_MAX))
+		if (*ret_columns & CHUNK_HAS_WEIGHT &&
+		    (!get(&column[8], &value) || value > UINT32_MAX))
 			return -EBADMSG;
 		if (nodes->weight)
 			nodes->weight[i] = value ? (uint32_t)value : 1;
@@ -370,12 +374,13 @@ int chunk_decode_targets(struct chunk_coder *coder, const void *blob, size_t byt
 
 static bool label_is_string(unsigned kind)
 {
-	return kind == STREAM_LABEL_ATTR || kind == STREAM_LABEL_KEY || kind == STREAM_LABEL_LOCAL ||
-	       kind == STREAM_LABEL_CELL || kind == STREAM_LABEL_NAMED;
+	return kind == STREAM_LABEL_ATTR || kind == STREAM_LABEL_KEY ||
+	       kind == STREAM_LABEL_LOCAL || kind == STREAM_LABEL_CELL ||
+	       kind == STREAM_LABEL_NAMED;
 }
 
-int chunk_decode_labels(struct chunk_coder *coder, const void *blob, size_t bytes, uint32_t string_limit,
-			struct chunk_edges *edges)
+int chunk_decode_labels(struct chunk_coder *coder, const void *blob, size_t bytes,
+			uint32_t string_limit, struct chunk_edges *edges)
 {
 	struct column column[LABEL_COLUMNS];
 	uint64_t value;

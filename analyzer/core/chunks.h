@@ -76,7 +76,8 @@ int chunk_decode_targets(struct chunk_coder *coder, const void *blob, size_t byt
 	__attribute__((warn_unused_result));
 
 /* Decode the labels of references whose targets are decoded already; names are below string_limit. */
-int chunk_decode_labels(struct chunk_coder *coder, const void *blob, size_t bytes, uint32_t string_limit,
-			struct chunk_edges *edges) __attribute__((warn_unused_result));
+int chunk_decode_labels(struct chunk_coder *coder, const void *blob, size_t bytes,
+			uint32_t string_limit, struct chunk_edges *edges)
+	__attribute__((warn_unused_result));
 
 #endif

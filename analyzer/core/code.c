@@ -51,7 +51,8 @@ static int read_modules(struct code *code)
 	for (uint32_t i = 0; i < stream->module_count; i++) {
 		const struct stream_module *module = &stream->modules[i];
 		const char *path = stream_string(stream, module->path);
-		int file = symbols_add(code->symbols, path, module->build_id, module->build_id_bytes);
+		int file =
+			symbols_add(code->symbols, path, module->build_id, module->build_id_bytes);
 
 		if (file < 0)
 			return file;
@@ -63,8 +64,10 @@ static int read_modules(struct code *code)
 		if (module->last_birth == UINT64_MAX)
 			code->mapped[code->mapped_count++] = i;
 	}
-	qsort_r(code->by_place, stream->module_count, sizeof(*code->by_place), compare_places, stream->modules);
-	qsort_r(code->mapped, code->mapped_count, sizeof(*code->mapped), compare_starts, stream->modules);
+	qsort_r(code->by_place, stream->module_count, sizeof(*code->by_place), compare_places,
+		stream->modules);
+	qsort_r(code->mapped, code->mapped_count, sizeof(*code->mapped), compare_starts,
+		stream->modules);
 	return 0;
 }
 
@@ -78,7 +81,8 @@ static uint32_t find_in_generation(const struct code *code, uint64_t pc, uint32_
 		uint32_t middle = low + (high - low) / 2;
 		const struct stream_module *module = &modules[code->by_place[middle]];
 
-		if (module->generation < generation || (module->generation == generation && module->start <= pc))
+		if (module->generation < generation ||
+		    (module->generation == generation && module->start <= pc))
 			low = middle + 1;
 		else
 			high = middle;
@@ -86,7 +90,8 @@ static uint32_t find_in_generation(const struct code *code, uint64_t pc, uint32_
 	if (low) {
 		uint32_t index = code->by_place[low - 1];
 
-		if (modules[index].generation == generation && pc >= modules[index].start && pc < modules[index].end)
+		if (modules[index].generation == generation && pc >= modules[index].start &&
+		    pc < modules[index].end)
 			return index;
 	}
 	return NO_MODULE;
@@ -105,7 +110,8 @@ uint32_t code_module_at(const struct code *code, uint64_t addr)
 		else
 			high = middle;
 	}
-	return low && addr < modules[code->mapped[low - 1]].end ? code->mapped[low - 1] : STREAM_NONE;
+	return low && addr < modules[code->mapped[low - 1]].end ? code->mapped[low - 1] :
+								  STREAM_NONE;
 }
 
 /* The module that holds a pc; when its own generation has none there, the one mapped now. */
@@ -156,8 +162,9 @@ static bool is_wrapper_function(const char *name)
 
 static bool is_runtime_module(const char *name, uint32_t flags)
 {
-	return flags & STREAM_MODULE_LIBC || begins(name, "libstdc++.so") || begins(name, "libc++.so") ||
-	       begins(name, "libc++abi.so") || begins(name, "libgcc_s.so") || begins(name, "libc.so") ||
+	return flags & STREAM_MODULE_LIBC || begins(name, "libstdc++.so") ||
+	       begins(name, "libc++.so") || begins(name, "libc++abi.so") ||
+	       begins(name, "libgcc_s.so") || begins(name, "libc.so") ||
 	       begins(name, "libpthread") || begins(name, "ld-linux") || begins(name, "ld-musl");
 }
 
@@ -166,8 +173,8 @@ static bool is_runtime_function(const char *name, const char *language)
 {
 	if (!strcmp(language, "rust"))
 		return begins(name, "alloc::") || begins(name, "core::") || begins(name, "std::") ||
-		       begins(name, "__rust_") || begins(name, "<alloc::") || begins(name, "<core::") ||
-		       begins(name, "<T as alloc::");
+		       begins(name, "__rust_") || begins(name, "<alloc::") ||
+		       begins(name, "<core::") || begins(name, "<T as alloc::");
 	return begins(name, "std::") || begins(name, "__gnu_cxx::") || begins(name, "void std::");
 }
 
@@ -249,13 +256,15 @@ static int add_frame(struct code *code, const struct code_frame *frame)
 			break;
 	}
 	if (!*slot) {
-		r = grow(&code->frames, &code->frame_capacity, code->frame_count + 1ull, sizeof(*code->frames));
+		r = grow(&code->frames, &code->frame_capacity, code->frame_count + 1ull,
+			 sizeof(*code->frames));
 		if (r < 0)
 			return r;
 		code->frames[code->frame_count++] = *frame;
 		*slot = code->frame_count;
 	}
-	r = grow(&code->frame_ids, &code->frame_id_capacity, code->frame_id_count + 1ull, sizeof(*code->frame_ids));
+	r = grow(&code->frame_ids, &code->frame_id_capacity, code->frame_id_count + 1ull,
+		 sizeof(*code->frame_ids));
 	if (r < 0)
 		return r;
 	code->frame_ids[code->frame_id_count++] = *slot - 1;
@@ -275,7 +284,8 @@ static int add_nameless(struct code *code, const char *module, uint64_t addr, bo
 	return add_frame(code, &frame);
 }
 
-static int add_native(struct code *code, uint32_t module, uint64_t addr, struct code_location *location)
+static int add_native(struct code *code, uint32_t module, uint64_t addr,
+		      struct code_location *location)
 {
 	struct symbols_frame found[SYMBOLS_FRAMES_MAX];
 	uint32_t flags = code->stream->modules[module].flags;
@@ -287,12 +297,14 @@ static int add_native(struct code *code, uint32_t module, uint64_t addr, struct 
 		location->role |= CODE_SELF;
 	if (runtime)
 		location->role |= CODE_LIBRARY;
-	count = symbols_frames(code->symbols, code->modules[module].file, addr, found, SYMBOLS_FRAMES_MAX);
+	count = symbols_frames(code->symbols, code->modules[module].file, addr, found,
+			       SYMBOLS_FRAMES_MAX);
 	if (count < 0)
 		return count;
 	if (count == 0) {
 		/* all of a library that is nothing but an allocator */
-		if (flags & STREAM_MODULE_ALLOCATOR && !(flags & (STREAM_MODULE_LIBC | STREAM_MODULE_EXE)))
+		if (flags & STREAM_MODULE_ALLOCATOR &&
+		    !(flags & (STREAM_MODULE_LIBC | STREAM_MODULE_EXE)))
 			location->role |= CODE_ALLOCATOR;
 		return add_nameless(code, name, addr, runtime);
 	}
@@ -314,7 +326,8 @@ static int add_native(struct code *code, uint32_t module, uint64_t addr, struct 
 	}
 	/* an allocator's helpers are inlined into its entry: the outermost name decides */
 	if (only_allocator || is_allocator_function(found[count - 1].function) ||
-	    (flags & STREAM_MODULE_ALLOCATOR && !(flags & (STREAM_MODULE_LIBC | STREAM_MODULE_EXE))))
+	    (flags & STREAM_MODULE_ALLOCATOR &&
+	     !(flags & (STREAM_MODULE_LIBC | STREAM_MODULE_EXE))))
 		location->role |= CODE_ALLOCATOR;
 	return 0;
 }
@@ -345,7 +358,8 @@ static int make_location_index(struct code *code, uint64_t slots)
 
 /* Find or make the location of (place, addr): place is a file number, NO_MODULE or PYTHON. `module`
  * is where the address was met, for a new one. */
-static int find_location(struct code *code, uint32_t place, uint64_t addr, uint32_t module, uint32_t *ret_location)
+static int find_location(struct code *code, uint32_t place, uint64_t addr, uint32_t module,
+			 uint32_t *ret_location)
 {
 	struct code_location location = { .first = code->frame_id_count };
 	uint64_t at = mix(addr, place);
@@ -353,7 +367,8 @@ static int find_location(struct code *code, uint32_t place, uint64_t addr, uint3
 	int r;
 
 	if (code->location_count * 2ull >= code->location_slots) {
-		r = make_location_index(code, code->location_slots ? code->location_slots * 2 : 1024);
+		r = make_location_index(code,
+					code->location_slots ? code->location_slots * 2 : 1024);
 		if (r < 0)
 			return r;
 	}
@@ -391,15 +406,16 @@ static int find_location(struct code *code, uint32_t place, uint64_t addr, uint3
 	return 0;
 }
 
-int code_locate(struct code *code, uint64_t pc, uint16_t generation, bool is_return, uint32_t *ret_location)
+int code_locate(struct code *code, uint64_t pc, uint16_t generation, bool is_return,
+		uint32_t *ret_location)
 {
 	uint64_t addr = is_return && pc ? pc - 1 : pc;
 	uint32_t module = find_module(code, addr, generation);
 
 	if (module == NO_MODULE)
 		return find_location(code, NO_MODULE, addr, module, ret_location);
-	return find_location(code, (uint32_t)code->modules[module].file, addr - code->stream->modules[module].base,
-			     module, ret_location);
+	return find_location(code, (uint32_t)code->modules[module].file,
+			     addr - code->stream->modules[module].base, module, ret_location);
 }
 
 int code_locate_python(struct code *code, uint32_t pyframe, uint32_t *ret_location)

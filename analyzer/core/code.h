@@ -55,13 +55,14 @@ struct code {
 };
 
 /* root: see symbols_new(). Returns 0 or -ENOMEM; code_done() after either. */
-int code_init(struct code *code, const struct stream *stream, const char *root) __attribute__((warn_unused_result));
+int code_init(struct code *code, const struct stream *stream, const char *root)
+	__attribute__((warn_unused_result));
 void code_done(struct code *code);
 
 /* Location of a code address. is_return: it is a return address, the call lies before it.
  * Returns 0 or -ENOMEM. */
-int code_locate(struct code *code, uint64_t pc, uint16_t generation, bool is_return, uint32_t *ret_location)
-	__attribute__((warn_unused_result));
+int code_locate(struct code *code, uint64_t pc, uint16_t generation, bool is_return,
+		uint32_t *ret_location) __attribute__((warn_unused_result));
 
 /* Location of a Python code position (index in stream->pyframes). */
 int code_locate_python(struct code *code, uint32_t pyframe, uint32_t *ret_location)

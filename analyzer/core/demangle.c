@@ -65,7 +65,8 @@ static void cut_suffix(char *name)
 {
 	char *dot = strchr(name + (*name == '.'), '.');
 
-	if (dot && dot != name && (isdigit((unsigned char)dot[1]) || islower((unsigned char)dot[1])))
+	if (dot && dot != name &&
+	    (isdigit((unsigned char)dot[1]) || islower((unsigned char)dot[1])))
 		*dot = 0;
 }
 
@@ -182,7 +183,8 @@ void demangle_shorten(char *name)
 	for (bool again = true; again;) {
 		again = false;
 		for (size_t i = 0; i < sizeof(defaults) / sizeof(*defaults); i++)
-			for (char *at = strstr(name, defaults[i]); at; at = strstr(at + 1, defaults[i])) {
+			for (char *at = strstr(name, defaults[i]); at;
+			     at = strstr(at + 1, defaults[i])) {
 				char *end = matching(at + strlen(defaults[i]) - 1);
 
 				if (!end)
@@ -205,7 +207,8 @@ void demangle_shorten(char *name)
 			break;
 		cut(at, (size_t)(end + 1 - at));
 	}
-	for (char *at = strstr(name, "basic_string<char>"); at; at = strstr(at, "basic_string<char>")) {
+	for (char *at = strstr(name, "basic_string<char>"); at;
+	     at = strstr(at, "basic_string<char>")) {
 		cut(at, 6);			/* "basic_" */
 		cut(at + 6, 6);			/* "<char>" */
 	}

@@ -73,9 +73,10 @@ static int compare_arrival(const void *pa, const void *pb)
 static const char *fact(const struct ingest *ingest, const char *key)
 {
 	struct fact wanted = { .key = key };
-	const struct fact *found = ingest->fact_count ?
-		bsearch(&wanted, ingest->facts, ingest->fact_count, sizeof(wanted), compare_keys) : NULL;
+	const struct fact *found = NULL;
 
+	if (ingest->fact_count)
+		found = bsearch(&wanted, ingest->facts, ingest->fact_count, sizeof(wanted), compare_keys);
 	return found ? found->value : NULL;
 }
 
@@ -93,7 +94,8 @@ static int read_facts(struct ingest *ingest)
 	size_t capacity = stream->meta_count + 1ull, kept = 0;
 	char *line, *next;
 
-	ingest->capture_meta = strdup(ingest->options->capture_meta ? ingest->options->capture_meta : "");
+	ingest->capture_meta =
+		strdup(ingest->options->capture_meta ? ingest->options->capture_meta : "");
 	if (!ingest->capture_meta)
 		return -ENOMEM;
 	for (const char *p = ingest->capture_meta; *p; p++)
@@ -115,7 +117,8 @@ static int read_facts(struct ingest *ingest)
 		if (!equals || equals == line)
 			continue;
 		*equals = 0;
-		ingest->facts[ingest->fact_count++] = (struct fact){ .key = line, .value = equals + 1 };
+		ingest->facts[ingest->fact_count++] =
+			(struct fact){ .key = line, .value = equals + 1 };
 	}
 	for (size_t i = 0; i < ingest->fact_count; i++)
 		ingest->facts[i].order = i;
@@ -146,7 +149,9 @@ static uint64_t taken_ns(const struct ingest *ingest)
 	const struct stream *stream = ingest->stream;
 	uint64_t said = fact_number(ingest, "taken_realtime_ns");
 
-	return said || !stream->clock_count ? said : (uint64_t)stream->clock[stream->clock_count - 1].realtime_ns;
+	return said || !stream->clock_count ?
+		       said :
+		       (uint64_t)stream->clock[stream->clock_count - 1].realtime_ns;
 }
 
 /* Facts that are counted here, whatever META says of them. */
@@ -183,7 +188,8 @@ static void write_facts(struct ingest *ingest)
 		for (size_t k = 0; k < sizeof(counted) / sizeof(*counted); k++)
 			ours |= !strcmp(ingest->facts[i].key, counted[k].key);
 		if (!ours)
-			store_put(ingest->writer, "meta", "ss", ingest->facts[i].key, ingest->facts[i].value);
+			store_put(ingest->writer, "meta", "ss", ingest->facts[i].key,
+				  ingest->facts[i].value);
 	}
 	ingest->result.lost_events = lost > end->lost_events ? lost : end->lost_events;
 	ingest->result.consistent = is_consistent(ingest);
@@ -203,7 +209,8 @@ static void note(struct ingest *ingest, const char *text)
 	store_put(ingest->writer, "notes", "is", (int64_t)ingest->note_count++, text);
 }
 
-__attribute__((format(printf, 2, 3))) static void notef(struct ingest *ingest, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void notef(struct ingest *ingest, const char *format,
+							...)
 {
 	char *text = NULL;
 	va_list args;
@@ -230,11 +237,13 @@ static void note_modules(struct ingest *ingest, enum symbols_state state, const 
 		const char *path = stream_string(stream, stream->modules[i].path);
 		int file = ingest->code.modules[i].file;
 
-		if (seen[file] || symbols_state(ingest->code.symbols, file) != state || *path != '/')
+		if (seen[file] || symbols_state(ingest->code.symbols, file) != state ||
+		    *path != '/')
 			continue;
 		seen[file] = true;		/* one that was loaded several times */
 		if (count++ < MISSING_NAMED)
-			text_printf(&names, "%s%s", count > 1 ? ", " : "", ingest->code.modules[i].name);
+			text_printf(&names, "%s%s", count > 1 ? ", " : "",
+				    ingest->code.modules[i].name);
 	}
 	free(seen);
 	if (count > MISSING_NAMED)
@@ -259,23 +268,29 @@ static void write_notes(struct ingest *ingest)
 	}
 	free(lines);
 	if (ingest->result.lost_events)
-		notef(ingest, "%" PRIu64 " allocation events were lost before this snapshot: some blocks are missing or stale",
+		notef(ingest,
+		      "%" PRIu64 " allocation events were lost before this snapshot: some blocks are missing or stale",
 		      ingest->result.lost_events);
 	if (!ingest->result.consistent)
-		note(ingest, "not every thread could be stopped: references may be missing, so unreachable memory is uncertain");
+		note(ingest,
+		     "not every thread could be stopped: references may be missing, so unreachable memory is uncertain");
 	if (end->skipped_words)
-		notef(ingest, "%" PRIu64 " words of memory could not be read: references in them are missing",
+		notef(ingest,
+		      "%" PRIu64 " words of memory could not be read: references in them are missing",
 		      end->skipped_words);
 	if (stream->unknown_chunks)
-		notef(ingest, "%" PRIu64 " parts of the capture stream (the first of type %u) are newer than this leakdiff and were left out",
+		notef(ingest,
+		      "%" PRIu64 " parts of the capture stream (the first of type %u) are newer than this leakdiff and were left out",
 		      stream->unknown_chunks, stream->unknown_type);
 	if (ingest->stacks.cut_stacks)
-		notef(ingest, "%" PRIu64 " stacks are deeper than what is kept of one; their outer frames were left out",
+		notef(ingest,
+		      "%" PRIu64 " stacks are deeper than what is kept of one; their outer frames were left out",
 		      ingest->stacks.cut_stacks);
 	note_modules(ingest, SYMBOLS_MISSING, "the file is gone");
 	note_modules(ingest, SYMBOLS_OTHER_BUILD, "the file there now is another build");
 	if (ingest->notes_left_out)
-		store_put(ingest->writer, "notes", "is", (int64_t)ingest->note_count, "more notes were left out");
+		store_put(ingest->writer, "notes", "is", (int64_t)ingest->note_count,
+			  "more notes were left out");
 }
 
 /* ---- small tables ---- */
@@ -293,10 +308,12 @@ static void write_modules(struct ingest *ingest)
 
 		for (uint32_t b = 0; b < m->build_id_bytes; b++)
 			snprintf(id + 2 * b, 3, "%02x", m->build_id[b]);
-		store_put(ingest->writer, "modules", "isssuuuuziis", (int64_t)i, ingest->code.modules[i].name,
-			  stream_string(stream, m->path), *id ? id : NULL, m->base, m->start, m->end,
-			  m->first_birth, m->last_birth, (int64_t)m->generation, (int64_t)m->flags,
-			  states[symbols_state(ingest->code.symbols, ingest->code.modules[i].file)]);
+		store_put(
+			ingest->writer, "modules", "isssuuuuziis", (int64_t)i,
+			ingest->code.modules[i].name, stream_string(stream, m->path),
+			*id ? id : NULL, m->base, m->start, m->end, m->first_birth, m->last_birth,
+			(int64_t)m->generation, (int64_t)m->flags,
+			states[symbols_state(ingest->code.symbols, ingest->code.modules[i].file)]);
 	}
 }
 
@@ -310,13 +327,15 @@ static void write_maps(struct ingest *ingest)
 
 	for (uint32_t i = 0; i < stream->map_count; i++) {
 		const struct stream_map *m = &stream->maps[i];
-		const char *kind = m->kind >= STREAM_MAP_FILE && m->kind <= STREAM_MAP_KERNEL ? kinds[m->kind] : "other";
-		char prot[5] = { m->prot & 1 ? 'r' : '-', m->prot & 2 ? 'w' : '-', m->prot & 4 ? 'x' : '-',
-				 m->shared ? 's' : 'p', 0 };
+		const char *kind = m->kind >= STREAM_MAP_FILE && m->kind <= STREAM_MAP_KERNEL ?
+					   kinds[m->kind] :
+					   "other";
+		char prot[5] = { m->prot & 1 ? 'r' : '-', m->prot & 2 ? 'w' : '-',
+				 m->prot & 4 ? 'x' : '-', m->shared ? 's' : 'p', 0 };
 
-		store_put(ingest->writer, "maps", "iuussuzzzzso", (int64_t)i, m->start, m->end, kind, prot,
-			  m->file_offset, m->rss_bytes, m->pss_bytes, m->swap_bytes, m->live_resident_bytes,
-			  stream_string(stream, m->name), m->module);
+		store_put(ingest->writer, "maps", "iuussuzzzzso", (int64_t)i, m->start, m->end,
+			  kind, prot, m->file_offset, m->rss_bytes, m->pss_bytes, m->swap_bytes,
+			  m->live_resident_bytes, stream_string(stream, m->name), m->module);
 	}
 }
 
@@ -331,14 +350,16 @@ static void write_threads(struct ingest *ingest)
 
 		store_put(ingest->writer, "threads", "iissouuu", (int64_t)i, (int64_t)t->tid,
 			  ingest->roots.thread_names[i],
-			  t->stop >= STREAM_STOP_PTRACE && t->stop <= STREAM_STOP_SELF ? stops[t->stop] : "none",
+			  t->stop >= STREAM_STOP_PTRACE && t->stop <= STREAM_STOP_SELF ?
+				  stops[t->stop] :
+				  "none",
 			  t->syscall, t->sp, t->stack_start, t->stack_end);
 	}
 	for (uint32_t i = 0; i < ingest->roots.traceback_count; i++) {
 		const struct ingest_frame *f = &ingest->roots.tracebacks[i];
 
-		store_put(ingest->writer, "tracebacks", "iiiuu", (int64_t)f->thread, (int64_t)f->depth,
-			  (int64_t)f->frame, f->pc, f->cfa);
+		store_put(ingest->writer, "tracebacks", "iiiuu", (int64_t)f->thread,
+			  (int64_t)f->depth, (int64_t)f->frame, f->pc, f->cfa);
 	}
 }
 
@@ -351,10 +372,12 @@ static void write_python(struct ingest *ingest)
 
 	for (uint32_t i = 0; i < stream->pythread_count; i++) {
 		const struct stream_pythread *t = &stream->pythreads[i];
-		bool known = t->kind >= STREAM_PYTHREAD_THREAD && t->kind <= STREAM_PYTHREAD_GREENLET;
+		bool known =
+			t->kind >= STREAM_PYTHREAD_THREAD && t->kind <= STREAM_PYTHREAD_GREENLET;
 
-		store_put(ingest->writer, "python_threads", "issozs", (int64_t)i, known ? kinds[t->kind] : "other",
-			  stream_string(stream, t->name), t->thread, t->object ? t->object : UINT64_MAX,
+		store_put(ingest->writer, "python_threads", "issozs", (int64_t)i,
+			  known ? kinds[t->kind] : "other", stream_string(stream, t->name),
+			  t->thread, t->object ? t->object : UINT64_MAX,
 			  stream_string(stream, t->state));
 	}
 	for (uint32_t i = 0; i < stream->pytrace_count; i++) {
@@ -362,8 +385,8 @@ static void write_python(struct ingest *ingest)
 
 		depth = i && f->owner == stream->pytraces[i - 1].owner ? depth + 1 : 0;
 		store_put(ingest->writer, "python_frames", "iissis", (int64_t)f->owner, depth,
-			  stream_string(stream, f->function), stream_string(stream, f->file), (int64_t)f->line,
-			  stream_string(stream, f->locals));
+			  stream_string(stream, f->function), stream_string(stream, f->file),
+			  (int64_t)f->line, stream_string(stream, f->locals));
 	}
 }
 
@@ -372,8 +395,8 @@ static void write_code(struct ingest *ingest)
 	for (uint32_t i = 0; i < ingest->code.frame_count; i++) {
 		const struct code_frame *f = &ingest->code.frames[i];
 
-		store_put(ingest->writer, "frames", "ississi", (int64_t)i, f->function, f->file, (int64_t)f->line,
-			  f->module, f->language, (int64_t)f->inlined);
+		store_put(ingest->writer, "frames", "ississi", (int64_t)i, f->function, f->file,
+			  (int64_t)f->line, f->module, f->language, (int64_t)f->inlined);
 	}
 	for (uint32_t i = 0; i < ingest->types.count; i++)
 		store_put(ingest->writer, "types", "isi", (int64_t)i, ingest->types.entries[i].name,
@@ -431,8 +454,9 @@ static void write_roots(struct ingest *ingest)
 		bool known = r->kind >= STREAM_ROOT_GLOBAL && r->kind <= STREAM_ROOT_PY_C;
 
 		/* a kind that a newer minor added still holds memory: as a mapping it is believed */
-		store_put(ingest->writer, "roots", "issssuu", (int64_t)i, kinds[known ? r->kind : STREAM_ROOT_MAPPING],
-			  r->name, r->module, r->thread, r->start, r->end);
+		store_put(ingest->writer, "roots", "issssuu", (int64_t)i,
+			  kinds[known ? r->kind : STREAM_ROOT_MAPPING], r->name, r->module,
+			  r->thread, r->start, r->end);
 	}
 }
 
@@ -453,7 +477,8 @@ static void write_clock(struct ingest *ingest)
 	for (uint32_t i = 0; i < ingest->stream->clock_count; i++) {
 		const struct stream_clock *c = &ingest->stream->clock[i];
 
-		store_put(ingest->writer, "clock", "iuii", (int64_t)i, c->birth, c->realtime_ns, c->monotonic_ns);
+		store_put(ingest->writer, "clock", "iuii", (int64_t)i, c->birth, c->realtime_ns,
+			  c->monotonic_ns);
 	}
 }
 
@@ -474,8 +499,9 @@ static int run_stages(struct ingest *ingest)
 	if (r >= 0)
 		r = ingest_roots_make(&ingest->roots, &ingest->code);
 	if (r >= 0)
-		r = ingest_chunks_write(ingest->writer, ingest->stream, &ingest->code, &ingest->types,
-					&ingest->stacks, &ingest->roots, report_writing, ingest, &ingest->census);
+		r = ingest_chunks_write(ingest->writer, ingest->stream, &ingest->code,
+					&ingest->types, &ingest->stacks, &ingest->roots,
+					report_writing, ingest, &ingest->census);
 	if (r >= 0)
 		r = write_stacks(ingest);
 	if (r < 0)
@@ -514,7 +540,8 @@ int ingest_run(int fd, const char *path, const struct ingest_options *options,
 
 	*ret_error = NULL;
 	/* the target first: an unwritable folder is said before a long stream has been read */
-	r = store_writer_open(path, options->owner_uid, options->owner_gid, &ingest.writer, ret_error);
+	r = store_writer_open(path, options->owner_uid, options->owner_gid, &ingest.writer,
+			      ret_error);
 	if (r >= 0)
 		r = stream_read(fd, report_reading, &ingest, &ingest.stream, ret_error);
 	if (r >= 0) {

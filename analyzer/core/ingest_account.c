@@ -38,7 +38,8 @@ void ingest_account_make(const struct stream *stream, struct heap_account *ret_a
 		uint64_t live = map->live_resident_bytes;
 
 		/* unknown, or a sum that no machine has */
-		if (map->rss_bytes == UINT64_MAX || map->rss_bytes > TOTAL_MAX - ret_account->total_bytes)
+		if (map->rss_bytes == UINT64_MAX ||
+		    map->rss_bytes > TOTAL_MAX - ret_account->total_bytes)
 			continue;
 		/* read at slightly different moments: a page may have come or gone in between */
 		if (live == UINT64_MAX || map->kind == STREAM_MAP_OWN)

@@ -37,10 +37,11 @@ static int type_from_stream(struct naming *naming, uint32_t number, uint32_t *re
 	int r;
 
 	if (naming->of_stream_type[number] == UINT32_MAX) {
-		name = types_memory_name(naming->code->strings, stream_string(naming->stream, type->name),
-					 type->source);
+		name = types_memory_name(naming->code->strings,
+					 stream_string(naming->stream, type->name), type->source);
 		r = types_add(naming->types, name,
-			      type->source == STREAM_TYPE_PYTHON ? HEAP_TYPE_PYTHON : HEAP_TYPE_RTTI,
+			      type->source == STREAM_TYPE_PYTHON ? HEAP_TYPE_PYTHON :
+								   HEAP_TYPE_RTTI,
 			      &naming->of_stream_type[number]);
 		if (r < 0)
 			return r;
@@ -52,15 +53,19 @@ static int type_from_stream(struct naming *naming, uint32_t number, uint32_t *re
 /* "mapping handle_put server.c:120". */
 static int type_of_mapping(struct naming *naming, uint32_t stack, uint32_t *ret_type)
 {
+	const struct types_entry *entries = naming->types->entries;
 	uint32_t slot = stack == UINT32_MAX ? naming->stacks->count : stack;
 	char *text;
 	int r;
 
 	if (naming->of_mapping[slot] == UINT32_MAX) {
-		text = stack == UINT32_MAX ? strdup("mapping") :
-			text_format("mapping %s", naming->types->entries[naming->stacks->stacks[stack].type].name);
+		if (stack == UINT32_MAX)
+			text = strdup("mapping");
+		else
+			text = text_format("mapping %s", entries[naming->stacks->stacks[stack].type].name);
 		r = types_add(naming->types, strings_intern(naming->code->strings, text),
-			      stack == UINT32_MAX ? HEAP_TYPE_KIND : HEAP_TYPE_SITE, &naming->of_mapping[slot]);
+			      stack == UINT32_MAX ? HEAP_TYPE_KIND : HEAP_TYPE_SITE,
+			      &naming->of_mapping[slot]);
 		free(text);
 		if (r < 0)
 			return r;
@@ -88,7 +93,8 @@ static int name_nodes(struct naming *naming)
 		else if (kind == STREAM_NODE_MAPPING)
 			r = type_of_mapping(naming, stack, &stream->node_type[i]);
 		else
-			stream->node_type[i] = stack == UINT32_MAX ? 0 : naming->stacks->stacks[stack].type;
+			stream->node_type[i] =
+				stack == UINT32_MAX ? 0 : naming->stacks->stacks[stack].type;
 		if (r < 0)
 			return r;
 	}
@@ -135,7 +141,8 @@ static int sites_grow(struct sites *sites)
 	return 0;
 }
 
-static int sites_count(struct sites *sites, uint32_t type, uint32_t stack, uint64_t size, uint64_t weight)
+static int sites_count(struct sites *sites, uint32_t type, uint32_t stack, uint64_t size,
+		       uint64_t weight)
 {
 	uint64_t at;
 
@@ -146,7 +153,8 @@ static int sites_count(struct sites *sites, uint32_t type, uint32_t stack, uint6
 		struct site *site;
 
 		if (!*slot) {
-			sites->sites[sites->count] = (struct site){ .size = size, .type = type, .stack = stack };
+			sites->sites[sites->count] =
+				(struct site){ .size = size, .type = type, .stack = stack };
 			*slot = (uint32_t)++sites->count;
 		}
 		site = &sites->sites[*slot - 1];
@@ -181,7 +189,8 @@ static int count_nodes(struct sites *sites, const struct stream *stream, const u
 
 		if (flags[i] & HEAP_FOLDED)
 			continue;
-		if (sites_count(sites, stream->node_type[i], stream->node_stack[i], stream->node_bytes[i], weight) < 0)
+		if (sites_count(sites, stream->node_type[i], stream->node_stack[i],
+				stream->node_bytes[i], weight) < 0)
 			return -ENOMEM;
 		if (flags[i] & HEAP_PYTHON) {
 			census->objects += weight;
@@ -210,11 +219,14 @@ static void write_sites(struct store_writer *writer, struct sites *sites)
 		const struct site *first = site, *group_end = site;
 		uint64_t count = 0, bytes = 0;
 
-		while (group_end < end && group_end->type == first->type && group_end->stack == first->stack)
+		while (group_end < end && group_end->type == first->type &&
+		       group_end->stack == first->stack)
 			group_end++;
-		for (; site < group_end && (site - first < SIZES_MAX || group_end - first == SIZES_MAX + 1); site++)
-			store_put(writer, "sites", "iooiuu", id++, site->type, site->stack, (int64_t)site->size,
-				  site->count, site->bytes);
+		for (; site < group_end &&
+		       (site - first < SIZES_MAX || group_end - first == SIZES_MAX + 1);
+		     site++)
+			store_put(writer, "sites", "iooiuu", id++, site->type, site->stack,
+				  (int64_t)site->size, site->count, site->bytes);
 		if (site == group_end)
 			continue;
 		for (; site < group_end; site++) {
@@ -227,11 +239,14 @@ static void write_sites(struct store_writer *writer, struct sites *sites)
 
 /* ---- chunks ---- */
 
-static int write_nodes(struct store_writer *writer, struct chunk_coder *coder, struct naming *naming,
-		       void (*progress)(uint64_t done, uint64_t total, void *data), void *progress_data)
+static int write_nodes(struct store_writer *writer, struct chunk_coder *coder,
+		       struct naming *naming,
+		       void (*progress)(uint64_t done, uint64_t total, void *data),
+		       void *progress_data)
 {
 	struct stream *stream = naming->stream;
-	uint32_t *stack_type = reallocarray(NULL, naming->stacks->count + 1ull, sizeof(*stack_type));
+	uint32_t *stack_type =
+		reallocarray(NULL, naming->stacks->count + 1ull, sizeof(*stack_type));
 	struct chunk_nodes columns = {
 		.addr = stream->node_addr, .bytes = stream->node_bytes, .birth = stream->node_birth,
 		.stack = stream->node_stack, .type = stream->node_type, .thread = stream->node_thread,
@@ -247,13 +262,15 @@ static int write_nodes(struct store_writer *writer, struct chunk_coder *coder, s
 	for (uint32_t i = 0; i < naming->stacks->count; i++)
 		stack_type[i] = naming->stacks->stacks[i].type;
 	for (uint32_t first = 0; r >= 0 && first < stream->node_count; first += CHUNK_NODES) {
-		uint32_t left = stream->node_count - first, count = left < CHUNK_NODES ? left : CHUNK_NODES;
+		uint32_t left = stream->node_count - first,
+			 count = left < CHUNK_NODES ? left : CHUNK_NODES;
 		const void *blob;
 		size_t bytes;
 
 		r = chunk_encode_nodes(coder, &columns, first, count, &blob, &bytes);
 		if (r >= 0)
-			store_put(writer, "node_chunks", "iiib", id++, (int64_t)first, (int64_t)count, blob, bytes);
+			store_put(writer, "node_chunks", "iiib", id++, (int64_t)first,
+				  (int64_t)count, blob, bytes);
 		if (progress)
 			progress(first, stream->node_count + stream->end.edges, progress_data);
 	}
@@ -285,7 +302,8 @@ static int flush_edges(struct edge_sink *sink)
 	if (!chunk->edge_count)
 		return 0;
 	chunk->start[chunk->source_count] = chunk->edge_count;
-	r = chunk_encode_edges(sink->coder, chunk, &targets, &targets_bytes, &labels, &labels_bytes);
+	r = chunk_encode_edges(sink->coder, chunk, &targets, &targets_bytes, &labels,
+			       &labels_bytes);
 	if (r < 0)
 		return r;
 	store_put(sink->writer, "edge_chunks", "iiiibb", sink->id++, (int64_t)chunk->source[0],
@@ -338,8 +356,8 @@ static int label_string(struct edge_sink *sink, uint32_t offset, uint64_t *ret_n
 	}
 }
 
-static int add_edge(struct edge_sink *sink, uint32_t source, uint32_t target, unsigned label, bool interior,
-		    uint64_t value, uint64_t target_offset)
+static int add_edge(struct edge_sink *sink, uint32_t source, uint32_t target, unsigned label,
+		    bool interior, uint64_t value, uint64_t target_offset)
 {
 	struct chunk_edges *chunk = sink->chunk;
 	uint32_t at;
@@ -368,7 +386,8 @@ static int add_edge(struct edge_sink *sink, uint32_t source, uint32_t target, un
 }
 
 static int write_edges(struct edge_sink *sink, const struct ingest_roots *roots,
-		       void (*progress)(uint64_t done, uint64_t total, void *data), void *progress_data)
+		       void (*progress)(uint64_t done, uint64_t total, void *data),
+		       void *progress_data)
 {
 	const struct stream *stream = sink->stream;
 	uint64_t done = stream->node_count;
@@ -378,7 +397,8 @@ static int write_edges(struct edge_sink *sink, const struct ingest_roots *roots,
 
 	stream_cursor_start(stream, false, &cursor);
 	while ((r = stream_cursor_next(&cursor, &edge)) > 0) {
-		r = add_edge(sink, edge.source, edge.target, edge.label, edge.interior, edge.value, edge.target_offset);
+		r = add_edge(sink, edge.source, edge.target, edge.label, edge.interior, edge.value,
+			     edge.target_offset);
 		if (r < 0)
 			return r;
 		if (progress && ++done % (1u << 20) == 0)
@@ -387,15 +407,16 @@ static int write_edges(struct edge_sink *sink, const struct ingest_roots *roots,
 	for (uint64_t i = 0; r >= 0 && i < roots->edge_count; i++) {
 		const struct ingest_root_edge *from = &roots->edges[i];
 
-		r = add_edge(sink, stream->node_count + from->root, from->target, from->label, from->interior,
-			     from->value, from->target_offset);
+		r = add_edge(sink, stream->node_count + from->root, from->target, from->label,
+			     from->interior, from->value, from->target_offset);
 	}
 	return r < 0 ? r : flush_edges(sink);
 }
 
 int ingest_chunks_write(struct store_writer *writer, struct stream *stream, struct code *code,
 			struct types *types, const struct ingest_stacks *stacks,
-			const struct ingest_roots *roots, void (*progress)(uint64_t done, uint64_t total, void *data),
+			const struct ingest_roots *roots,
+			void (*progress)(uint64_t done, uint64_t total, void *data),
 			void *progress_data, struct ingest_census *ret_census)
 {
 	struct naming naming = { .stream = stream, .code = code, .types = types, .stacks = stacks };
@@ -410,8 +431,8 @@ int ingest_chunks_write(struct store_writer *writer, struct stream *stream, stru
 	naming.of_mapping = malloc((stacks->count + 1ull) * sizeof(uint32_t));
 	sink.coder = chunk_coder_new();
 	sink.chunk = calloc(1, sizeof(*sink.chunk));
-	if (!naming.flags || !naming.kinds || !naming.of_stream_type || !naming.of_mapping || !sink.coder ||
-	    !sink.chunk)
+	if (!naming.flags || !naming.kinds || !naming.of_stream_type || !naming.of_mapping ||
+	    !sink.coder || !sink.chunk)
 		goto done;
 	memset(naming.of_stream_type, 0xff, (stream->type_count + 1ull) * sizeof(uint32_t));
 	memset(naming.of_mapping, 0xff, (stacks->count + 1ull) * sizeof(uint32_t));

@@ -61,7 +61,8 @@ struct ingest_roots {
 };
 
 /* Returns 0 or -ENOMEM; ingest_roots_done() after either. */
-int ingest_roots_make(struct ingest_roots *roots, struct code *code) __attribute__((warn_unused_result));
+int ingest_roots_make(struct ingest_roots *roots, struct code *code)
+	__attribute__((warn_unused_result));
 void ingest_roots_done(struct ingest_roots *roots);
 
 /* ---- ingest_chunks.c: nodes and references as chunks, and their census ---- */
@@ -80,8 +81,10 @@ struct ingest_census {			/* what the tables meta and sites say of the nodes */
  * errors of writing stay in the writer. */
 int ingest_chunks_write(struct store_writer *writer, struct stream *stream, struct code *code,
 			struct types *types, const struct ingest_stacks *stacks,
-			const struct ingest_roots *roots, void (*progress)(uint64_t done, uint64_t total, void *data),
-			void *progress_data, struct ingest_census *ret_census) __attribute__((warn_unused_result));
+			const struct ingest_roots *roots,
+			void (*progress)(uint64_t done, uint64_t total, void *data),
+			void *progress_data, struct ingest_census *ret_census)
+	__attribute__((warn_unused_result));
 
 /* ---- ingest_account.c: where resident memory is ---- */
 

@@ -61,7 +61,8 @@ static int name_threads(struct maker *maker)
 {
 	const struct stream *stream = maker->stream;
 
-	maker->out->thread_names = calloc(stream->thread_count + 1ull, sizeof(*maker->out->thread_names));
+	maker->out->thread_names =
+		calloc(stream->thread_count + 1ull, sizeof(*maker->out->thread_names));
 	if (!maker->out->thread_names)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < stream->thread_count; i++) {
@@ -81,7 +82,8 @@ static int name_threads(struct maker *maker)
 static int compare_tracebacks(const void *pa, const void *pb, void *data)
 {
 	const struct stream_frame *frames = data;
-	const struct stream_frame *a = &frames[*(const uint32_t *)pa], *b = &frames[*(const uint32_t *)pb];
+	const struct stream_frame *a = &frames[*(const uint32_t *)pa],
+				  *b = &frames[*(const uint32_t *)pb];
 
 	if (a->thread != b->thread)
 		return a->thread < b->thread ? -1 : 1;
@@ -121,7 +123,8 @@ static int sort_tracebacks(struct maker *maker)
 static int compare_tls(const void *pa, const void *pb, void *data)
 {
 	const struct stream_module *modules = data;
-	int64_t a = modules[*(const uint32_t *)pa].tls_offset, b = modules[*(const uint32_t *)pb].tls_offset;
+	int64_t a = modules[*(const uint32_t *)pa].tls_offset,
+		b = modules[*(const uint32_t *)pb].tls_offset;
 
 	return a < b ? -1 : a > b;
 }
@@ -143,22 +146,26 @@ static int sort_modules_and_maps(struct maker *maker)
 	if (!maker->tls_modules || !maker->map_order)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < stream->module_count; i++)
-		if (stream->modules[i].tls_offset != INT64_MIN && stream->modules[i].last_birth == UINT64_MAX)
+		if (stream->modules[i].tls_offset != INT64_MIN &&
+		    stream->modules[i].last_birth == UINT64_MAX)
 			maker->tls_modules[maker->tls_module_count++] = i;
 	for (uint32_t i = 0; i < stream->map_count; i++)
 		maker->map_order[i] = i;
-	qsort_r(maker->tls_modules, maker->tls_module_count, sizeof(uint32_t), compare_tls, stream->modules);
+	qsort_r(maker->tls_modules, maker->tls_module_count, sizeof(uint32_t), compare_tls,
+		stream->modules);
 	qsort_r(maker->map_order, stream->map_count, sizeof(uint32_t), compare_maps, stream->maps);
 	return 0;
 }
 
-static int locate_frame(struct maker *maker, const struct stream_frame *frame, uint32_t *ret_location)
+static int locate_frame(struct maker *maker, const struct stream_frame *frame,
+			uint32_t *ret_location)
 {
 	/* threads run in what is mapped now */
 	uint32_t module = code_module_at(maker->code, frame->pc);
 	uint32_t generation = module == STREAM_NONE ? 0 : maker->stream->modules[module].generation;
 
-	return code_locate(maker->code, frame->pc, (uint16_t)generation, frame->depth > 0, ret_location);
+	return code_locate(maker->code, frame->pc, (uint16_t)generation, frame->depth > 0,
+			   ret_location);
 }
 
 /* Expand the threads' stacks into frames with names. */
@@ -184,15 +191,20 @@ static int make_tracebacks(struct maker *maker)
 				struct ingest_frame *bigger;
 
 				capacity = capacity ? capacity * 2 : 256;
-				bigger = reallocarray(maker->out->tracebacks, capacity, sizeof(*bigger));
+				bigger = reallocarray(maker->out->tracebacks, capacity,
+						      sizeof(*bigger));
 				if (!bigger)
 					return -ENOMEM;
 				maker->out->tracebacks = bigger;
 			}
-			maker->out->tracebacks[maker->out->traceback_count++] = (struct ingest_frame){
-				.thread = frame->thread, .depth = depth++,
-				.frame = maker->code->frame_ids[location->first + f],
-				.pc = frame->pc, .cfa = frame->cfa };
+			maker->out->tracebacks[maker->out->traceback_count++] =
+				(struct ingest_frame){
+					.thread = frame->thread,
+					.depth = depth++,
+					.frame = maker->code->frame_ids[location->first + f],
+					.pc = frame->pc,
+					.cfa = frame->cfa
+				};
 		}
 	}
 	return 0;
@@ -202,7 +214,8 @@ static int make_tracebacks(struct maker *maker)
 
 static uint64_t hash_key(const struct key *key)
 {
-	uint64_t hash = (key->start ^ (uint64_t)key->part << 32 ^ key->region) * 0x9e3779b97f4a7c15u;
+	uint64_t hash =
+		(key->start ^ (uint64_t)key->part << 32 ^ key->region) * 0x9e3779b97f4a7c15u;
 
 	return hash ^ hash >> 32;
 }
@@ -264,7 +277,8 @@ static int find_root(struct maker *maker, const struct stream_root *region, cons
 			return 1;
 		}
 		other = &maker->keys[*slot - 1];
-		if (other->region == key->region && other->part == key->part && other->start == key->start) {
+		if (other->region == key->region && other->part == key->part &&
+		    other->start == key->start) {
 			*ret_root = *slot - 1;
 			return 0;
 		}
@@ -288,7 +302,9 @@ static int region_root(struct maker *maker, uint32_t number, const char *name, u
 
 		root->name = name;
 		root->thread = thread_name(maker, region);
-		root->module = region->module == STREAM_NONE ? "" : maker->code->modules[region->module].name;
+		root->module = region->module == STREAM_NONE ?
+				       "" :
+				       maker->code->modules[region->module].name;
 		root->start = region->start;
 		root->end = region->end;
 	}
@@ -319,7 +335,8 @@ static int global_root(struct maker *maker, uint32_t number, uint64_t slot, uint
 	if (r == 0)
 		return region_root(maker, number, module->name, ret_root);
 	/* two regions of one module (.data, .bss) may share a section or, rarely, a variable */
-	key = (struct key){ region->module, variable.is_section ? PART_SECTION : 0, variable.start + base };
+	key = (struct key){ region->module, variable.is_section ? PART_SECTION : 0,
+			    variable.start + base };
 	r = find_root(maker, region, &key, ret_root);
 	if (r < 0)
 		return r;
@@ -357,7 +374,8 @@ static int name_single_slots(struct maker *maker)
 		if (!maker->one_slot[i])
 			continue;
 		root->name = intern(maker, text_format("%s+0x%llx", root->name,
-						       (unsigned long long)(root->start - maker->keys[i].start)));
+						       (unsigned long long)(root->start -
+									    maker->keys[i].start)));
 		if (!root->name)
 			return -ENOMEM;
 	}
@@ -443,7 +461,8 @@ static int tls_root(struct maker *maker, uint32_t number, uint64_t slot, uint32_
 {
 	const struct stream *stream = maker->stream;
 	const struct stream_root *region = &stream->roots[number];
-	uint64_t pointer = region->thread == STREAM_NONE ? 0 : stream->threads[region->thread].thread_pointer;
+	uint64_t pointer =
+		region->thread == STREAM_NONE ? 0 : stream->threads[region->thread].thread_pointer;
 	uint32_t module = pointer ? find_tls_module(maker, (int64_t)(slot - pointer)) : STREAM_NONE;
 	struct symbols_variable variable;
 	struct ingest_root *root;
@@ -454,7 +473,8 @@ static int tls_root(struct maker *maker, uint32_t number, uint64_t slot, uint32_
 	if (module == STREAM_NONE)
 		return region_root(maker, number, "thread-local storage", ret_root);
 	start = pointer + (uint64_t)stream->modules[module].tls_offset;
-	r = symbols_tls(maker->code->symbols, maker->code->modules[module].file, slot - start, &variable);
+	r = symbols_tls(maker->code->symbols, maker->code->modules[module].file, slot - start,
+			&variable);
 	if (r < 0)
 		return r;
 	if (r == 0)
@@ -499,7 +519,8 @@ static const char *mapping_name(struct maker *maker, const struct stream_root *r
 		name = map_name(maker, region->start);
 	if (*name)
 		return strings_intern(maker->code->strings, name);
-	return intern(maker, text_format("anonymous mapping at 0x%llx", (unsigned long long)region->start));
+	return intern(maker, text_format("anonymous mapping at 0x%llx",
+					 (unsigned long long)region->start));
 }
 
 static int find_slot_root(struct maker *maker, uint32_t number, uint64_t slot, uint32_t *ret_root)
@@ -525,8 +546,10 @@ static int find_slot_root(struct maker *maker, uint32_t number, uint64_t slot, u
 	case STREAM_ROOT_MAPPING:
 		return region_root(maker, number, mapping_name(maker, region), ret_root);
 	default:
-		return region_root(maker, number,
-				   strings_intern(maker->code->strings, *name ? name : "interpreter"), ret_root);
+		return region_root(
+			maker, number,
+			strings_intern(maker->code->strings, *name ? name : "interpreter"),
+			ret_root);
 	}
 }
 

@@ -62,7 +62,8 @@ static int find_canonical(struct tree *tree, const struct node *node, uint32_t *
 			tree->nodes[tree->count] = *node;
 			*slot = tree->count++;
 		}
-		if (tree->nodes[*slot].parent == node->parent && tree->nodes[*slot].location == node->location &&
+		if (tree->nodes[*slot].parent == node->parent &&
+		    tree->nodes[*slot].location == node->location &&
 		    tree->nodes[*slot].flags == node->flags) {
 			*ret_id = *slot;
 			return 0;
@@ -115,15 +116,17 @@ static int find_begins(struct tree *tree, const struct code *code)
 	for (uint32_t id = 1; id < tree->count; id++) {
 		unsigned role = code->locations[tree->nodes[id].location].role;
 
-		tree->begin[id] = role & (CODE_SELF | CODE_ALLOCATOR) ? tree->begin[tree->nodes[id].parent] : id;
+		tree->begin[id] = role & (CODE_SELF | CODE_ALLOCATOR) ?
+					  tree->begin[tree->nodes[id].parent] :
+					  id;
 	}
 	return 0;
 }
 
 /* Write the frames of one stack at frame_ids + total; returns how many. What is deeper than anyone
  * reads is cut, and counted as one. */
-static uint32_t expand(struct ingest_stacks *stacks, const struct tree *tree, const struct code *code,
-		       uint32_t id, bool *ret_truncated)
+static uint32_t expand(struct ingest_stacks *stacks, const struct tree *tree,
+		       const struct code *code, uint32_t id, bool *ret_truncated)
 {
 	uint32_t *to = stacks->frame_ids + stacks->frame_id_count;
 	uint32_t count = 0;
@@ -142,7 +145,8 @@ static uint32_t expand(struct ingest_stacks *stacks, const struct tree *tree, co
 		}
 		if (location->role & CODE_SELF)
 			continue;
-		memcpy(to + count, code->frame_ids + location->first, location->count * sizeof(*to));
+		memcpy(to + count, code->frame_ids + location->first,
+		       location->count * sizeof(*to));
 		count += location->count;
 	}
 	return count;
@@ -197,8 +201,9 @@ static int compare_uses(const void *pa, const void *pb, void *data)
 }
 
 /* Renumber by use and map raw ids to the new numbers. */
-static int number_stacks(struct ingest_stacks *stacks, const struct tree *tree, const struct stream *stream,
-			 const uint8_t *used, const uint32_t *of_canonical)
+static int number_stacks(struct ingest_stacks *stacks, const struct tree *tree,
+			 const struct stream *stream, const uint8_t *used,
+			 const uint32_t *of_canonical)
 {
 	uint32_t *order = reallocarray(NULL, stacks->count + 1ull, sizeof(*order));
 	uint32_t *rank = reallocarray(NULL, stacks->count + 1ull, sizeof(*rank));
@@ -221,7 +226,9 @@ static int number_stacks(struct ingest_stacks *stacks, const struct tree *tree, 
 	for (uint32_t id = 1; id <= stream->stack_count; id++) {
 		uint32_t begin = used[id] ? tree->begin[tree->of_raw[id]] : 0;
 
-		stacks->of_raw[id] = begin && of_canonical[begin] != UINT32_MAX ? rank[of_canonical[begin]] : UINT32_MAX;
+		stacks->of_raw[id] = begin && of_canonical[begin] != UINT32_MAX ?
+					     rank[of_canonical[begin]] :
+					     UINT32_MAX;
 	}
 	free(stacks->stacks);
 	stacks->stacks = sorted;

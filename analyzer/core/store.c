@@ -136,8 +136,9 @@ static int check_header(int fd, const char *path, uint64_t size, char **ret_erro
 	page_bytes = big_endian(header + 16, 2);
 	pages = big_endian(header + 28, 4);
 	if (page_bytes == STORE_PAGE_BYTES && size < (uint64_t)pages * page_bytes) {
-		*ret_error = text_format("%s is truncated: %llu of %llu bytes are there; " RETAKE, path,
-					 (unsigned long long)size, (unsigned long long)pages * page_bytes);
+		*ret_error = text_format("%s is truncated: %llu of %llu bytes are there; " RETAKE,
+					 path, (unsigned long long)size,
+					 (unsigned long long)pages * page_bytes);
 		return -EBADMSG;
 	}
 	if (page_bytes != STORE_PAGE_BYTES || header[20] != SEAL_BYTES || !pages ||
@@ -175,8 +176,9 @@ static int check_file(const char *path, char **ret_error)
 	if (r >= 0) {
 		r = store_seal_check(fd, STORE_PAGE_BYTES, &page);
 		if (r == -EBADMSG)
-			*ret_error = text_format("%s is corrupt at byte %llu: a page does not match its checksum; " RETAKE,
-						 path, (unsigned long long)(page - 1) * STORE_PAGE_BYTES);
+			*ret_error = text_format(
+				"%s is corrupt at byte %llu: a page does not match its checksum; " RETAKE,
+				path, (unsigned long long)(page - 1) * STORE_PAGE_BYTES);
 	}
 	if (r < 0 && !*ret_error)
 		*ret_error = text_format("cannot read %s: %s", path, strerror(-r));
@@ -191,8 +193,8 @@ static char *file_uri(const char *path)
 
 	text_append(&uri, *path == '/' ? "file://" : "file:");
 	for (const char *p = path; *p; p++)
-		if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
-		    strchr("/._-~", *p))
+		if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+		    (*p >= '0' && *p <= '9') || strchr("/._-~", *p))
 			text_append_bytes(&uri, p, 1);
 		else
 			text_printf(&uri, "%%%02X", (unsigned char)*p);
@@ -212,8 +214,12 @@ static int configure(sqlite3 *db)
 	sqlite3_limit(db, SQLITE_LIMIT_WORKER_THREADS, 0);
 	if (sqlite3_drop_modules(db, (const char **)modules) != SQLITE_OK)
 		return -ENOMEM;
-	return sqlite3_exec(db, "PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0",
-			    NULL, NULL, NULL) == SQLITE_OK ? 0 : -ENOMEM;
+	return sqlite3_exec(
+		       db,
+		       "PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0",
+		       NULL, NULL, NULL) == SQLITE_OK ?
+		       0 :
+		       -ENOMEM;
 }
 
 /* Does a table of the file begin with the columns of ours, all of them stored (not computed)? */
@@ -236,12 +242,14 @@ static bool columns_fit(sqlite3 *model, sqlite3 *db, const char *table)
 
 /* Is this an ordinary table with our columns (or our virtual one), not a view that poses as it? A file
  * of an older minor need not have it. */
-static bool table_fits(sqlite3 *model, sqlite3 *db, const char *table, const char *our_sql, uint32_t version)
+static bool table_fits(sqlite3 *model, sqlite3 *db, const char *table, const char *our_sql,
+		       uint32_t version)
 {
 	sqlite3_stmt *find = NULL;
 	bool fit = false;
 
-	if (sqlite3_prepare_v2(db, "SELECT type, sql FROM sqlite_schema WHERE name = ?", -1, &find, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(db, "SELECT type, sql FROM sqlite_schema WHERE name = ?", -1, &find,
+			       NULL) != SQLITE_OK)
 		return false;
 	sqlite3_bind_text(find, 1, table, -1, SQLITE_STATIC);
 	if (sqlite3_step(find) != SQLITE_ROW) {
@@ -252,7 +260,8 @@ static bool table_fits(sqlite3 *model, sqlite3 *db, const char *table, const cha
 
 		if (!type || !sql || strcmp(type, "table"))
 			fit = false;
-		else if (!sqlite3_strnicmp(sql, "CREATE VIRTUAL", 14) || !sqlite3_strnicmp(our_sql, "CREATE VIRTUAL", 14))
+		else if (!sqlite3_strnicmp(sql, "CREATE VIRTUAL", 14) ||
+			 !sqlite3_strnicmp(our_sql, "CREATE VIRTUAL", 14))
 			fit = !strcmp(sql, our_sql);
 		else
 			fit = columns_fit(model, db, table);
@@ -271,7 +280,8 @@ static int schema_fits(sqlite3 *db, uint32_t version)
 	sqlite3 *model = NULL;
 	int r = -ENOMEM;
 
-	if (sqlite3_open(":memory:", &model) == SQLITE_OK && store_vtab_register(model, NULL) == 0 &&
+	if (sqlite3_open(":memory:", &model) == SQLITE_OK &&
+	    store_vtab_register(model, NULL) == 0 &&
 	    sqlite3_exec(model, schema_sql, NULL, NULL, NULL) == SQLITE_OK &&
 	    sqlite3_prepare_v2(model, query, -1, &tables, NULL) == SQLITE_OK) {
 		int step;
@@ -319,7 +329,8 @@ int store_file_open(const char *path, struct store_file **ret_file, char **ret_e
 	file->path = strdup(path);
 	if (!file->path || !store_vfs())
 		goto fail;
-	if (sqlite3_open_v2(uri, &file->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
+	if (sqlite3_open_v2(uri, &file->db,
+			    SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
 			    store_vfs()) != SQLITE_OK) {
 		r = sqlite3_errcode(file->db) == SQLITE_NOMEM ? -ENOMEM : -EBADMSG;
 		goto fail;
@@ -341,7 +352,8 @@ int store_file_open(const char *path, struct store_file **ret_file, char **ret_e
 fail:
 	if (!*ret_error)
 		*ret_error = r == -ENOMEM ? text_format("not enough memory to open %s", path) :
-					    text_format("cannot open %s: %s", path, sqlite3_errmsg(file->db));
+					    text_format("cannot open %s: %s", path,
+							sqlite3_errmsg(file->db));
 	free(uri);
 	store_file_drop(file);
 	return r;
@@ -458,7 +470,8 @@ static int value_text(sqlite3_stmt *statement, int column, char **ret_text)
 
 /* Hand all rows of a statement to `row`. */
 static int run_statement(sqlite3_stmt *statement,
-			 int (*row)(int columns, char **values, bool is_header, void *data), void *data)
+			 int (*row)(int columns, char **values, bool is_header, void *data),
+			 void *data)
 {
 	int columns = sqlite3_column_count(statement), step, r = 0;
 	char **values = calloc((size_t)columns + 1, sizeof(*values));

@@ -64,17 +64,20 @@ static void check_rules(struct check *check)
 		uint64_t rows = 0;
 		int64_t first = 0;
 
-		if (sqlite3_prepare_v2(check->file->db, rules[i].sql, -1, &statement, NULL) == SQLITE_OK)
+		if (sqlite3_prepare_v2(check->file->db, rules[i].sql, -1, &statement, NULL) ==
+		    SQLITE_OK)
 			while (sqlite3_step(statement) == SQLITE_ROW)
 				if (!rows++)
 					first = sqlite3_column_int64(statement, 0);
 		if (!statement || sqlite3_reset(statement) != SQLITE_OK) {
-			say(check, "damaged: cannot check for %s: %s", rules[i].what, sqlite3_errmsg(check->file->db));
+			say(check, "damaged: cannot check for %s: %s", rules[i].what,
+			    sqlite3_errmsg(check->file->db));
 			check->damage++;
 		}
 		sqlite3_finalize(statement);
 		if (rows) {
-			say(check, "damaged: %s (%" PRIu64 " times, first at id %" PRId64 ")", rules[i].what, rows, first);
+			say(check, "damaged: %s (%" PRIu64 " times, first at id %" PRId64 ")",
+			    rules[i].what, rows, first);
 			check->damage++;
 		}
 	}
@@ -84,7 +87,8 @@ static void check_structure(struct check *check)
 {
 	sqlite3_stmt *statement = NULL;
 
-	if (sqlite3_prepare_v2(check->file->db, "PRAGMA quick_check(20)", -1, &statement, NULL) == SQLITE_OK)
+	if (sqlite3_prepare_v2(check->file->db, "PRAGMA quick_check(20)", -1, &statement, NULL) ==
+	    SQLITE_OK)
 		while (sqlite3_step(statement) == SQLITE_ROW) {
 			const char *line = (const char *)sqlite3_column_text(statement, 0);
 
@@ -126,7 +130,8 @@ static void check_references(struct check *check, const struct heap *heap)
 		}
 	}
 	if (seen != heap->edges) {
-		say(check, "damaged: %" PRIu64 " references with labels, %" PRIu64 " without", seen, heap->edges);
+		say(check, "damaged: %" PRIu64 " references with labels, %" PRIu64 " without", seen,
+		    heap->edges);
 		check->damage++;
 	}
 }
@@ -140,19 +145,25 @@ static void describe(struct check *check, const struct heap *heap)
 
 	if (meta->taken_ns && gmtime_r(&seconds, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	say(check, "process %u, %s, taken %s, mode %s%s", meta->pid, *meta->command ? meta->command : "command unknown",
-	    when, *meta->mode ? meta->mode : "unknown", meta->consistent ? "" : ", not every thread stood still");
-	say(check, "%s live blocks, %s", text_count((int64_t)meta->blocks, count), text_size((int64_t)meta->bytes, bytes));
+	say(check, "process %u, %s, taken %s, mode %s%s", meta->pid,
+	    *meta->command ? meta->command : "command unknown", when,
+	    *meta->mode ? meta->mode : "unknown",
+	    meta->consistent ? "" : ", not every thread stood still");
+	say(check, "%s live blocks, %s", text_count((int64_t)meta->blocks, count),
+	    text_size((int64_t)meta->bytes, bytes));
 	if (meta->mappings)
-		say(check, "%s mappings made by the program, %s", text_count((int64_t)meta->mappings, count),
+		say(check, "%s mappings made by the program, %s",
+		    text_count((int64_t)meta->mappings, count),
 		    text_size((int64_t)meta->mapped_bytes, bytes));
 	if (meta->objects)
 		say(check, "%s Python objects, %s", text_count((int64_t)meta->objects, count),
 		    text_size((int64_t)meta->object_bytes, bytes));
 	say(check, "%s references, %u roots, %u allocation stacks, %u types",
-	    text_count((int64_t)heap->edges, edges), heap->roots, heap->stack_count, heap->type_count);
+	    text_count((int64_t)heap->edges, edges), heap->roots, heap->stack_count,
+	    heap->type_count);
 	if (meta->lost_events)
-		say(check, "%s allocation events were lost", text_count((int64_t)meta->lost_events, count));
+		say(check, "%s allocation events were lost",
+		    text_count((int64_t)meta->lost_events, count));
 	for (size_t i = 0; i < meta->note_count; i++)
 		say(check, "note: %s", meta->notes[i]);
 }

@@ -55,7 +55,8 @@ const struct store_clock *store_heap_clock(const struct heap *heap, uint32_t *re
  * schema's heap is loaded when the first query needs it and released by store_vtab_clear(), after
  * which the tables are empty. The list itself belongs to the connection. ret_files may be NULL. */
 struct store_vtab_files;
-int store_vtab_register(sqlite3 *db, struct store_vtab_files **ret_files) __attribute__((warn_unused_result));
+int store_vtab_register(sqlite3 *db, struct store_vtab_files **ret_files)
+	__attribute__((warn_unused_result));
 int store_vtab_add(struct store_vtab_files *files, const char *schema, struct store_file *file)
 	__attribute__((warn_unused_result));
 void store_vtab_clear(struct store_vtab_files *files);		/* accepts NULL */

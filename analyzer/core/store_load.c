@@ -120,8 +120,9 @@ static int scan_begin(struct scan *scan, struct loaded *loaded, const char *tabl
 {
 	*scan = (struct scan){ .loaded = loaded, .table = table };
 	if (sqlite3_prepare_v2(loaded->file->db, sql, -1, &scan->statement, NULL) != SQLITE_OK)
-		return sqlite3_errcode(loaded->file->db) == SQLITE_NOMEM ? -ENOMEM :
-									   damaged(loaded, ret_error, table, 0);
+		return sqlite3_errcode(loaded->file->db) == SQLITE_NOMEM ?
+			       -ENOMEM :
+			       damaged(loaded, ret_error, table, 0);
 	return 0;
 }
 
@@ -136,7 +137,8 @@ static int scan_next(struct scan *scan, char **ret_error)
 	}
 	if (code == SQLITE_DONE)
 		return 0;
-	return code == SQLITE_NOMEM ? -ENOMEM : damaged(scan->loaded, ret_error, scan->table, scan->row + 1);
+	return code == SQLITE_NOMEM ? -ENOMEM :
+				      damaged(scan->loaded, ret_error, scan->table, scan->row + 1);
 }
 
 static int64_t scan_int(struct scan *scan, int column)
@@ -164,7 +166,8 @@ static void *grown(void *array, uint64_t count, size_t element_bytes)
 
 /* Read a table whose ids are 0, 1, 2, ...; `read` stores row number `id`. */
 static int read_table(struct loaded *loaded, const char *table, const char *sql,
-		      int (*read)(struct loaded *loaded, struct scan *scan, uint32_t id), char **ret_error)
+		      int (*read)(struct loaded *loaded, struct scan *scan, uint32_t id),
+		      char **ret_error)
 {
 	struct scan scan;
 	int r;
@@ -411,7 +414,8 @@ static int set_fact(struct heap_meta *meta, const struct fact *fact, const char 
 	return 0;
 }
 
-static int read_facts(struct loaded *loaded, uint64_t *ret_nodes, uint64_t *ret_edges, char **ret_error)
+static int read_facts(struct loaded *loaded, uint64_t *ret_nodes, uint64_t *ret_edges,
+		      char **ret_error)
 {
 	struct heap_meta *meta = &loaded->heap.meta;
 	struct scan scan;
@@ -436,14 +440,16 @@ static int read_facts(struct loaded *loaded, uint64_t *ret_nodes, uint64_t *ret_
 			*ret_edges = (uint64_t)scan_int(&scan, 1);
 		for (size_t i = 0; r > 0 && i < sizeof(facts) / sizeof(*facts); i++)
 			if (!strcmp(key, facts[i].key))
-				r = set_fact(meta, &facts[i], scan_text(&scan, 1)) < 0 ? -ENOMEM : 1;
+				r = set_fact(meta, &facts[i], scan_text(&scan, 1)) < 0 ? -ENOMEM :
+											 1;
 	}
 	sqlite3_finalize(scan.statement);
 	if (r < 0)
 		return r;
 	if (*ret_nodes > UINT32_MAX / 2 || *ret_edges == UINT64_MAX)
 		return damaged(loaded, ret_error, "meta", 0);
-	if (meta->uptime_s == 0 && meta->process_start_ns && (uint64_t)meta->taken_ns > meta->process_start_ns)
+	if (meta->uptime_s == 0 && meta->process_start_ns &&
+	    (uint64_t)meta->taken_ns > meta->process_start_ns)
 		meta->uptime_s = (double)((uint64_t)meta->taken_ns - meta->process_start_ns) * 1e-9;
 
 	r = scan_begin(&scan, loaded, "account", "SELECT part, bytes FROM account", ret_error);
@@ -476,7 +482,8 @@ static int read_tables(struct loaded *loaded, char **ret_error)
 	};
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
-		int r = read_table(loaded, tables[i].table, tables[i].sql, tables[i].read, ret_error);
+		int r = read_table(loaded, tables[i].table, tables[i].sql, tables[i].read,
+				   ret_error);
 
 		if (r < 0)
 			return r;
@@ -500,8 +507,10 @@ static int allocate_columns(struct chunk_nodes *c, uint64_t nodes)
 	c->thread = reallocarray(NULL, nodes, sizeof(*c->thread));
 	c->flags = malloc(nodes);
 	c->kind = malloc(nodes);
-	return c->addr && c->bytes && c->birth && c->stack && c->type && c->thread && c->flags && c->kind ?
-		0 : -ENOMEM;
+	return c->addr && c->bytes && c->birth && c->stack && c->type && c->thread && c->flags &&
+			       c->kind ?
+		       0 :
+		       -ENOMEM;
 }
 
 /* Decode a chunk; the first that carries a rare column makes it, with the default for earlier nodes. */
@@ -535,7 +544,8 @@ static int check_sum(struct loaded *loaded, uint64_t nodes, char **ret_error)
 	struct scan scan;
 	int r;
 
-	r = scan_begin(&scan, loaded, "node_chunks", "SELECT total(count) FROM node_chunks", ret_error);
+	r = scan_begin(&scan, loaded, "node_chunks", "SELECT total(count) FROM node_chunks",
+		       ret_error);
 	if (r >= 0)
 		r = scan_next(&scan, ret_error);
 	if (r >= 0 && sqlite3_column_double(scan.statement, 0) != (double)nodes)
@@ -560,8 +570,8 @@ static int read_nodes(struct loaded *loaded, uint64_t nodes, char **ret_error)
 	c->stack_type = loaded->stack_type;
 	c->stack_count = heap->stack_count;
 	c->type_count = heap->type_count;
-	r = scan_begin(&scan, loaded, "node_chunks", "SELECT id, first, count, data FROM node_chunks ORDER BY id",
-		       ret_error);
+	r = scan_begin(&scan, loaded, "node_chunks",
+		       "SELECT id, first, count, data FROM node_chunks ORDER BY id", ret_error);
 	while (r >= 0 && (r = scan_next(&scan, ret_error)) > 0) {
 		int64_t count = scan_int(&scan, 2);
 		const void *blob = sqlite3_column_blob(scan.statement, 3);
@@ -570,7 +580,8 @@ static int read_nodes(struct loaded *loaded, uint64_t nodes, char **ret_error)
 		    done + (uint64_t)count > nodes)
 			r = -EBADMSG;
 		else
-			r = decode_nodes(loaded, blob, (size_t)sqlite3_column_bytes(scan.statement, 3),
+			r = decode_nodes(loaded, blob,
+					 (size_t)sqlite3_column_bytes(scan.statement, 3),
 					 (uint32_t)done, (uint32_t)count, nodes);
 		if (r == -EBADMSG)
 			damaged(loaded, ret_error, "node_chunks", scan.row);
@@ -652,7 +663,8 @@ static int sort_targets(uint32_t *ids, uint64_t count)
 }
 
 /* Append a chunk's references to the CSR. *next is the first graph id whose start is not set. */
-static int append_chunk(struct loaded *loaded, const struct chunk_edges *edges, uint64_t *next, uint64_t *at)
+static int append_chunk(struct loaded *loaded, const struct chunk_edges *edges, uint64_t *next,
+			uint64_t *at)
 {
 	for (uint32_t i = 0; i < edges->source_count; i++) {
 		uint32_t source = edges->source[i];
@@ -676,8 +688,8 @@ static int read_edge_row(struct loaded *loaded, struct scan *scan, struct chunk_
 	struct edge_chunk *chunks;
 	int r;
 
-	if (count < 1 || count > CHUNK_EDGES || *done + (uint64_t)count > total || first < 0 || last < first ||
-	    (uint64_t)last >= sources)
+	if (count < 1 || count > CHUNK_EDGES || *done + (uint64_t)count > total || first < 0 ||
+	    last < first || (uint64_t)last >= sources)
 		return -EBADMSG;
 	r = chunk_decode_targets(loaded->coder, sqlite3_column_blob(scan->statement, 4),
 				 (size_t)sqlite3_column_bytes(scan->statement, 4), (uint32_t)count,
@@ -760,11 +772,13 @@ static int decode_chunk(struct loaded *loaded, uint32_t chunk, struct chunk_edge
 	sqlite3_bind_int64(select, 1, loaded->chunks[chunk].id);
 	if (sqlite3_step(select) == SQLITE_ROW) {
 		r = chunk_decode_targets(loaded->coder, sqlite3_column_blob(select, 0),
-					 (size_t)sqlite3_column_bytes(select, 0), loaded->chunks[chunk].count,
-					 sources, loaded->heap.nodes, edges);
+					 (size_t)sqlite3_column_bytes(select, 0),
+					 loaded->chunks[chunk].count, sources, loaded->heap.nodes,
+					 edges);
 		if (r >= 0)
 			r = chunk_decode_labels(loaded->coder, sqlite3_column_blob(select, 1),
-						(size_t)sqlite3_column_bytes(select, 1), loaded->string_count, edges);
+						(size_t)sqlite3_column_bytes(select, 1),
+						loaded->string_count, edges);
 	}
 	sqlite3_reset(select);
 	return r;
@@ -823,7 +837,8 @@ static int references(const struct heap *heap, uint32_t source,
 	const struct chunk_edges *edges;
 
 	if (!loaded->select_chunk &&
-	    sqlite3_prepare_v2(loaded->file->db, "SELECT targets, labels FROM edge_chunks WHERE id = ?", -1,
+	    sqlite3_prepare_v2(loaded->file->db,
+			       "SELECT targets, labels FROM edge_chunks WHERE id = ?", -1,
 			       &loaded->select_chunk, NULL) != SQLITE_OK)
 		return -ENOMEM;
 	for (uint32_t chunk = first_chunk(loaded, source);

@@ -17,6 +17,7 @@ int store_seal(int fd, uint32_t page_bytes) __attribute__((warn_unused_result));
 
 /* Verify every page. Returns 0, or -EBADMSG with the number of the first page that does not match
  * (1 = the first), or a negative errno from read(2). */
-int store_seal_check(int fd, uint32_t page_bytes, uint64_t *ret_page) __attribute__((warn_unused_result));
+int store_seal_check(int fd, uint32_t page_bytes, uint64_t *ret_page)
+	__attribute__((warn_unused_result));
 
 #endif

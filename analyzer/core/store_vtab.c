@@ -97,8 +97,8 @@ static int need_backward(struct schema *schema)
 
 /* ---- what both tables share ---- */
 
-static int connect_table(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **ret_table,
-			 char **ret_error, const char *declaration)
+static int connect_table(sqlite3 *db, void *aux, int argc, const char *const *argv,
+			 sqlite3_vtab **ret_table, char **ret_error, const char *declaration)
 {
 	struct table *table;
 	int code = sqlite3_declare_vtab(db, declaration);
@@ -134,7 +134,8 @@ static int disconnect_table(sqlite3_vtab *base)
 struct lookup { int column; double cost, rows; };
 
 /* Take the first usable equality; the plan number is its index + 1, and 0 a scan. */
-static int pick_lookup(sqlite3_index_info *info, const struct lookup *lookups, int count, double scan)
+static int pick_lookup(sqlite3_index_info *info, const struct lookup *lookups, int count,
+		       double scan)
 {
 	for (int k = 0; k < count; k++)
 		for (int i = 0; i < info->nConstraint; i++) {
@@ -156,8 +157,20 @@ static int pick_lookup(sqlite3_index_info *info, const struct lookup *lookups, i
 
 /* ---- nodes ---- */
 
-enum { NODE_ID, NODE_ADDR, NODE_SIZE, NODE_BIRTH, NODE_AGE, NODE_STACK, NODE_TYPE, NODE_THREAD, NODE_KIND,
-       NODE_FLAGS, NODE_WEIGHT, NODE_EXTRA };
+enum {
+	NODE_ID,
+	NODE_ADDR,
+	NODE_SIZE,
+	NODE_BIRTH,
+	NODE_AGE,
+	NODE_STACK,
+	NODE_TYPE,
+	NODE_THREAD,
+	NODE_KIND,
+	NODE_FLAGS,
+	NODE_WEIGHT,
+	NODE_EXTRA
+};
 
 static const char nodes_declaration[] =
 	"CREATE TABLE nodes(id INTEGER, addr INTEGER, size INTEGER, birth INTEGER, age_s REAL, stack INTEGER,"
@@ -173,8 +186,8 @@ struct node_cursor {
 	bool by_addr;
 };
 
-static int nodes_connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **ret_table,
-			 char **ret_error)
+static int nodes_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
+			 sqlite3_vtab **ret_table, char **ret_error)
 {
 	return connect_table(db, aux, argc, argv, ret_table, ret_error, nodes_declaration);
 }
@@ -221,7 +234,8 @@ static uint64_t lower_bound(const struct heap *heap, uint64_t addr)
 	return low;
 }
 
-static int nodes_filter(sqlite3_vtab_cursor *base, int plan, const char *text, int argc, sqlite3_value **argv)
+static int nodes_filter(sqlite3_vtab_cursor *base, int plan, const char *text, int argc,
+			sqlite3_value **argv)
 {
 	struct node_cursor *cursor = (struct node_cursor *)base;
 	sqlite3_int64 value = argc ? sqlite3_value_int64(argv[0]) : 0;
@@ -289,8 +303,8 @@ static double age_seconds(const struct node_cursor *cursor, uint64_t birth)
 	after = before + 1;
 	born = (double)before->realtime_ns;
 	if (after->birth > before->birth)
-		born += (double)(after->realtime_ns - before->realtime_ns) * (double)(birth - before->birth) /
-			(double)(after->birth - before->birth);
+		born += (double)(after->realtime_ns - before->realtime_ns) *
+			(double)(birth - before->birth) / (double)(after->birth - before->birth);
 	born = ((double)cursor->schema->heap->meta.taken_ns - born) * 1e-9;
 	return born < 0 ? 0 : born;
 }
@@ -331,7 +345,8 @@ static int nodes_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int
 			sqlite3_result_int64(context, heap->stack[at]);
 		break;
 	case NODE_TYPE:
-		sqlite3_result_text(context, heap->types[heap->type[at]].name, -1, SQLITE_TRANSIENT);
+		sqlite3_result_text(context, heap->types[heap->type[at]].name, -1,
+				    SQLITE_TRANSIENT);
 		break;
 	case NODE_THREAD:
 		if (heap->thread[at])
@@ -363,7 +378,16 @@ static int nodes_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *ret_rowid)
 
 /* ---- edges ---- */
 
-enum { EDGE_SRC, EDGE_ROOT, EDGE_DST, EDGE_LABEL, EDGE_KIND, EDGE_VALUE, EDGE_INTERIOR, EDGE_OFFSET };
+enum {
+	EDGE_SRC,
+	EDGE_ROOT,
+	EDGE_DST,
+	EDGE_LABEL,
+	EDGE_KIND,
+	EDGE_VALUE,
+	EDGE_INTERIOR,
+	EDGE_OFFSET
+};
 
 static const char edges_declaration[] =
 	"CREATE TABLE edges(src INTEGER, root INTEGER, dst INTEGER, label TEXT, kind TEXT, value INTEGER,"
@@ -380,8 +404,8 @@ struct edge_cursor {
 	sqlite3_int64 rowid;
 };
 
-static int edges_connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **ret_table,
-			 char **ret_error)
+static int edges_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
+			 sqlite3_vtab **ret_table, char **ret_error)
 {
 	return connect_table(db, aux, argc, argv, ret_table, ret_error, edges_declaration);
 }
@@ -446,7 +470,8 @@ static int next_source(struct edge_cursor *cursor)
 
 		/* several references to one target: back_from names the source several times in a row */
 		if (cursor->backward)
-			while (cursor->at < cursor->end && cursor->schema->back_from[cursor->at] == source)
+			while (cursor->at < cursor->end &&
+			       cursor->schema->back_from[cursor->at] == source)
 				cursor->at++;
 		if (heap->edge_start[source] == heap->edge_start[source + 1])
 			continue;
@@ -457,7 +482,8 @@ static int next_source(struct edge_cursor *cursor)
 	return SQLITE_OK;
 }
 
-static int edges_filter(sqlite3_vtab_cursor *base, int plan, const char *text, int argc, sqlite3_value **argv)
+static int edges_filter(sqlite3_vtab_cursor *base, int plan, const char *text, int argc,
+			sqlite3_value **argv)
 {
 	struct edge_cursor *cursor = (struct edge_cursor *)base;
 	sqlite3_int64 value = argc ? sqlite3_value_int64(argv[0]) : 0;
@@ -508,7 +534,8 @@ static int edges_eof(sqlite3_vtab_cursor *base)
 }
 
 /* "+16", ".name", "['key']", "[3]": as a person would write the step. */
-static void result_label(sqlite3_context *context, const struct heap *heap, const struct heap_reference *ref)
+static void result_label(sqlite3_context *context, const struct heap *heap,
+			 const struct heap_reference *ref)
 {
 	sqlite3_int64 value = (sqlite3_int64)ref->value;
 	const char *text = ref->text ? ref->text : "";
@@ -650,11 +677,13 @@ int store_vtab_register(sqlite3 *db, struct store_vtab_files **ret_files)
 		return -ENOMEM;
 	/* a failed registration calls release_files() as well */
 	files->users = 2;
-	if (sqlite3_create_module_v2(db, "leakdiff_nodes", &nodes_module, files, release_files) != SQLITE_OK) {
+	if (sqlite3_create_module_v2(db, "leakdiff_nodes", &nodes_module, files, release_files) !=
+	    SQLITE_OK) {
 		release_files(files);
 		return -ENOMEM;
 	}
-	if (sqlite3_create_module_v2(db, "leakdiff_edges", &edges_module, files, release_files) != SQLITE_OK)
+	if (sqlite3_create_module_v2(db, "leakdiff_edges", &edges_module, files, release_files) !=
+	    SQLITE_OK)
 		return -ENOMEM;
 	if (ret_files)
 		*ret_files = files;

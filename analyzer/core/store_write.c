@@ -69,10 +69,13 @@ static int fail(struct store_writer *writer, int code, const char *doing)
 {
 	if (writer->status == 0) {
 		writer->status = code;
-		writer->error = code == -ENOSPC || code == -EDQUOT || code == -EFBIG ?
-			text_format("cannot write %s: %s; nothing was left behind, earlier snapshots are untouched",
-				    writer->path, strerror(-code)) :
-			text_format("cannot %s %s: %s", doing, writer->path, strerror(-code));
+		writer->error =
+			code == -ENOSPC || code == -EDQUOT || code == -EFBIG ?
+				text_format(
+					"cannot write %s: %s; nothing was left behind, earlier snapshots are untouched",
+					writer->path, strerror(-code)) :
+				text_format("cannot %s %s: %s", doing, writer->path,
+					    strerror(-code));
 	}
 	return writer->status;
 }
@@ -98,9 +101,11 @@ static void remove_stale(const char *folder, const char *prefix)
 		const char *end = entry->d_name + strlen(entry->d_name);
 		int fd;
 
-		if (strncmp(entry->d_name, prefix, length) || end - entry->d_name < 5 || strcmp(end - 4, ".tmp"))
+		if (strncmp(entry->d_name, prefix, length) || end - entry->d_name < 5 ||
+		    strcmp(end - 4, ".tmp"))
 			continue;
-		fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+		fd = openat(dirfd(dir), entry->d_name,
+			    O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
 			unlinkat(dirfd(dir), entry->d_name, 0);
 		if (fd >= 0)
@@ -120,16 +125,19 @@ static int create_temporary(struct store_writer *writer)
 	if (!*base)
 		return -EISDIR;
 	writer->folder = slash == writer->path ? strdup("/") :
-			 slash ? strndup(writer->path, (size_t)(slash - writer->path)) : strdup(".");
+			 slash ? strndup(writer->path, (size_t)(slash - writer->path)) :
+				 strdup(".");
 	prefix = text_format(".%.200s.", base);
 	if (prefix && writer->folder) {
 		remove_stale(writer->folder, prefix);
-		writer->temporary = text_format("%s/%s%d.tmp", writer->folder, prefix, (int)getpid());
+		writer->temporary =
+			text_format("%s/%s%d.tmp", writer->folder, prefix, (int)getpid());
 	}
 	free(prefix);
 	if (!writer->temporary)
 		return -ENOMEM;
-	writer->fd = open(writer->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	writer->fd =
+		open(writer->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (writer->fd < 0)
 		return -errno;
 	writer->created = true;
@@ -146,17 +154,19 @@ static int open_database(struct store_writer *writer)
 	if (!store_vfs())
 		return fail(writer, -ENOMEM, "create");
 	code = sqlite3_open_v2(writer->temporary, &writer->db,
-			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, store_vfs());
+			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+			       store_vfs());
 	if (code != SQLITE_OK)
 		return fail(writer, sqlite_errno(writer->db, code), "create");
 	/* the tables nodes and edges are declared, not filled: any code that can declare them will do */
 	if (store_vtab_register(writer->db, NULL) < 0)
 		return fail(writer, -ENOMEM, "create");
 	sqlite3_file_control(writer->db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve);
-	pragmas = text_format("PRAGMA page_size = %u; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
-			      "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -8192;"
-			      "PRAGMA application_id = %d; PRAGMA user_version = %d; BEGIN",
-			      STORE_PAGE_BYTES, STORE_APPLICATION_ID, STORE_USER_VERSION);
+	pragmas = text_format(
+		"PRAGMA page_size = %u; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
+		"PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -8192;"
+		"PRAGMA application_id = %d; PRAGMA user_version = %d; BEGIN",
+		STORE_PAGE_BYTES, STORE_APPLICATION_ID, STORE_USER_VERSION);
 	if (!pragmas)
 		return fail(writer, -ENOMEM, "create");
 	r = execute(writer, pragmas);
@@ -206,7 +216,8 @@ static sqlite3_stmt *find_insert(struct store_writer *writer, const char *table,
 	char *string;
 	int code;
 
-	while (insert < writer->insert + TABLES_MAX && insert->table && strcmp(insert->table, table))
+	while (insert < writer->insert + TABLES_MAX && insert->table &&
+	       strcmp(insert->table, table))
 		insert++;
 	if (insert == writer->insert + TABLES_MAX) {
 		fail(writer, -EINVAL, "write");
@@ -224,7 +235,8 @@ static sqlite3_stmt *find_insert(struct store_writer *writer, const char *table,
 		fail(writer, -ENOMEM, "write");
 		return NULL;
 	}
-	code = sqlite3_prepare_v3(writer->db, string, -1, SQLITE_PREPARE_PERSISTENT, &insert->statement, NULL);
+	code = sqlite3_prepare_v3(writer->db, string, -1, SQLITE_PREPARE_PERSISTENT,
+				  &insert->statement, NULL);
 	free(string);
 	if (code != SQLITE_OK) {
 		fail(writer, sqlite_errno(writer->db, code), "write");
@@ -256,12 +268,14 @@ void store_put(struct store_writer *writer, const char *table, const char *kinds
 			code = sqlite3_bind_int64(statement, column, va_arg(args, int64_t));
 			break;
 		case 'u':
-			code = sqlite3_bind_int64(statement, column, (int64_t)va_arg(args, uint64_t));
+			code = sqlite3_bind_int64(statement, column,
+						  (int64_t)va_arg(args, uint64_t));
 			break;
 		case 'z':
 			number = va_arg(args, uint64_t);
-			code = number == UINT64_MAX ? sqlite3_bind_null(statement, column) :
-						      sqlite3_bind_int64(statement, column, (int64_t)number);
+			code = number == UINT64_MAX ?
+				       sqlite3_bind_null(statement, column) :
+				       sqlite3_bind_int64(statement, column, (int64_t)number);
 			break;
 		case 'o':
 			id = va_arg(args, uint32_t);
@@ -274,7 +288,8 @@ void store_put(struct store_writer *writer, const char *table, const char *kinds
 			break;
 		case 'b':
 			blob = va_arg(args, const void *);
-			code = sqlite3_bind_blob64(statement, column, blob, va_arg(args, size_t), SQLITE_STATIC);
+			code = sqlite3_bind_blob64(statement, column, blob, va_arg(args, size_t),
+						   SQLITE_STATIC);
 			break;
 		default:
 			code = sqlite3_bind_null(statement, column);
@@ -302,7 +317,8 @@ static int close_database(struct store_writer *writer)
 {
 	int code;
 
-	for (struct insert *insert = writer->insert; insert < writer->insert + TABLES_MAX; insert++) {
+	for (struct insert *insert = writer->insert; insert < writer->insert + TABLES_MAX;
+	     insert++) {
 		sqlite3_finalize(insert->statement);
 		*insert = (struct insert){ 0 };
 	}

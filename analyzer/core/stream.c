@@ -99,13 +99,16 @@ __attribute__((format(printf, 3, 4))) static int refuse(struct reader *reader, i
 }
 
 /* A damaged chunk: says which and where. */
-#define DAMAGED(reader, format, ...)                                                                \
-	refuse(reader, -EBADMSG, "the capture stream is damaged: in the %s chunk at byte %llu, " format, \
-	       type_name((reader)->chunk_type), (unsigned long long)(reader)->chunk_offset, ##__VA_ARGS__)
+#define DAMAGED(reader, format, ...)                                                               \
+	refuse(reader, -EBADMSG,                                                                   \
+	       "the capture stream is damaged: in the %s chunk at byte %llu, " format,             \
+	       type_name((reader)->chunk_type), (unsigned long long)(reader)->chunk_offset,        \
+	       ##__VA_ARGS__)
 
 static int no_memory(struct reader *reader)
 {
-	return refuse(reader, -ENOMEM, "not enough memory to read the capture stream (%llu MiB so far)",
+	return refuse(reader, -ENOMEM,
+		      "not enough memory to read the capture stream (%llu MiB so far)",
 		      (unsigned long long)(reader->stream->file_bytes >> 20));
 }
 
@@ -142,16 +145,18 @@ static int read_exactly(struct reader *reader, void *buffer, size_t count, const
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return refuse(reader, -errno, "cannot read the capture stream at byte %llu: %s",
+			return refuse(reader, -errno,
+				      "cannot read the capture stream at byte %llu: %s",
 				      (unsigned long long)(reader->stream->file_bytes + done),
 				      strerror(errno));
 		if (n == 0 && done == 0)
 			return 0;
 		if (n == 0)
-			return refuse(reader, -EBADMSG,
-				      "the capture stream is truncated: it ends at byte %llu, in the middle of %s; "
-				      "the snapshot was interrupted, take it again",
-				      (unsigned long long)(reader->stream->file_bytes + done), what);
+			return refuse(
+				reader, -EBADMSG,
+				"the capture stream is truncated: it ends at byte %llu, in the middle of %s; "
+				"the snapshot was interrupted, take it again",
+				(unsigned long long)(reader->stream->file_bytes + done), what);
 		done += (size_t)n;
 	}
 	reader->stream->file_bytes += count;
@@ -176,9 +181,11 @@ static int read_header(struct reader *reader)
 			      memcmp(header.magic, "SQLite f", 8) ?
 				      "this is not a leakdiff capture stream" :
 				      "this is an SQLite file, not a capture stream; a snapshot needs no ingest");
-	r = read_exactly(reader, &header.major, sizeof(header) - sizeof(header.magic), "its header");
+	r = read_exactly(reader, &header.major, sizeof(header) - sizeof(header.magic),
+			 "its header");
 	if (r == 0)
-		return refuse(reader, -EBADMSG, "the capture stream is truncated: it ends in its header");
+		return refuse(reader, -EBADMSG,
+			      "the capture stream is truncated: it ends in its header");
 	if (r < 0)
 		return r;
 	if (header.major > STREAM_MAJOR)
@@ -187,13 +194,16 @@ static int read_header(struct reader *reader)
 			      "use the leakdiff that came with the library in the service",
 			      header.major, header.minor, STREAM_MAJOR);
 	if (header.major < STREAM_MAJOR)
-		return refuse(reader, -EPROTO, "the capture stream has format %u.%u, which never existed",
+		return refuse(reader, -EPROTO,
+			      "the capture stream has format %u.%u, which never existed",
 			      header.major, header.minor);
 	if (header.header_bytes < sizeof(header) || header.header_bytes > HEADER_MAX)
-		return refuse(reader, -EBADMSG, "the capture stream is damaged: its header claims %u bytes",
+		return refuse(reader, -EBADMSG,
+			      "the capture stream is damaged: its header claims %u bytes",
 			      header.header_bytes);
 	if (header.header_bytes > sizeof(header)) {
-		r = read_exactly(reader, skipped, header.header_bytes - sizeof(header), "its header");
+		r = read_exactly(reader, skipped, header.header_bytes - sizeof(header),
+				 "its header");
 		if (r == 0)
 			return refuse(reader, -EBADMSG,
 				      "the capture stream is truncated: it ends in its header");
@@ -344,7 +354,8 @@ static int take_nodes(struct reader *reader, const uint8_t *payload, uint32_t by
 	return 0;
 }
 
-static int take_edges(struct reader *reader, const uint8_t *payload, uint32_t byte_count, bool of_roots)
+static int take_edges(struct reader *reader, const uint8_t *payload, uint32_t byte_count,
+		      bool of_roots)
 {
 	struct stream *stream = reader->stream;
 	struct stream_coded **chunks = of_roots ? &stream->root_edges : &stream->edges;
@@ -380,8 +391,8 @@ static int take_section(struct reader *reader, const struct section *section, ui
 	int r;
 
 	if (byte_count % section->element_bytes)
-		return DAMAGED(reader, "%u bytes are no whole number of %u-byte elements", byte_count,
-			       section->element_bytes);
+		return DAMAGED(reader, "%u bytes are no whole number of %u-byte elements",
+			       byte_count, section->element_bytes);
 	if ((uint64_t)*have + count > section->max)
 		return DAMAGED(reader, "there are more than %u elements", section->max);
 	r = grow(reader, array, section->element_bytes, (uint64_t)*have + count,
@@ -389,7 +400,8 @@ static int take_section(struct reader *reader, const struct section *section, ui
 	if (r < 0)
 		return r;
 	if (count)
-		memcpy((char *)*array + (size_t)*have * section->element_bytes, payload, byte_count);
+		memcpy((char *)*array + (size_t)*have * section->element_bytes, payload,
+		       byte_count);
 	*have += count;
 	return 0;
 }
@@ -487,54 +499,71 @@ static int check_tables(struct reader *reader)
 	for (uint32_t i = 0; i < s->module_count; i++) {
 		const struct stream_module *m = &s->modules[i];
 
-		if (!string_ok(s, m->path) || m->build_id_bytes > sizeof(m->build_id) || m->start > m->end)
-			return REFUSE(reader, "module %u has a path, build-id or range that cannot be", i);
+		if (!string_ok(s, m->path) || m->build_id_bytes > sizeof(m->build_id) ||
+		    m->start > m->end)
+			return REFUSE(reader,
+				      "module %u has a path, build-id or range that cannot be", i);
 	}
 	for (uint32_t i = 0; i < s->segment_count; i++)
-		if (s->segments[i].module >= s->module_count || s->segments[i].start > s->segments[i].end)
+		if (s->segments[i].module >= s->module_count ||
+		    s->segments[i].start > s->segments[i].end)
 			return REFUSE(reader, "segment %u has a module or range that cannot be", i);
 	for (uint32_t i = 0; i < s->map_count; i++) {
 		const struct stream_map *m = &s->maps[i];
 
-		if (!string_ok(s, m->name) || m->start > m->end || !index_ok(m->module, s->module_count))
-			return REFUSE(reader, "mapping %u has a name, module or range that cannot be", i);
+		if (!string_ok(s, m->name) || m->start > m->end ||
+		    !index_ok(m->module, s->module_count))
+			return REFUSE(reader,
+				      "mapping %u has a name, module or range that cannot be", i);
 	}
 	for (uint32_t i = 0; i < s->thread_count; i++)
 		if (!string_ok(s, s->threads[i].name))
-			return REFUSE(reader, "the name of thread %u lies outside the string table", i);
+			return REFUSE(reader, "the name of thread %u lies outside the string table",
+				      i);
 	for (uint32_t i = 0; i < s->traceback_count; i++)
 		if (s->tracebacks[i].thread >= s->thread_count)
 			return REFUSE(reader, "traceback frame %u belongs to no thread", i);
 	for (uint32_t i = 0; i < s->pyframe_count; i++)
 		if (!string_ok(s, s->pyframes[i].function) || !string_ok(s, s->pyframes[i].file))
-			return REFUSE(reader, "the names of Python frame %u lie outside the string table", i);
+			return REFUSE(reader,
+				      "the names of Python frame %u lie outside the string table",
+				      i);
 	for (uint32_t i = 0; i < s->pythread_count; i++)
 		if (!string_ok(s, s->pythreads[i].name) || !string_ok(s, s->pythreads[i].state) ||
 		    !index_ok(s->pythreads[i].thread, s->thread_count))
-			return REFUSE(reader, "Python thread %u has a name or thread that cannot be", i);
+			return REFUSE(reader,
+				      "Python thread %u has a name or thread that cannot be", i);
 	for (uint32_t i = 0; i < s->pytrace_count; i++)
 		if (!string_ok(s, s->pytraces[i].function) || !string_ok(s, s->pytraces[i].file) ||
-		    !string_ok(s, s->pytraces[i].locals) || s->pytraces[i].owner >= s->pythread_count ||
+		    !string_ok(s, s->pytraces[i].locals) ||
+		    s->pytraces[i].owner >= s->pythread_count ||
 		    (i && s->pytraces[i].owner < s->pytraces[i - 1].owner))
-			return REFUSE(reader, "Python traceback frame %u has a name or owner that cannot be", i);
+			return REFUSE(
+				reader,
+				"Python traceback frame %u has a name or owner that cannot be", i);
 	for (uint32_t i = 0; i < s->stack_count; i++) {
 		const struct stream_stack *stack = &s->stacks[i];
 
 		if (stack->parent > i)
-			return REFUSE(reader, "stack %u has parent %u, but parents come first", i + 1,
-				      stack->parent);
+			return REFUSE(reader, "stack %u has parent %u, but parents come first",
+				      i + 1, stack->parent);
 		if (stack->flags & STREAM_STACK_PYTHON && stack->pc >= s->pyframe_count)
-			return REFUSE(reader, "stack %u names a Python frame that does not exist", i + 1);
+			return REFUSE(reader, "stack %u names a Python frame that does not exist",
+				      i + 1);
 	}
 	for (uint32_t i = 0; i < s->type_count; i++)
 		if (!string_ok(s, s->types[i].name))
-			return REFUSE(reader, "the name of type %u lies outside the string table", i);
+			return REFUSE(reader, "the name of type %u lies outside the string table",
+				      i);
 	for (uint32_t i = 0; i < s->root_count; i++) {
 		const struct stream_root *root = &s->roots[i];
 
 		if (!string_ok(s, root->name) || root->start > root->end ||
-		    !index_ok(root->module, s->module_count) || !index_ok(root->thread, s->thread_count))
-			return REFUSE(reader, "root %u has a name, range, module or thread that cannot be", i);
+		    !index_ok(root->module, s->module_count) ||
+		    !index_ok(root->thread, s->thread_count))
+			return REFUSE(reader,
+				      "root %u has a name, range, module or thread that cannot be",
+				      i);
 	}
 	for (uint32_t i = 1; i < s->clock_count; i++)
 		if (s->clock[i].birth < s->clock[i - 1].birth)
@@ -571,11 +600,14 @@ static int check_references(struct reader *reader)
 	const struct stream *s = reader->stream;
 	const struct stream_end *end = &s->end;
 
-	if (end->nodes != s->node_count || end->roots != s->root_count || end->stacks != s->stack_count)
-		return REFUSE(reader,
-			      "it holds %u nodes, %u roots and %u stacks, its END mark says %llu, %llu and %llu",
-			      s->node_count, s->root_count, s->stack_count, (unsigned long long)end->nodes,
-			      (unsigned long long)end->roots, (unsigned long long)end->stacks);
+	if (end->nodes != s->node_count || end->roots != s->root_count ||
+	    end->stacks != s->stack_count)
+		return REFUSE(
+			reader,
+			"it holds %u nodes, %u roots and %u stacks, its END mark says %llu, %llu and %llu",
+			s->node_count, s->root_count, s->stack_count,
+			(unsigned long long)end->nodes, (unsigned long long)end->roots,
+			(unsigned long long)end->stacks);
 	if (s->strings_bytes && s->strings[0])
 		return REFUSE(reader, "the string table does not begin with the empty string");
 	if (!string_ok(s, end->notes))
@@ -585,7 +617,8 @@ static int check_references(struct reader *reader)
 			return REFUSE(reader, "node %u has stack %u of %u", i, s->node_stack[i],
 				      s->stack_count);
 		if (!index_ok(s->node_type[i], s->type_count))
-			return REFUSE(reader, "node %u has type %u of %u", i, s->node_type[i], s->type_count);
+			return REFUSE(reader, "node %u has type %u of %u", i, s->node_type[i],
+				      s->type_count);
 	}
 	return check_tables(reader);
 }
@@ -605,15 +638,16 @@ static int check_edges(struct reader *reader, bool of_roots)
 	stream_cursor_start(s, of_roots, &cursor);
 	while ((r = stream_cursor_next(&cursor, &edge)) > 0) {
 		if (edge.source >= sources || edge.source < last)
-			return REFUSE(reader, "reference %llu comes from %s %u, out of order or range",
+			return REFUSE(reader,
+				      "reference %llu comes from %s %u, out of order or range",
 				      (unsigned long long)seen, whose, edge.source);
 		if (edge.target >= s->node_count)
 			return REFUSE(reader, "a reference of %s %u points at node %u of %u", whose,
 				      edge.source, edge.target, s->node_count);
 		if (stream_label_is_string(edge.label) &&
 		    (edge.value > UINT32_MAX || !string_ok(s, (uint32_t)edge.value)))
-			return REFUSE(reader, "a label of %s %u lies outside the string table", whose,
-				      edge.source);
+			return REFUSE(reader, "a label of %s %u lies outside the string table",
+				      whose, edge.source);
 		last = edge.source;
 		seen++;
 	}
@@ -692,7 +726,8 @@ const char *stream_meta(const struct stream *stream, const char *key)
 
 /* ---- coded edges ---- */
 
-void stream_cursor_start(const struct stream *stream, bool of_roots, struct stream_cursor *ret_cursor)
+void stream_cursor_start(const struct stream *stream, bool of_roots,
+			 struct stream_cursor *ret_cursor)
 {
 	const struct stream_coded *first = of_roots ? stream->root_edges : stream->edges;
 	uint32_t count = of_roots ? stream->root_edge_chunk_count : stream->edge_chunk_count;
@@ -759,7 +794,8 @@ int stream_cursor_next(struct stream_cursor *cursor, struct stream_edge *ret_edg
 	target = edge->target + varint_unzigzag(target);
 	if (target >= STREAM_NONE)
 		return -EBADMSG;
-	edge->value = varint_unzigzag(value) + (edge->label == cursor->last_label ? edge->value : 0);
+	edge->value =
+		varint_unzigzag(value) + (edge->label == cursor->last_label ? edge->value : 0);
 	edge->target = (uint32_t)target;
 	edge->target_offset = offset;
 	cursor->last_label = edge->label;

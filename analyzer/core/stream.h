@@ -125,7 +125,8 @@ struct stream_cursor {
 	struct stream_edge edge;	/* the last one returned: base of the next differences */
 };
 
-void stream_cursor_start(const struct stream *stream, bool of_roots, struct stream_cursor *ret_cursor);
+void stream_cursor_start(const struct stream *stream, bool of_roots,
+			 struct stream_cursor *ret_cursor);
 
 /* Next edge. Returns 1 with *ret_edge, 0 at the end, or -EBADMSG (cannot happen after stream_read()). */
 int stream_cursor_next(struct stream_cursor *cursor, struct stream_edge *ret_edge)

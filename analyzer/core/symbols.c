@@ -125,7 +125,8 @@ static int make_room(struct symbols *symbols)
 	return 0;
 }
 
-int symbols_add(struct symbols *symbols, const char *path, const uint8_t *build_id, uint32_t build_id_bytes)
+int symbols_add(struct symbols *symbols, const char *path, const uint8_t *build_id,
+		uint32_t build_id_bytes)
 {
 	struct symbols_file *file;
 	int *slot;
@@ -258,10 +259,15 @@ static void find_debug(struct symbols *symbols, struct symbols_file *file)
 	link = symbols_elf_debuglink(file->elf, &crc);
 	if (!link || !slash)
 		return;
-	if (try_debug(file, text_format("%s%.*s/%s", symbols->root, folder, file->path, link), &crc) ||
-	    try_debug(file, text_format("%s%.*s/.debug/%s", symbols->root, folder, file->path, link), &crc))
+	if (try_debug(file, text_format("%s%.*s/%s", symbols->root, folder, file->path, link),
+		      &crc) ||
+	    try_debug(file,
+		      text_format("%s%.*s/.debug/%s", symbols->root, folder, file->path, link),
+		      &crc))
 		return;
-	try_debug(file, text_format("%s" DEBUG_ROOT "%.*s/%s", symbols->root, folder, file->path, link), &crc);
+	try_debug(file,
+		  text_format("%s" DEBUG_ROOT "%.*s/%s", symbols->root, folder, file->path, link),
+		  &crc);
 }
 
 /* Read the tables of a file that was found. */
@@ -287,8 +293,9 @@ static int read_file(struct symbols *symbols, struct symbols_file *file)
 	if (symbols_elf_has_section(with_dwarf, ".debug_info") ||
 	    symbols_elf_has_section(with_dwarf, ".zdebug_info"))
 		file->dwarf = symbols_dwarf_open(with_dwarf);
-	file->state = file->dwarf ? SYMBOLS_DWARF :
-		      file->functions.count || file->variables.count ? SYMBOLS_SYMTAB : SYMBOLS_NONE;
+	file->state = file->dwarf				     ? SYMBOLS_DWARF :
+		      file->functions.count || file->variables.count ? SYMBOLS_SYMTAB :
+								       SYMBOLS_NONE;
 	return 0;
 }
 
@@ -339,8 +346,8 @@ static int prefer_public_name(struct symbols *symbols, struct symbols_file *file
 	return frame->function ? 0 : -ENOMEM;
 }
 
-int symbols_frames(struct symbols *symbols, int number, uint64_t addr, struct symbols_frame *ret_frames,
-		   int max)
+int symbols_frames(struct symbols *symbols, int number, uint64_t addr,
+		   struct symbols_frame *ret_frames, int max)
 {
 	struct symbols_file *file;
 	const struct symbol *symbol;
@@ -355,7 +362,9 @@ int symbols_frames(struct symbols *symbols, int number, uint64_t addr, struct sy
 		if (r < 0)
 			return r;
 		if (r > 0)
-			return prefer_public_name(symbols, file, addr, &ret_frames[r - 1]) < 0 ? -ENOMEM : r;
+			return prefer_public_name(symbols, file, addr, &ret_frames[r - 1]) < 0 ?
+				       -ENOMEM :
+				       r;
 	}
 	symbol = symbols_elf_find(&file->functions, addr);
 	if (!symbol)
@@ -386,7 +395,8 @@ static int describe(struct symbols *symbols, const struct symbol *symbol, uint64
 	return ret_variable->name ? 1 : -ENOMEM;
 }
 
-int symbols_variable(struct symbols *symbols, int number, uint64_t addr, struct symbols_variable *ret_variable)
+int symbols_variable(struct symbols *symbols, int number, uint64_t addr,
+		     struct symbols_variable *ret_variable)
 {
 	struct symbols_file *file;
 	const struct symbol *symbol;
@@ -411,7 +421,8 @@ int symbols_variable(struct symbols *symbols, int number, uint64_t addr, struct 
 	return 0;
 }
 
-int symbols_tls(struct symbols *symbols, int number, uint64_t offset, struct symbols_variable *ret_variable)
+int symbols_tls(struct symbols *symbols, int number, uint64_t offset,
+		struct symbols_variable *ret_variable)
 {
 	struct symbols_file *file;
 	const struct symbol *symbol;

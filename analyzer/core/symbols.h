@@ -47,21 +47,21 @@ struct symbols_variable {
 struct symbols *symbols_new(const char *root, struct strings *strings);
 
 /* Make a file known; the same path and build-id give the same number. Returns it, or -ENOMEM. */
-int symbols_add(struct symbols *symbols, const char *path, const uint8_t *build_id, uint32_t build_id_bytes)
-	__attribute__((warn_unused_result));
+int symbols_add(struct symbols *symbols, const char *path, const uint8_t *build_id,
+		uint32_t build_id_bytes) __attribute__((warn_unused_result));
 
 /* Expand one code address, innermost frame first. Returns the number of frames, 0 if it has no name,
  * or -ENOMEM. A caller with a return address passes the address minus 1. */
-int symbols_frames(struct symbols *symbols, int file, uint64_t addr, struct symbols_frame *ret_frames,
-		   int max) __attribute__((warn_unused_result));
+int symbols_frames(struct symbols *symbols, int file, uint64_t addr,
+		   struct symbols_frame *ret_frames, int max) __attribute__((warn_unused_result));
 
 /* The variable that covers a data address, or its section. Returns 1, 0 if neither is known, -ENOMEM. */
-int symbols_variable(struct symbols *symbols, int file, uint64_t addr, struct symbols_variable *ret_variable)
-	__attribute__((warn_unused_result));
+int symbols_variable(struct symbols *symbols, int file, uint64_t addr,
+		     struct symbols_variable *ret_variable) __attribute__((warn_unused_result));
 
 /* The thread-local variable at an offset in the file's TLS image. As symbols_variable(). */
-int symbols_tls(struct symbols *symbols, int file, uint64_t offset, struct symbols_variable *ret_variable)
-	__attribute__((warn_unused_result));
+int symbols_tls(struct symbols *symbols, int file, uint64_t offset,
+		struct symbols_variable *ret_variable) __attribute__((warn_unused_result));
 
 enum symbols_state symbols_state(const struct symbols *symbols, int file);
 

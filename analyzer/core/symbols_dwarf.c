@@ -252,7 +252,8 @@ static const char *function_name(Dwarf_Die *die, struct strings *strings)
 }
 
 /* Where an inlined subroutine was called: the line in the next outer frame. */
-static void call_site(struct unit *unit, Dwarf_Die *die, struct strings *strings, struct symbols_frame *ret_frame)
+static void call_site(struct unit *unit, Dwarf_Die *die, struct strings *strings,
+		      struct symbols_frame *ret_frame)
 {
 	Dwarf_Attribute attribute;
 	Dwarf_Files *files;
@@ -262,10 +263,11 @@ static void call_site(struct unit *unit, Dwarf_Die *die, struct strings *strings
 
 	ret_frame->file = "";
 	ret_frame->line = 0;
-	if (dwarf_attr(die, DW_AT_call_line, &attribute) && dwarf_formudata(&attribute, &number) == 0 &&
-	    number <= UINT32_MAX)
+	if (dwarf_attr(die, DW_AT_call_line, &attribute) &&
+	    dwarf_formudata(&attribute, &number) == 0 && number <= UINT32_MAX)
 		ret_frame->line = (uint32_t)number;
-	if (!dwarf_attr(die, DW_AT_call_file, &attribute) || dwarf_formudata(&attribute, &number) != 0 ||
+	if (!dwarf_attr(die, DW_AT_call_file, &attribute) ||
+	    dwarf_formudata(&attribute, &number) != 0 ||
 	    dwarf_getsrcfiles(&unit->tree, &files, &count) != 0 || number >= count)
 		return;
 	name = dwarf_filesrc(files, number, NULL, NULL);
@@ -276,7 +278,8 @@ static void call_site(struct unit *unit, Dwarf_Die *die, struct strings *strings
 }
 
 /* Line of the address itself. */
-static void own_line(struct unit *unit, uint64_t addr, struct strings *strings, struct symbols_frame *ret_frame)
+static void own_line(struct unit *unit, uint64_t addr, struct strings *strings,
+		     struct symbols_frame *ret_frame)
 {
 	Dwarf_Line *line = dwarf_getsrc_die(&unit->lines, addr);
 	const char *name;
@@ -364,7 +367,8 @@ int symbols_dwarf_frames(struct dwarf_index *index, struct strings *strings, uin
 		return 0;
 	function = &unit->functions[range->owner];
 	language = language_of(&unit->tree);
-	inlined = inline_chain(function, addr, chain, max - 1 < SYMBOLS_FRAMES_MAX ? max - 1 : SYMBOLS_FRAMES_MAX);
+	inlined = inline_chain(function, addr, chain,
+			       max - 1 < SYMBOLS_FRAMES_MAX ? max - 1 : SYMBOLS_FRAMES_MAX);
 
 	/* a frame's line is where the next inner one was called, the innermost's that of the address */
 	own_line(unit, addr, strings, &line);

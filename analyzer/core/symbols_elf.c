@@ -44,7 +44,8 @@ static struct symbol_table *table_of(struct symbols_file *file, const GElf_Sym *
 	return NULL;
 }
 
-static int read_table(struct symbols_file *file, Elf *elf, Elf_Scn *section, const GElf_Shdr *header)
+static int read_table(struct symbols_file *file, Elf *elf, Elf_Scn *section,
+		      const GElf_Shdr *header)
 {
 	Elf_Data *data = elf_getdata(section, NULL);
 	size_t count = header->sh_entsize ? header->sh_size / header->sh_entsize : 0;
@@ -167,7 +168,8 @@ int symbols_elf_read_sections(struct symbols_file *file, Elf *elf)
 		const char *name;
 
 		/* .tbss has an address but takes no room there */
-		if (!gelf_getshdr(section, &header) || !(header.sh_flags & SHF_ALLOC) || !header.sh_size ||
+		if (!gelf_getshdr(section, &header) || !(header.sh_flags & SHF_ALLOC) ||
+		    !header.sh_size ||
 		    (header.sh_flags & SHF_TLS && header.sh_type == SHT_NOBITS) ||
 		    header.sh_addr + header.sh_size < header.sh_addr)
 			continue;
@@ -190,7 +192,8 @@ static uint32_t find_build_id(Elf_Data *data, uint8_t ret_id[32])
 		const char *bytes = data->d_buf;
 
 		if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof("GNU") &&
-		    !memcmp(bytes + name, "GNU", sizeof("GNU")) && note.n_descsz > 0 && note.n_descsz <= 32) {
+		    !memcmp(bytes + name, "GNU", sizeof("GNU")) && note.n_descsz > 0 &&
+		    note.n_descsz <= 32) {
 			memcpy(ret_id, bytes + description, note.n_descsz);
 			return note.n_descsz;
 		}
@@ -210,8 +213,10 @@ uint32_t symbols_elf_build_id(Elf *elf, uint8_t ret_id[32])
 			GElf_Phdr header;
 
 			if (gelf_getphdr(elf, (int)i, &header) && header.p_type == PT_NOTE)
-				length = find_build_id(elf_getdata_rawchunk(elf, (int64_t)header.p_offset,
-									    header.p_filesz, ELF_T_NHDR), ret_id);
+				length = find_build_id(
+					elf_getdata_rawchunk(elf, (int64_t)header.p_offset,
+							     header.p_filesz, ELF_T_NHDR),
+					ret_id);
 		}
 	while (!length && (section = elf_nextscn(elf, section))) {	/* separate debug files */
 		GElf_Shdr header;
@@ -231,7 +236,9 @@ static Elf_Scn *find_section(Elf *elf, const char *wanted)
 		return NULL;
 	while ((section = elf_nextscn(elf, section))) {
 		GElf_Shdr header;
-		const char *name = gelf_getshdr(section, &header) ? elf_strptr(elf, names, header.sh_name) : NULL;
+		const char *name = gelf_getshdr(section, &header) ?
+					   elf_strptr(elf, names, header.sh_name) :
+					   NULL;
 
 		if (name && !strcmp(name, wanted) && header.sh_type != SHT_NOBITS)
 			return section;
@@ -249,7 +256,8 @@ const char *symbols_elf_debuglink(Elf *elf, uint32_t *ret_crc)
 	if (!name)
 		return NULL;
 	length = strnlen(name, data->d_size);
-	if (!length || length >= data->d_size || (length + 4) / 4 * 4 + 4 > data->d_size || strchr(name, '/'))
+	if (!length || length >= data->d_size || (length + 4) / 4 * 4 + 4 > data->d_size ||
+	    strchr(name, '/'))
 		return NULL;
 	memcpy(ret_crc, name + (length + 4) / 4 * 4, 4);
 	return name;

@@ -32,8 +32,10 @@ struct symbols_file {
 };
 
 /* symbols_elf.c: tables from one ELF file; several files may be added before tables are sorted. */
-int symbols_elf_read_tables(struct symbols_file *file, Elf *elf) __attribute__((warn_unused_result));
-int symbols_elf_read_sections(struct symbols_file *file, Elf *elf) __attribute__((warn_unused_result));
+int symbols_elf_read_tables(struct symbols_file *file, Elf *elf)
+	__attribute__((warn_unused_result));
+int symbols_elf_read_sections(struct symbols_file *file, Elf *elf)
+	__attribute__((warn_unused_result));
 void symbols_elf_sort(struct symbol_table *table);
 const struct symbol *symbols_elf_find(const struct symbol_table *table, uint64_t addr);
 /* Build-id of an ELF file; returns its length, 0 = none. */

@@ -41,7 +41,8 @@ static int make_larger(struct types *types)
 	return 0;
 }
 
-int types_add(struct types *types, const char *name, enum heap_type_source source, uint32_t *ret_type)
+int types_add(struct types *types, const char *name, enum heap_type_source source,
+	      uint32_t *ret_type)
 {
 	uint64_t at;
 
@@ -60,7 +61,8 @@ int types_add(struct types *types, const char *name, enum heap_type_source sourc
 			types->entries[types->count++] = (struct types_entry){ name, source };
 			*slot = types->count;
 		}
-		if (types->entries[*slot - 1].name == name && types->entries[*slot - 1].source == source) {
+		if (types->entries[*slot - 1].name == name &&
+		    types->entries[*slot - 1].source == source) {
 			*ret_type = *slot - 1;
 			return 0;
 		}
@@ -95,7 +97,8 @@ const char *types_site_name(const struct code *code, const uint32_t *frames, uin
 		i++;
 	frame = &code->frames[frames[i < count ? i : 0]];
 	if (*frame->file && frame->line)
-		text = text_format("%s %s:%u", frame->function, code_base_name(frame->file), frame->line);
+		text = text_format("%s %s:%u", frame->function, code_base_name(frame->file),
+				   frame->line);
 	else if (*frame->module && !strstr(frame->function, "+0x"))	/* "libx.so+0x1234" says it already */
 		text = text_format("%s %s", frame->function, frame->module);
 	else

@@ -21,8 +21,8 @@ int types_init(struct types *types, struct strings *strings) __attribute__((warn
 void types_done(struct types *types);
 
 /* Id of a type; name is interned (NULL = its interning failed: -ENOMEM). */
-int types_add(struct types *types, const char *name, enum heap_type_source source, uint32_t *ret_type)
-	__attribute__((warn_unused_result));
+int types_add(struct types *types, const char *name, enum heap_type_source source,
+	      uint32_t *ret_type) __attribute__((warn_unused_result));
 
 /* Name of an allocation site, interned: function, file and line of the first frame that is the
  * program's own ("handle_put server.c:120"), else the first one ("strdup libc.so.6"); NULL without
