@@ -27,6 +27,7 @@ struct segment {
 struct type {
 	uint64_t addr;
 	uint32_t index;			/* in TYPES */
+	uint32_t values_index;		/* of blocks that hold its instances' attributes; 0 = not made yet */
 };
 
 struct name {
@@ -135,7 +136,7 @@ static void take_object(const struct python_object *object, void *data)
 			return;
 		objects->types = types;
 	}
-	objects->types[object->type_index] = (struct type) { object->type, STREAM_NONE };
+	objects->types[object->type_index] = (struct type) { object->type, STREAM_NONE, 0 };
 }
 
 static void take_buffer(const struct python_buffer *buffer, void *data)
@@ -176,7 +177,20 @@ struct node_object *ld__objects_list(struct objects *objects, uint32_t *ret_coun
 
 /* ---- joining ---- */
 
-static void mark_buffers(struct objects *objects)
+/* "attributes of X": a buffer that its owner's size does not count is a thing of its own. */
+static uint32_t values_type(struct objects *objects, struct rtti *rtti, uint32_t object)
+{
+	struct type *type = &objects->types[objects->items[object].type];
+	char name[256];
+
+	if (!type->values_index) {
+		ld__text_format(name, sizeof(name), 0, "attributes of %s", ld__python_type_name(type->addr));
+		type->values_index = ld__rtti_add(rtti, type->addr + 1, name, STREAM_TYPE_PYTHON) + 1;
+	}
+	return type->values_index - 1;
+}
+
+static void mark_buffers(struct objects *objects, struct rtti *rtti)
 {
 	struct nodes *nodes = objects->nodes;
 
@@ -189,6 +203,8 @@ static void mark_buffers(struct objects *objects)
 			continue;
 		buffer->node = node;
 		nodes->flags[node] |= NODE_OWNED | (buffer->counted ? NODE_FOLDED : 0);
+		if (!buffer->counted)
+			nodes->type[node] = values_type(objects, rtti, buffer->object);
 	}
 }
 
@@ -203,7 +219,7 @@ void ld__objects_join(struct objects *objects, struct nodes *nodes, struct rtti 
 	for (uint64_t i = 0; i < objects->count; i++)
 		if (objects->items[i].node != STREAM_NONE)
 			nodes->type[objects->items[i].node] = objects->types[objects->items[i].type].index;
-	mark_buffers(objects);
+	mark_buffers(objects, rtti);
 }
 
 uint64_t ld__objects_bytes(const struct objects *objects, uint32_t node)
@@ -434,7 +450,8 @@ void ld__objects_write_meta(struct objects *objects, struct writer *writer)
 	for (uint64_t i = 0; i < objects->count; i++) {
 		uint32_t node = objects->items[i].node;
 
-		if (node == STREAM_NONE || objects->nodes->source[node] != STREAM_NONE)
+		if (node == STREAM_NONE || (objects->nodes->source[node] != STREAM_NONE &&
+		    objects->nodes->blocks[objects->nodes->source[node]].kind != STREAM_NODE_PYTHON))
 			continue;
 		count++;
 		bytes += objects->items[i].bytes;

@@ -435,19 +435,24 @@ static int inner_frames(uint32_t native, uint64_t *pcs)
 	return until_text >= 0 ? until_text : cut ? count : -1;
 }
 
-uint32_t ld__python_stack(struct python_memo *memo, uint32_t native, uint32_t depth)
+uint32_t ld__python_stack_alone(struct python_memo *memo, uint32_t depth)
 {
-	uint64_t pcs[INNER_MAX];
-	int saved_errno = errno, truncated, inner;
-	uint32_t count, id;
+	int saved_errno = errno, truncated;
+	uint32_t count;
 
 	if (depth > STACKS_DEPTH_MAX)
 		depth = STACKS_DEPTH_MAX;
 	count = walk(memo->fresh, depth, &truncated);
 	errno = saved_errno;
-	if (!count)
-		return 0;
-	id = intern_frames(memo, count, truncated);
+	return count ? intern_frames(memo, count, truncated) : 0;
+}
+
+uint32_t ld__python_stack(struct python_memo *memo, uint32_t native, uint32_t depth)
+{
+	uint64_t pcs[INNER_MAX];
+	uint32_t id = ld__python_stack_alone(memo, depth);
+	int inner;
+
 	if (!id)
 		return 0;
 	if (memo->last_native == native && memo->last_python == id)

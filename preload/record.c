@@ -264,6 +264,16 @@ static inline uint32_t stack_here(struct guard *g, struct ring *ring, enum enter
 	return UNLIKELY(ld__python_frames_on) ? with_python(ring, stack) : stack;
 }
 
+/* A block of the interpreter's own pools: what C code stands between is the interpreter's. */
+static uint32_t stack_of_python(struct guard *g, struct ring *ring, enum enter how, size_t bytes)
+{
+	if ((sample_mean_bytes && !sampled(g, bytes)) || how == ENTER_NESTED)
+		return 0;
+	if (!ring->python)
+		ring->python = ld__python_memo_new();
+	return ring->python ? ld__python_stack_alone(ring->python, depth) : 0;
+}
+
 /* ---- events ---- */
 
 static inline void push_with_stack(struct guard *g, enum enter how, uint32_t kind, const void *start_,
@@ -276,7 +286,8 @@ static inline void push_with_stack(struct guard *g, enum enter how, uint32_t kin
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ring = ready(g, how);
 	if (LIKELY(ring)) {
-		stack = stack_here(g, ring, how, bytes, frame);
+		stack = kind == STREAM_NODE_PYTHON ? stack_of_python(g, ring, how, bytes)
+						   : stack_here(g, ring, how, bytes, frame);
 		ld__ring_push(g, ring, kind, (uint64_t)(uintptr_t)start_, bytes, stack);
 	}
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);

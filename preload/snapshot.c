@@ -32,6 +32,9 @@
 #include "python_frames.h"
 #include "snapshot_private.h"
 
+/* Of python_alloc.c, which records like a hook and so stands above us. */
+const char *ld__python_alloc_check(void);
+
 #define DEFAULT_TIMEOUT_NS (10 * NS_PER_S)
 #define STOP_TIMEOUT_NS (2 * NS_PER_S)
 #define CHILD_LIMIT_NS (600 * NS_PER_S)
@@ -60,7 +63,8 @@ int ld__snapshot_child_pid(void)
 static void say_child_end(int status)
 {
 	static const char *const words[] = {
-		[SNAPSHOT_NO_OUTPUT] = "the snapshot could not be written (reader gone, disk full or folder not writable)",
+		[SNAPSHOT_NO_OUTPUT] = "the snapshot could not be written (reader gone, disk full "
+				       "or folder not writable)",
 		[SNAPSHOT_NO_MEMORY] = "there was not enough memory to walk the snapshot",
 		[SNAPSHOT_FAULT] = "walking the snapshot failed",
 		[SNAPSHOT_NO_PROC] = "/proc could not be read, so there is no snapshot",
@@ -134,7 +138,8 @@ static int read_maps(struct snapshot_job *job)
 
 static struct snapshot_shared *share_page(void)
 {
-	long r = ld__sys6(SYS_mmap, 0, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	long r = ld__sys6(SYS_mmap, 0, PAGE_BYTES, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (ld__sys_failed(r))
 		return NULL;
@@ -163,7 +168,8 @@ static int prepare(struct snapshot_job *job, struct snapshot_result *result)
 	}
 	job->stop = ld__stop_new(job->proc_fd);
 	if (!job->stop)
-		return fail(result, -ENOMEM, "the list of threads cannot be read; without it there is no snapshot");
+		return fail(result, -ENOMEM,
+			    "the list of threads cannot be read; without it there is no snapshot");
 	return 0;
 }
 
@@ -219,9 +225,11 @@ static int refuse_long_pause(const struct snapshot_request *request, struct snap
 
 	if (!request->max_pause_ns || predicted <= request->max_pause_ns)
 		return 0;
-	ld__text_format(result->error, sizeof(result->error), 0,
-			"a snapshot would stop the service for about %lu ms, more than the limit of %lu ms",
-			(unsigned long)(predicted / NS_PER_MS), (unsigned long)(request->max_pause_ns / NS_PER_MS));
+	ld__text_format(
+		result->error, sizeof(result->error), 0,
+		"a snapshot would stop the service for about %lu ms, more than the limit of %lu ms",
+		(unsigned long)(predicted / NS_PER_MS),
+		(unsigned long)(request->max_pause_ns / NS_PER_MS));
 	return -E2BIG;
 }
 
@@ -239,8 +247,13 @@ static void pause_and_fork(void *data)
 	struct pause *pause = data;
 	struct snapshot_job *job = pause->job;
 
-	if (job->python)
+	if (job->python) {
+		const char *why = ld__python_alloc_check();
+
 		job->gil_ns = kernel_now_ns() - pause->asked_ns;
+		if (why)
+			ld__text_format(job->python_note, sizeof(job->python_note), 0, "%s", why);
+	}
 	if (!ld__drain_lock(pause->timeout_ns)) {
 		pause->error = -ETIMEDOUT;
 		return;
@@ -261,7 +274,8 @@ static void hold_still(struct pause *pause)
 	uint32_t holder = 0;
 	int r = -ENOSYS;
 
-	if (ld__config()->python == CONFIG_PYTHON_AUTO || ld__config()->python == CONFIG_PYTHON_STACKS)
+	if (ld__config()->python == CONFIG_PYTHON_AUTO ||
+	    ld__config()->python == CONFIG_PYTHON_STACKS)
 		ld__python_frames_init();	/* an embedder may have opened it since the start */
 	if (ld__config()->python != CONFIG_PYTHON_OFF && ld__python_present(&why)) {
 		job->python = true;
@@ -271,11 +285,16 @@ static void hold_still(struct pause *pause)
 			return;
 		job->python = false;
 		ld__text_format(job->python_note, sizeof(job->python_note), 0,
-				r == -ETIMEDOUT ? "Python's objects are missing: the GIL could not be had within 5 s (held by thread %u)"
-				: r == -EBUSY ? "Python's objects are missing: an earlier request still waits for the GIL"
-				: "Python's objects are missing: no thread could be made to take the GIL", holder);
+				r == -ETIMEDOUT ? "Python's objects are missing: the GIL could not "
+						  "be had within 5 s (held by thread %u)"
+				: r == -EBUSY ? "Python's objects are missing: an earlier request "
+						"still waits for the GIL"
+					      : "Python's objects are missing: no thread could be "
+						"made to take the GIL",
+				holder);
 	} else if (why) {
-		ld__text_format(job->python_note, sizeof(job->python_note), 0, "Python's objects are missing: %s", why);
+		ld__text_format(job->python_note, sizeof(job->python_note), 0,
+				"Python's objects are missing: %s", why);
 	}
 	pause_and_fork(pause);
 }
@@ -283,7 +302,9 @@ static void hold_still(struct pause *pause)
 int ld__snapshot_take(const struct snapshot_request *request, struct snapshot_result *ret_result)
 {
 	struct snapshot_job job = {
-		.request = *request, .proc_fd = ld__agent_proc_fd(), .folder_fd = ld__agent_folder_fd(),
+		.request = *request,
+		.proc_fd = ld__agent_proc_fd(),
+		.folder_fd = ld__agent_folder_fd(),
 		.limit_ns = CHILD_LIMIT_NS,
 	};
 	uint64_t timeout_ns = request->timeout_ns ? request->timeout_ns : DEFAULT_TIMEOUT_NS;
@@ -294,7 +315,9 @@ int ld__snapshot_take(const struct snapshot_request *request, struct snapshot_re
 
 	memset(ret_result, 0, sizeof(*ret_result));
 	if (!ld__snapshot_reap(PREVIOUS_CHILD_NS))
-		return fail(ret_result, -EBUSY, "the snapshot before this one is still being written; try again when it is done");
+		return fail(ret_result, -EBUSY,
+			    "the snapshot before this one is still being written; try again when "
+			    "it is done");
 	r = refuse_long_pause(request, ret_result);
 	if (r < 0)
 		return r;
@@ -306,7 +329,8 @@ int ld__snapshot_take(const struct snapshot_request *request, struct snapshot_re
 	pause.timeout_ns = timeout_ns;
 	hold_still(&pause);
 	if (pause.error) {
-		r = fail(ret_result, pause.error, "the event rings stayed locked; nothing was stopped; try again");
+		r = fail(ret_result, pause.error,
+			 "the event rings stayed locked; nothing was stopped; try again");
 		goto done;
 	}
 	pid = pause.pid;
@@ -314,9 +338,11 @@ int ld__snapshot_take(const struct snapshot_request *request, struct snapshot_re
 	resumed_ns = pause.resumed_ns;
 	if (pid < 0) {
 		taken--;
-		r = fail(ret_result, (int)pid, pid == -EAGAIN || pid == -ENOMEM
-			 ? "the kernel refused to copy the process (memory or process limit); the service runs on"
-			 : "the process could not be copied; the service runs on");
+		r = fail(ret_result, (int)pid,
+			 pid == -EAGAIN || pid == -ENOMEM
+				 ? "the kernel refused to copy the process (memory or process "
+				   "limit); the service runs on"
+				 : "the process could not be copied; the service runs on");
 		goto done;
 	}
 	child = (int)pid;

@@ -62,7 +62,8 @@ static struct walk walk;		/* too large for the agent's stack */
 
 static void note(const char *format, unsigned long number)
 {
-	walk.notes_used = ld__text_format(walk.notes, sizeof(walk.notes), walk.notes_used, format, number);
+	walk.notes_used =
+		ld__text_format(walk.notes, sizeof(walk.notes), walk.notes_used, format, number);
 }
 
 /* ---- settle ---- */
@@ -132,7 +133,8 @@ static int settle(struct snapshot_job *job)
 static void count_nodes(void)
 {
 	for (uint32_t i = 0; i < walk.nodes.count; i++) {
-		if (walk.nodes.source[i] == STREAM_NONE)
+		if (walk.nodes.source[i] == STREAM_NONE ||
+		    walk.nodes.blocks[walk.nodes.source[i]].kind == STREAM_NODE_PYTHON)
 			continue;		/* counted by objects.c */
 		if (!(walk.nodes.flags[i] & NODE_MAPPING)) {
 			walk.blocks++;
@@ -151,7 +153,8 @@ static uint64_t resident(bool own)
 	for (uint32_t i = 0; i < walk.regions.count; i++) {
 		const struct region *region = &walk.regions.items[i];
 
-		if (region->rss_bytes != MAP_NUMBER_UNKNOWN && (!own || region->kind == STREAM_MAP_OWN))
+		if (region->rss_bytes != MAP_NUMBER_UNKNOWN &&
+		    (!own || region->kind == STREAM_MAP_OWN))
 			total += region->rss_bytes;
 	}
 	return total;
@@ -188,7 +191,8 @@ static void wait_for_pause(struct snapshot_shared *shared)
 
 static void write_meta(void)
 {
-	static const char *const modes[] = { [CONFIG_FULL] = "full", [CONFIG_LITE] = "lite", [CONFIG_SAMPLE] = "sample" };
+	static const char *const modes
+		[] = { [CONFIG_FULL] = "full", [CONFIG_LITE] = "lite", [CONFIG_SAMPLE] = "sample" };
 	static const char *const triggers[] = {
 		[SNAPSHOT_SOCKET] = "socket", [SNAPSHOT_TIMER] = "timer", [SNAPSHOT_RSS] = "rss",
 		[SNAPSHOT_EXIT] = "exit", [SNAPSHOT_SIGNAL] = "signal",
@@ -265,11 +269,17 @@ static void write_modules(void)
 	for (uint32_t i = 0; i < ld__modules_count(); i++) {
 		const struct module *module = ld__modules_get(i);
 		struct stream_module out = {
-			.base = module->base, .start = module->start, .end = module->end,
-			.first_birth = module->first_birth, .last_birth = module->last_birth,
-			.tls_offset = module->tls_offset, .tls_bytes = module->tls_bytes,
-			.path = ld__writer_string(w, module->path, -1), .generation = module->generation,
-			.build_id_bytes = module->build_id_bytes, .flags = module->flags,
+			.base = module->base,
+			.start = module->start,
+			.end = module->end,
+			.first_birth = module->first_birth,
+			.last_birth = module->last_birth,
+			.tls_offset = module->tls_offset,
+			.tls_bytes = module->tls_bytes,
+			.path = ld__writer_string(w, module->path, -1),
+			.generation = module->generation,
+			.build_id_bytes = module->build_id_bytes,
+			.flags = module->flags,
 		};
 
 		memcpy(out.build_id, module->build_id, sizeof(out.build_id));
@@ -280,7 +290,10 @@ static void write_modules(void)
 		for (uint32_t s = 0; s < ld__modules_get(i)->segment_count; s++) {
 			const struct module_segment *segment = &ld__modules_get(i)->segments[s];
 			struct stream_segment out = {
-				.start = segment->start, .end = segment->end, .module = i, .prot = segment->prot,
+				.start = segment->start,
+				.end = segment->end,
+				.module = i,
+				.prot = segment->prot,
 			};
 
 			ld__writer_put(w, &out, sizeof(out));
@@ -298,12 +311,16 @@ static void write_threads(void)
 
 		if (!thread)
 			continue;
-		out = (struct stream_thread) {
-			.sp = thread->sp, .thread_pointer = thread->thread_pointer,
+		out = (struct stream_thread){
+			.sp = thread->sp,
+			.thread_pointer = thread->thread_pointer,
 			.stack_start = walk.regions.threads[i].stack_start,
-			.stack_end = walk.regions.threads[i].stack_end, .tid = thread->tid,
-			.name = ld__writer_string(walk.writer, thread->name, -1), .stop = thread->stop,
-			.flags = thread->tid == walk.job->facts->pid, .syscall = thread->syscall,
+			.stack_end = walk.regions.threads[i].stack_end,
+			.tid = thread->tid,
+			.name = ld__writer_string(walk.writer, thread->name, -1),
+			.stop = thread->stop,
+			.flags = thread->tid == walk.job->facts->pid,
+			.syscall = thread->syscall,
 		};
 		/* where the thread stands is an address; what it computes with is content */
 		out.registers[STREAM_REGISTER_SP] = thread->registers[STREAM_REGISTER_SP];
@@ -325,20 +342,26 @@ static void write_roots(void)
 	for (uint32_t i = 0; i < walk.regions.root_count; i++) {
 		const struct region_root *root = &walk.regions.roots[i];
 		struct stream_root out = {
-			.start = root->start, .end = root->end, .kind = root->kind, .module = root->module,
+			.start = root->start,
+			.end = root->end,
+			.kind = root->kind,
+			.module = root->module,
 			.thread = root->thread,
 		};
 
 		if (root->kind == STREAM_ROOT_REGISTER)
 			out.start = out.end = 0;
 		if (root->gaps)
-			out.name = ld__writer_string(walk.writer, "blocks from before recording", -1);
+			out.name =
+				ld__writer_string(walk.writer, "blocks from before recording", -1);
 		else if (root->region != STREAM_NONE)
-			out.name = ld__writer_string(walk.writer, region_name(&walk.regions.items[root->region]), -1);
+			out.name = ld__writer_string(
+				walk.writer, region_name(&walk.regions.items[root->region]), -1);
 		ld__writer_put(walk.writer, &out, sizeof(out));
 	}
 	if (walk.objects)
-		walk.object_roots = ld__objects_write_roots(walk.objects, walk.writer, walk.job->stop);
+		walk.object_roots =
+			ld__objects_write_roots(walk.objects, walk.writer, walk.job->stop);
 }
 
 static uint32_t write_stacks(void)
@@ -366,7 +389,8 @@ static void write_places(void)
 		const struct python_place *place = ld__python_place(i);
 		struct stream_pyframe out = {
 			.function = ld__writer_string(walk.writer, place->function, -1),
-			.file = ld__writer_string(walk.writer, place->file, -1), .line = place->line,
+			.file = ld__writer_string(walk.writer, place->file, -1),
+			.line = place->line,
 		};
 
 		ld__writer_put(walk.writer, &out, sizeof(out));
@@ -379,11 +403,18 @@ static void write_maps(void)
 	for (uint32_t i = 0; i < walk.regions.count; i++) {
 		const struct region *region = &walk.regions.items[i];
 		struct stream_map out = {
-			.start = region->start, .end = region->end, .file_offset = region->offset,
-			.rss_bytes = region->rss_bytes, .pss_bytes = region->pss_bytes,
-			.swap_bytes = region->swap_bytes, .live_resident_bytes = region->live_bytes,
-			.name = ld__writer_string(walk.writer, region_name(region), -1), .prot = region->prot,
-			.kind = region->kind, .shared = region->shared, .module = region->module,
+			.start = region->start,
+			.end = region->end,
+			.file_offset = region->offset,
+			.rss_bytes = region->rss_bytes,
+			.pss_bytes = region->pss_bytes,
+			.swap_bytes = region->swap_bytes,
+			.live_resident_bytes = region->live_bytes,
+			.name = ld__writer_string(walk.writer, region_name(region), -1),
+			.prot = region->prot,
+			.kind = region->kind,
+			.shared = region->shared,
+			.module = region->module,
 		};
 
 		ld__writer_put(walk.writer, &out, sizeof(out));
@@ -398,11 +429,15 @@ static void write_nodes(uint32_t stacks)
 		const struct live_block *block = walk.nodes.source[i] == STREAM_NONE
 			? &none : &walk.nodes.blocks[walk.nodes.source[i]];
 		struct stream_node out = {
-			.addr = walk.nodes.extents[i].addr, .bytes = walk.nodes.extents[i].bytes,
+			.addr = walk.nodes.extents[i].addr,
+			.bytes = walk.nodes.extents[i].bytes,
 			.birth = block->birth,
-			.stack = block->stack <= stacks ? block->stack : 0, .type = walk.nodes.type[i],
+			.stack = block->stack <= stacks ? block->stack : 0,
+			.type = walk.nodes.type[i],
 			.thread = block->tid,
-			.kind = (uint16_t)(block->kind | (walk.nodes.flags[i] & NODE_FOLDED ? STREAM_NODE_FOLDED : 0)),
+			.kind = (uint16_t)(block->kind |
+					   (walk.nodes.flags[i] & NODE_FOLDED ? STREAM_NODE_FOLDED
+									      : 0)),
 			.weight = 1,
 		};
 
@@ -437,7 +472,8 @@ static void write_costs(void)
 	ld__writer_section(walk.writer, STREAM_META);
 	ld__writer_meta_number(walk.writer, "scanned_bytes", walk.scan.words * 8);
 	ld__writer_meta_number(walk.writer, "scan_cpu_ns", walk.scan_cpu_ns);
-	ld__writer_meta_number(walk.writer, "child_cpu_ns", kernel_clock_ns(CLOCK_PROCESS_CPUTIME_ID));
+	ld__writer_meta_number(walk.writer, "child_cpu_ns",
+			       kernel_clock_ns(CLOCK_PROCESS_CPUTIME_ID));
 }
 
 static void collect_notes(uint32_t cut_tracebacks)
@@ -453,25 +489,33 @@ static void collect_notes(uint32_t cut_tracebacks)
 	if (walk.nodes.refused)
 		note("%lu blocks beyond the limit of the format are missing\n", walk.nodes.refused);
 	if (job->maps.refused)
-		note("%lu mappings that appeared while the snapshot began are missing\n", job->maps.refused);
+		note("%lu mappings that appeared while the snapshot began are missing\n",
+		     job->maps.refused);
 	if (walk.regions.refused)
-		note("%lu pieces of memory beyond the table's size are missing\n", walk.regions.refused);
+		note("%lu pieces of memory beyond the table's size are missing\n",
+		     walk.regions.refused);
 	if (walk.regions.spans.refused_pages)
-		note("%lu pages beyond the table's size were not read\n", walk.regions.spans.refused_pages);
+		note("%lu pages beyond the table's size were not read\n",
+		     walk.regions.spans.refused_pages);
 	if (walk.regions.unforked_bytes)
-		note("%lu bytes that the service keeps out of forks were not read\n", walk.regions.unforked_bytes);
+		note("%lu bytes that the service keeps out of forks were not read\n",
+		     walk.regions.unforked_bytes);
 	if (ld__writer_strings_refused(walk.writer))
-		note("%lu names beyond the string table's size are missing\n", ld__writer_strings_refused(walk.writer));
+		note("%lu names beyond the string table's size are missing\n",
+		     ld__writer_strings_refused(walk.writer));
 	if (!job->facts->saw_everything)
-		note("recording did not begin with the process: older blocks are unknown, and what they hold counts as held\n", 0);
+		note("recording did not begin with the process: older blocks are unknown, and what "
+		     "they hold counts as held\n",
+		     0);
 	if (job->python_note[0])
-		walk.notes_used = ld__text_format(walk.notes, sizeof(walk.notes), walk.notes_used, "%s\n",
-						  job->python_note);
+		walk.notes_used = ld__text_format(walk.notes, sizeof(walk.notes), walk.notes_used,
+						  "%s\n", job->python_note);
 	if (ld__python_frames_why()[0])
-		walk.notes_used = ld__text_format(walk.notes, sizeof(walk.notes), walk.notes_used, "%s\n",
-						  ld__python_frames_why());
+		walk.notes_used = ld__text_format(walk.notes, sizeof(walk.notes), walk.notes_used,
+						  "%s\n", ld__python_frames_why());
 	if (ld__python_places_refused())
-		note("%lu Python stacks beyond the table's size are the interpreter's own\n", ld__python_places_refused());
+		note("%lu Python stacks beyond the table's size are the interpreter's own\n",
+		     ld__python_places_refused());
 	if (job->python && !walk.objects)
 		note("there was not enough memory to walk Python's objects\n", 0);
 	if (cut_tracebacks)
@@ -480,7 +524,10 @@ static void collect_notes(uint32_t cut_tracebacks)
 
 _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 {
-	struct region_input input = { .maps = &job->maps, .smaps = &job->smaps, .nodes = &walk.nodes, .stop = job->stop };
+	struct region_input input = { .maps = &job->maps,
+				      .smaps = &job->smaps,
+				      .nodes = &walk.nodes,
+				      .stop = job->stop };
 	struct stream_end end = { 0 };
 	struct node_object *objects = NULL;
 	uint32_t stacks, cut, object_count = 0;
@@ -502,7 +549,8 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 		walk.objects = ld__objects_new();
 	if (walk.objects)
 		objects = ld__objects_list(walk.objects, &object_count);
-	if (ld__nodes_new(&walk.nodes, objects, object_count) < 0 || ld__regions_new(&walk.regions, &input) < 0)
+	if (ld__nodes_new(&walk.nodes, objects, object_count) < 0 ||
+	    ld__regions_new(&walk.regions, &input) < 0)
 		end_child(SNAPSHOT_NO_MEMORY);
 	walk.writer = ld__writer_new(job->request.fd);
 	walk.rtti = walk.writer ? ld__rtti_new(walk.writer) : NULL;
@@ -519,10 +567,13 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 	write_roots();
 	stacks = write_stacks();
 	write_places();
-	walk.scan = (struct scan) { .nodes = &walk.nodes, .regions = &walk.regions, .rtti = walk.rtti,
-				     .objects = walk.objects };
+	walk.scan = (struct scan){ .nodes = &walk.nodes,
+				   .regions = &walk.regions,
+				   .rtti = walk.rtti,
+				   .objects = walk.objects };
 	walk.scan_cpu_ns = kernel_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-	if (ld__scan_nodes(&walk.scan, walk.writer) == -ENOMEM || ld__scan_roots(&walk.scan, walk.writer) == -ENOMEM)
+	if (ld__scan_nodes(&walk.scan, walk.writer) == -ENOMEM ||
+	    ld__scan_roots(&walk.scan, walk.writer) == -ENOMEM)
 		end_child(SNAPSHOT_NO_MEMORY);
 	walk.scan_cpu_ns = kernel_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - walk.scan_cpu_ns;
 	ld__rtti_write(walk.rtti);
@@ -538,12 +589,17 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 
 	write_costs();
 	collect_notes(cut);
-	end = (struct stream_end) {
-		.nodes = walk.nodes.count, .edges = walk.scan.edge_count,
+	end = (struct stream_end){
+		.nodes = walk.nodes.count,
+		.edges = walk.scan.edge_count,
 		.roots = walk.regions.root_count + walk.object_roots,
-		.root_edges = walk.scan.root_edge_count, .stacks = stacks, .lost_events = job->lost_events,
-		.skipped_words = walk.scan.skipped_words, .child_ns = kernel_now_ns() - job->fork_begin_ns,
-		.faults = ld__fault_count, .notes = ld__writer_string(walk.writer, walk.notes, (long)walk.notes_used),
+		.root_edges = walk.scan.root_edge_count,
+		.stacks = stacks,
+		.lost_events = job->lost_events,
+		.skipped_words = walk.scan.skipped_words,
+		.child_ns = kernel_now_ns() - job->fork_begin_ns,
+		.faults = ld__fault_count,
+		.notes = ld__writer_string(walk.writer, walk.notes, (long)walk.notes_used),
 	};
 	r = ld__writer_finish(walk.writer, &end);
 	if (walk.output.fd)

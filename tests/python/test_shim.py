@@ -198,6 +198,36 @@ def cycles_without_collector(path):
     expect("collector" in suspect["reason"] or "gc" in suspect["reason"], "and that is said: %s" % suspect["reason"])
 
 
+def small_objects_with_stacks(path, version):
+    what = "%s stacks" % ".".join(map(str, version))
+    service = Service(path, LEAKDIFF_PYTHON="stacks")
+    service.do("small 1000")
+    first = service.snap()
+    for _ in range(5):
+        time.sleep(0.1)
+        service.do("small 1000")
+    second = service.snap()
+    service.end()
+    answer = diff(first, second)
+    rows = [r for r in answer["growth"] if r["type"] == "__main__.Small"]
+    expect(rows and sum(r["new_count"] for r in rows) == 5000, "%s: 5000 new instances: %s" % (what, rows))
+    suspects = [s for s in answer["suspects"] if s["type"] == "__main__.Small"]
+    line = [n for n, text in enumerate(open(os.path.join(HERE, "leak.py")), 1) if "Small(n) for" in text][0]
+    frames = [(f["language"], f["line"]) for s in suspects for site in s["sites"] for f in site["stack"][:1]]
+    expect(frames and set(frames) == {("python", line)}, "%s: all were made in line %d: %s" % (what, line, set(frames)))
+    notes = [n for n in answer["snapshots"][1]["notes"] if "ython" in n]
+    expect(not notes, "%s: nothing is uncertain: %s" % (what, notes))
+
+
+def stacks_that_cannot_be(path):
+    service = Service(path, ["-X", "dev"], LEAKDIFF_PYTHON="stacks")
+    service.do("small 1000")
+    answer = diff(*[service.snap()] * 2)["snapshots"][0]
+    expect(any("small Python objects have no stacks" in n for n in answer["notes"]),
+           "an allocator that was replaced is said: %s" % answer["notes"])
+    service.end()
+
+
 only = sys.argv[1:]
 for path, version in interpreters.found():
     if not only or "all" in only:
@@ -207,7 +237,9 @@ for path, version in interpreters.found():
         everything(path, version, "dev", ["-X", "dev"])
     if version >= (3, 12) and (not only or "fork" in only):
         fork_warns_no_more_than_before(path, version)
-for case in (off_and_objects, small_objects, a_local_variable, cycles_without_collector, gil_is_not_to_be_had):
+    if "dbg" not in path and (not only or "stacks" in only):
+        small_objects_with_stacks(path, version)
+for case in (off_and_objects, small_objects, a_local_variable, cycles_without_collector, stacks_that_cannot_be, gil_is_not_to_be_had):
     if not only or case.__name__ in only:
         case("/usr/bin/python3")
 support.finish()
