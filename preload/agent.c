@@ -121,8 +121,10 @@ const char *ld__agent_setting(const char *name)
 {
 	size_t length = text_length(name);
 
-	for (size_t at = 0; at < agent.environment_bytes; at += text_length(agent.environment + at) + 1)
-		if (text_starts(agent.environment + at, name) && agent.environment[at + length] == '=')
+	for (size_t at = 0; at < agent.environment_bytes;
+	     at += text_length(agent.environment + at) + 1)
+		if (text_starts(agent.environment + at, name) &&
+		    agent.environment[at + length] == '=')
 			return agent.environment + at + length + 1;
 	return NULL;
 }
@@ -140,7 +142,8 @@ static int borrow_stderr(void)
 		kernel_close((int)pidfd);
 	}
 	if (fd < 0)			/* before Linux 5.6; works for files, pipes and terminals */
-		fd = kernel_openat(agent.proc_fd, "self/fd/2", O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK, 0);
+		fd = kernel_openat(agent.proc_fd, "self/fd/2",
+				   O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK, 0);
 	return (int)fd;
 }
 
@@ -215,7 +218,8 @@ static void open_files(void)
 
 	agent.proc_fd = kernel_openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY, 0);
 	if (ld__config()->folder[0])
-		agent.folder_fd = kernel_openat(AT_FDCWD, ld__config()->folder, O_RDONLY | O_DIRECTORY, 0);
+		agent.folder_fd =
+			kernel_openat(AT_FDCWD, ld__config()->folder, O_RDONLY | O_DIRECTORY, 0);
 	agent.signal_fd = (int)ld__sys4(SYS_signalfd4, -1, &wake, 8, O_CLOEXEC | O_NONBLOCK);
 	agent.listen_fd = ld__control_listen(agent.folder_fd);
 }
@@ -235,7 +239,8 @@ static void check_files(void)
 	if (!still_ours(agent.proc_fd, S_IFDIR))
 		agent.proc_fd = kernel_openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY, 0);
 	if (!still_ours(agent.folder_fd, S_IFDIR) && ld__config()->folder[0])
-		agent.folder_fd = kernel_openat(AT_FDCWD, ld__config()->folder, O_RDONLY | O_DIRECTORY, 0);
+		agent.folder_fd =
+			kernel_openat(AT_FDCWD, ld__config()->folder, O_RDONLY | O_DIRECTORY, 0);
 	if (!ld__control_is_ours(agent.listen_fd))
 		agent.listen_fd = ld__control_listen(agent.folder_fd);
 }
@@ -290,7 +295,9 @@ static void serve_mirror(void)
 {
 	if (__atomic_load_n(&agent.mirror, __ATOMIC_ACQUIRE) != MIRROR_ASKED)
 		return;
-	__atomic_store_n(&agent.mirror, ld__rights_take(&agent.rights) ? MIRROR_DONE : MIRROR_FAILED, __ATOMIC_RELEASE);
+	__atomic_store_n(&agent.mirror,
+			 ld__rights_take(&agent.rights) ? MIRROR_DONE : MIRROR_FAILED,
+			 __ATOMIC_RELEASE);
 	kernel_futex(&agent.mirror, 129, 1, NULL);
 }
 
@@ -399,21 +406,25 @@ static void on_signal(int sig)
 	uint32_t none = 0;
 
 	(void)sig;
-	__atomic_compare_exchange_n(&agent.request, &none, SNAPSHOT_SIGNAL + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+	__atomic_compare_exchange_n(&agent.request, &none, SNAPSHOT_SIGNAL + 1, false,
+				    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 	wake();
 }
 
 /* Only where the service does not handle it: its own handler, earlier or later, always wins. */
 static void catch_signal(void)
 {
-	struct kernel_sigaction action = { .handler = (void *)on_signal, .flags = SA_RESTART | SA_ONSTACK };
+	struct kernel_sigaction action = { .handler = (void *)on_signal,
+					   .flags = SA_RESTART | SA_ONSTACK };
 	struct kernel_sigaction now;
 	int sig = ld__config()->signal;
 
 	if (!sig || ld__kernel_sigaction(sig, NULL, &now) < 0 || now.handler == action.handler)
 		return;
 	if (now.handler != (void *)SIG_DFL && now.handler != (void *)SIG_IGN) {
-		ld__agent_say("LEAKDIFF_SIGNAL=%d: the program handles this signal itself, so it takes no snapshot", sig);
+		ld__agent_say("LEAKDIFF_SIGNAL=%d: the program handles this signal itself, so it "
+			      "takes no snapshot",
+			      sig);
 		return;
 	}
 	if (ld__kernel_sigaction(sig, &action, NULL) < 0)
@@ -467,7 +478,8 @@ static int start_thread(void)
 	r = pthread_attr_init(&attributes);
 	if (r)
 		return -r;
-	pthread_attr_setstack(&attributes, (char *)agent.stack + PAGE_BYTES, STACK_BYTES - PAGE_BYTES);
+	pthread_attr_setstack(&attributes, (char *)agent.stack + PAGE_BYTES,
+			      STACK_BYTES - PAGE_BYTES);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	kernel_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(&thread, &attributes, agent_main, NULL);
@@ -481,7 +493,8 @@ int ld__agent_start(void)
 	uint32_t none = AGENT_NONE;
 	int r;
 
-	if (!__atomic_compare_exchange_n(&agent.state, &none, AGENT_STARTING, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+	if (!__atomic_compare_exchange_n(&agent.state, &none, AGENT_STARTING, false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		return 0;
 	ld__guard_enter();
 	r = start_thread();
@@ -491,7 +504,9 @@ int ld__agent_start(void)
 
 		set_state(AGENT_NONE);
 		if (!said)
-			ld__say("the agent thread could not be started (error %d): no snapshots can be taken", -r);
+			ld__say("the agent thread could not be started (error %d): no snapshots "
+				"can be taken",
+				-r);
 		said = true;
 	}
 	return r;
@@ -536,10 +551,11 @@ bool ld__agent_mirror_rights(void)
 	uint64_t deadline = kernel_now_ns() + STOP_WAIT_NS;
 	uint32_t mirror = MIRROR_FREE;
 
-	if (__atomic_load_n(&agent.state, __ATOMIC_ACQUIRE) == AGENT_NONE || ld__sys_gettid() == agent.tid ||
-	    !await_state(AGENT_RUNNING, NS_PER_S))
+	if (__atomic_load_n(&agent.state, __ATOMIC_ACQUIRE) == AGENT_NONE ||
+	    ld__sys_gettid() == agent.tid || !await_state(AGENT_RUNNING, NS_PER_S))
 		return false;
-	while (!__atomic_compare_exchange_n(&agent.mirror, &mirror, MIRROR_TAKEN, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+	while (!__atomic_compare_exchange_n(&agent.mirror, &mirror, MIRROR_TAKEN, false,
+					    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
 		if (kernel_now_ns() >= deadline)
 			return false;
 		mirror = MIRROR_FREE;
@@ -552,7 +568,8 @@ bool ld__agent_mirror_rights(void)
 	}
 	__atomic_store_n(&agent.mirror, MIRROR_ASKED, __ATOMIC_RELEASE);
 	wake();
-	while ((mirror = __atomic_load_n(&agent.mirror, __ATOMIC_ACQUIRE)) == MIRROR_ASKED && kernel_now_ns() < deadline) {
+	while ((mirror = __atomic_load_n(&agent.mirror, __ATOMIC_ACQUIRE)) == MIRROR_ASKED &&
+	       kernel_now_ns() < deadline) {
 		struct timespec tick = { 0, 10 * NS_PER_MS };
 
 		kernel_futex(&agent.mirror, 128, MIRROR_ASKED, &tick);
@@ -578,7 +595,8 @@ void ld__agent_after_fork_child(void)
 
 void ld__agent_snapshot_and_wait(int trigger)
 {
-	uint64_t deadline = kernel_now_ns() + (trigger == SNAPSHOT_EXIT ? EXIT_WAIT_NS : REQUEST_WAIT_NS);
+	uint64_t deadline =
+		kernel_now_ns() + (trigger == SNAPSHOT_EXIT ? EXIT_WAIT_NS : REQUEST_WAIT_NS);
 	uint32_t none = 0, served;
 
 	if (ld__sys_gettid() == agent.tid)
@@ -587,11 +605,13 @@ void ld__agent_snapshot_and_wait(int trigger)
 	if (ld__agent_start() < 0 || !await_state(AGENT_RUNNING, 5 * NS_PER_S))
 		goto out;
 	served = __atomic_load_n(&agent.served, __ATOMIC_ACQUIRE);
-	if (!__atomic_compare_exchange_n(&agent.request, &none, (uint32_t)trigger + 1, false, __ATOMIC_ACQ_REL,
-					 __ATOMIC_ACQUIRE) && trigger != SNAPSHOT_EXIT)
+	if (!__atomic_compare_exchange_n(&agent.request, &none, (uint32_t)trigger + 1, false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) &&
+	    trigger != SNAPSHOT_EXIT)
 		goto out;		/* another thread asked just now: one snapshot serves both */
 	wake();
-	while (__atomic_load_n(&agent.served, __ATOMIC_ACQUIRE) == served && kernel_now_ns() < deadline) {
+	while (__atomic_load_n(&agent.served, __ATOMIC_ACQUIRE) == served &&
+	       kernel_now_ns() < deadline) {
 		struct timespec tick = { 0, 50 * NS_PER_MS };
 
 		kernel_futex(&agent.served, 128, served, &tick);

@@ -50,7 +50,8 @@ static long bind_in_folder(int fd, int folder_fd)
 	} else {
 		if (text_length(folder) + length + 2 > sizeof(address.sun_path))
 			return -ENAMETOOLONG;
-		ld__text_format(address.sun_path, sizeof(address.sun_path), 0, "%s/%s", folder, name);
+		ld__text_format(address.sun_path, sizeof(address.sun_path), 0, "%s/%s", folder,
+				name);
 	}
 	for (int attempt = 0; attempt < 2; attempt++) {
 		long r = ld__sys3(SYS_bind, fd, &address, sizeof(address));
@@ -76,12 +77,14 @@ static long bind_abstract(int fd)
 	size_t length = ld__text_format(address.sun_path + 1, sizeof(address.sun_path) - 1, 0,
 					CONTROL_ABSTRACT_PREFIX "%u", ld__sys_getpid());
 
-	return ld__sys3(SYS_bind, fd, &address, __builtin_offsetof(struct sockaddr_un, sun_path) + 1 + length);
+	return ld__sys3(SYS_bind, fd, &address,
+			__builtin_offsetof(struct sockaddr_un, sun_path) + 1 + length);
 }
 
 int ld__control_listen(int folder_fd)
 {
-	int fd = (int)ld__sys3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = (int)ld__sys3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			       0);
 	char name[32];
 	long r;
 
@@ -99,7 +102,9 @@ int ld__control_listen(int folder_fd)
 	if (r == 0)
 		r = ld__sys2(SYS_listen, fd, BACKLOG);
 	if (r < 0) {
-		ld__agent_say("the control socket could not be made (error %d): leakdiff snap will not work", (int)-r);
+		ld__agent_say("the control socket could not be made (error %d): leakdiff snap will "
+			      "not work",
+			      (int)-r);
 		kernel_close(fd);
 		return (int)r;
 	}
@@ -112,7 +117,8 @@ bool ld__control_is_ours(int fd)
 	socklen_t bytes = sizeof(address);
 	char name[32];
 
-	if (fd < 0 || ld__sys3(SYS_getsockname, fd, &address, &bytes) < 0 || address.sun_family != AF_UNIX)
+	if (fd < 0 || ld__sys3(SYS_getsockname, fd, &address, &bytes) < 0 ||
+	    address.sun_family != AF_UNIX)
 		return false;
 	socket_name(name, sizeof(name));
 	address.sun_path[sizeof(address.sun_path) - 1] = 0;
@@ -161,7 +167,10 @@ static int receive(int fd, struct control_request *request, int *ret_passed)
 	struct { struct control_request request; char more; } buffer;
 	struct iovec part = { &buffer, sizeof(buffer) };
 	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
 	};
 	long got;
 
@@ -195,7 +204,8 @@ static int receive(int fd, struct control_request *request, int *ret_passed)
 
 static const char *mode_name(void)
 {
-	static const char *const names[] = { [CONFIG_FULL] = "full", [CONFIG_LITE] = "lite", [CONFIG_SAMPLE] = "sample" };
+	static const char *const names
+		[] = { [CONFIG_FULL] = "full", [CONFIG_LITE] = "lite", [CONFIG_SAMPLE] = "sample" };
 
 	return names[ld__config()->mode];
 }
@@ -215,7 +225,8 @@ static void take_snapshot(int fd, const struct control_request *request, int pas
 		return;
 	}
 	if (!ld__capture_on() && !ld__capture_stale()) {
-		reply(fd, CONTROL_ERROR, "nothing is being recorded; wake it first with `leakdiff on`");
+		reply(fd, CONTROL_ERROR,
+		      "nothing is being recorded; wake it first with `leakdiff on`");
 		return;
 	}
 	if (ld__snapshot_take(&wanted, &result) < 0) {
@@ -223,14 +234,15 @@ static void take_snapshot(int fd, const struct control_request *request, int pas
 		return;
 	}
 	ld__snapshot_facts_read(&facts, ld__agent_proc_fd());
-	ld__text_format(text, sizeof(text), 0,
-			"pause_ns=%lu\nstop_ns=%lu\ndrain_ns=%lu\nfork_ns=%lu\nblocks=%lu\nbytes=%lu\n"
-			"lost_events=%lu\nconsistent=%u\nnumber=%u\nname=%s\nfolder=%s\n",
-			(unsigned long)result.pause_ns, (unsigned long)result.stop_ns,
-			(unsigned long)result.drain_ns, (unsigned long)result.fork_ns,
-			(unsigned long)result.blocks, (unsigned long)result.bytes,
-			(unsigned long)result.lost_events, (unsigned)result.consistent, result.number, facts.name,
-			ld__config()->folder);
+	ld__text_format(
+		text, sizeof(text), 0,
+		"pause_ns=%lu\nstop_ns=%lu\ndrain_ns=%lu\nfork_ns=%lu\nblocks=%lu\nbytes=%lu\n"
+		"lost_events=%lu\nconsistent=%u\nnumber=%u\nname=%s\nfolder=%s\n",
+		(unsigned long)result.pause_ns, (unsigned long)result.stop_ns,
+		(unsigned long)result.drain_ns, (unsigned long)result.fork_ns,
+		(unsigned long)result.blocks, (unsigned long)result.bytes,
+		(unsigned long)result.lost_events, (unsigned)result.consistent, result.number,
+		facts.name, ld__config()->folder);
 	reply(fd, CONTROL_RESULT, text);
 }
 
@@ -244,13 +256,16 @@ static void tell_status(int fd)
 	ld__live_totals(&blocks, &bytes);
 	ld__live_mapping_totals(&mappings, &mapped);
 	ld__snapshot_facts_read(&facts, ld__agent_proc_fd());
-	ld__text_format(text, sizeof(text), 0,
-			"state=%s\ncapture=%s\nmode=%s\nblocks=%lu\nbytes=%lu\nmappings=%lu\nmapped_bytes=%lu\n"
-			"lost_events=%lu\nown_bytes=%lu\npredicted_pause_ns=%lu\nname=%s\nfolder=%s\n",
-			ld__capture_on() ? "on" : "off", ld__agent_capture_state(), mode_name(),
-			(unsigned long)blocks, (unsigned long)bytes, (unsigned long)mappings, (unsigned long)mapped,
-			(unsigned long)ld__drain_lost(), (unsigned long)ld__arena_bytes(),
-			(unsigned long)ld__snapshot_predict_ns(), facts.name, ld__config()->folder);
+	ld__text_format(
+		text, sizeof(text), 0,
+		"state=%s\ncapture=%s\nmode=%s\nblocks=%lu\nbytes=%lu\nmappings=%lu\nmapped_bytes=%"
+		"lu\n"
+		"lost_events=%lu\nown_bytes=%lu\npredicted_pause_ns=%lu\nname=%s\nfolder=%s\n",
+		ld__capture_on() ? "on" : "off", ld__agent_capture_state(), mode_name(),
+		(unsigned long)blocks, (unsigned long)bytes, (unsigned long)mappings,
+		(unsigned long)mapped, (unsigned long)ld__drain_lost(),
+		(unsigned long)ld__arena_bytes(), (unsigned long)ld__snapshot_predict_ns(),
+		facts.name, ld__config()->folder);
 	reply(fd, CONTROL_RESULT, text);
 }
 
@@ -258,7 +273,9 @@ static void switch_capture(int fd, bool on)
 {
 	ld__agent_capture_set(on);
 	if (ld__capture_on() != on)
-		reply(fd, CONTROL_ERROR, "recording was switched off for good after trouble; the service's standard error says why");
+		reply(fd, CONTROL_ERROR,
+		      "recording was switched off for good after trouble; the service's standard "
+		      "error says why");
 	else
 		reply(fd, CONTROL_RESULT, on ? "state=on\n" : "state=off\n");
 }
@@ -276,7 +293,8 @@ static void serve_client(int fd)
 	if (r < 0)
 		reply(fd, CONTROL_ERROR, "this is not a request of leakdiff");
 	else if (request.version != CONTROL_VERSION)
-		reply(fd, CONTROL_ERROR, "the program and the library in the service are of different versions");
+		reply(fd, CONTROL_ERROR,
+		      "the program and the library in the service are of different versions");
 	else if (request.command == CONTROL_SNAP)
 		take_snapshot(fd, &request, passed);
 	else if (request.command == CONTROL_STATUS)

@@ -85,7 +85,8 @@ static void write_source(struct edges *edges)
 	edges->last_source = edges->source;
 }
 
-void ld__edges_add(struct edges *edges, uint32_t label, int64_t value, uint32_t target, uint64_t target_offset)
+void ld__edges_add(struct edges *edges, uint32_t label, int64_t value, uint32_t target,
+		   uint64_t target_offset)
 {
 	unsigned char *out;
 	size_t n;
@@ -97,8 +98,10 @@ void ld__edges_add(struct edges *edges, uint32_t label, int64_t value, uint32_t 
 	}
 	out = edges->buffer + edges->used;
 	n = varint(out, label << 1 | (target_offset != 0));
-	n += varint(out + n, zigzag(label == edges->last_label ? (int64_t)((uint64_t)value - (uint64_t)edges->last_value)
-							       : value));
+	n += varint(out + n,
+		    zigzag(label == edges->last_label
+				   ? (int64_t)((uint64_t)value - (uint64_t)edges->last_value)
+				   : value));
 	n += varint(out + n, zigzag((int64_t)target - (int64_t)edges->last_target));
 	if (target_offset)
 		n += varint(out + n, target_offset);

@@ -16,7 +16,8 @@ struct edges *ld__edges_new(struct writer *writer, bool for_roots);
 
 /* Sources must come in ascending order; each is begun, gets its references, and is ended. */
 void ld__edges_begin(struct edges *edges, uint32_t source);
-void ld__edges_add(struct edges *edges, uint32_t label, int64_t value, uint32_t target, uint64_t target_offset);
+void ld__edges_add(struct edges *edges, uint32_t label, int64_t value, uint32_t target,
+		   uint64_t target_offset);
 void ld__edges_end(struct edges *edges);
 
 uint64_t ld__edges_count(const struct edges *edges);

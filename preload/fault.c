@@ -59,7 +59,8 @@ void ld__fault_limit(uint64_t limit_ns, bool on_expiry_jump)
 		.handler = (void *)on_limit, .flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK,
 	};
 	struct itimerval limit = {
-		{ 0, 0 }, { (time_t)(limit_ns / NS_PER_S), (suseconds_t)(limit_ns % NS_PER_S / 1000) },
+		{ 0, 0 },
+		{ (time_t)(limit_ns / NS_PER_S), (suseconds_t)(limit_ns % NS_PER_S / 1000) },
 	};
 
 	jump_on_expiry = on_expiry_jump;

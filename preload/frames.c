@@ -42,7 +42,8 @@ static bool image_of(uint64_t pc, struct cfi_image *ret_image)
 			continue;
 		ret_image->eh_frame_hdr = module->eh_frame_hdr;
 		ret_image->range_count = 0;
-		for (uint32_t s = 0; s < module->segment_count && ret_image->range_count < CFI_RANGES_MAX; s++) {
+		for (uint32_t s = 0;
+		     s < module->segment_count && ret_image->range_count < CFI_RANGES_MAX; s++) {
 			if (!(module->segments[s].prot & PROT_READ))
 				continue;
 			ret_image->ranges[ret_image->range_count].start = module->segments[s].start;
@@ -112,7 +113,9 @@ static int step(struct walker *walker, uint64_t *ret_cfa)
 	if (RULE_BP(rule) == RULE_BP_AT_CFA)
 		walker->bp_known = read_stack(walker, cfa + (uint64_t)RULE_BP_OFFSET(rule), &bp);
 	else if (RULE_BP(rule) == RULE_BP_AT_BP)
-		walker->bp_known = walker->bp_known && read_stack(walker, walker->bp + (uint64_t)RULE_BP_OFFSET(rule), &bp);
+		walker->bp_known =
+			walker->bp_known &&
+			read_stack(walker, walker->bp + (uint64_t)RULE_BP_OFFSET(rule), &bp);
 	else if (RULE_BP(rule) == RULE_BP_LOST)
 		walker->bp_known = false;
 	walker->bp = bp;
@@ -152,7 +155,8 @@ static bool walk_guarded(struct walker *walker, uint32_t thread)
 	return whole;
 }
 
-uint32_t ld__frames_write(struct writer *writer, const struct stop *stop, const struct regions *regions)
+uint32_t ld__frames_write(struct writer *writer, const struct stop *stop,
+			  const struct regions *regions)
 {
 	uint32_t id = 0, cut = 0;
 
@@ -170,10 +174,14 @@ uint32_t ld__frames_write(struct writer *writer, const struct stop *stop, const 
 			cut++;
 			continue;
 		}
-		walker = (struct walker) {
-			.pc = thread->registers[REGISTER_PC], .sp = thread->sp, .bp = thread->registers[REGISTER_BP],
-			.low = regions->threads[i].stack_start, .high = regions->threads[i].stack_end,
-			.exact = true, .bp_known = !thread->in_kernel,
+		walker = (struct walker){
+			.pc = thread->registers[REGISTER_PC],
+			.sp = thread->sp,
+			.bp = thread->registers[REGISTER_BP],
+			.low = regions->threads[i].stack_start,
+			.high = regions->threads[i].stack_end,
+			.exact = true,
+			.bp_known = !thread->in_kernel,
 		};
 		cut += !walk_guarded(&walker, id - 1);
 		for (uint32_t frame = 0; frame < walked; frame++)

@@ -12,6 +12,7 @@
 /* Write TRACEBACKS: every thread from its saved registers. Snapshot child, last of all: what has been
  * written before survives whatever happens here. Returns the number of threads whose traceback was
  * cut short by a fault or the time limit. */
-uint32_t ld__frames_write(struct writer *writer, const struct stop *stop, const struct regions *regions);
+uint32_t ld__frames_write(struct writer *writer, const struct stop *stop,
+			  const struct regions *regions);
 
 #endif

@@ -28,7 +28,8 @@ static bool mirror(void)
 	ld__guard_enter();
 	if (!ld__real.setuid)
 		ld__real_resolve();
-	ended = *ld__switch != SWITCH_WIPED && *ld__switch != SWITCH_COLD && ld__agent_mirror_rights();
+	ended = *ld__switch != SWITCH_WIPED && *ld__switch != SWITCH_COLD &&
+		ld__agent_mirror_rights();
 	ld__guard_leave();
 	return ended;
 }

@@ -21,7 +21,8 @@ __asm__(".text\n"
 
 #define RESTORER_FLAG 0x04000000ul	/* SA_RESTORER, which libc's headers hide */
 
-int ld__kernel_sigaction(int sig, const struct kernel_sigaction *action, struct kernel_sigaction *ret_old)
+int ld__kernel_sigaction(int sig, const struct kernel_sigaction *action,
+			 struct kernel_sigaction *ret_old)
 {
 	struct kernel_sigaction copy;
 
@@ -78,7 +79,8 @@ size_t ld__text_format(char *buffer, size_t capacity, size_t length, const char 
 	return length;
 }
 
-size_t ld__text_vformat(char *buffer, size_t capacity, size_t length, const char *format, va_list args)
+size_t ld__text_vformat(char *buffer, size_t capacity, size_t length, const char *format,
+			va_list args)
 {
 	struct out out = { buffer, capacity, length };
 
@@ -97,7 +99,8 @@ size_t ld__text_vformat(char *buffer, size_t capacity, size_t length, const char
 
 			if (value < 0)
 				put(&out, '-');
-			put_number(&out, value < 0 ? (uint64_t)-(int64_t)value : (uint64_t)value, 10);
+			put_number(&out, value < 0 ? (uint64_t) - (int64_t)value : (uint64_t)value,
+				   10);
 			break;
 		}
 		case 'u':

@@ -44,7 +44,8 @@ static inline long kernel_write(int fd, const void *data, size_t bytes)
 {
 	return ld__sys3(SYS_write, fd, data, bytes);
 }
-static inline long kernel_futex(uint32_t *word, int op, uint32_t value, const struct timespec *timeout)
+static inline long kernel_futex(uint32_t *word, int op, uint32_t value,
+				const struct timespec *timeout)
 {
 	return ld__sys6(SYS_futex, word, op, value, timeout, 0, 0);
 }
@@ -93,7 +94,8 @@ struct kernel_sigaction {
 	uint64_t mask;
 };
 void ld__kernel_restorer(void);
-int ld__kernel_sigaction(int sig, const struct kernel_sigaction *action, struct kernel_sigaction *ret_old);
+int ld__kernel_sigaction(int sig, const struct kernel_sigaction *action,
+			 struct kernel_sigaction *ret_old);
 
 static inline int kernel_sigmask(int how, const uint64_t *set, uint64_t *ret_old)
 {
@@ -137,7 +139,8 @@ static inline const char *text_base_name(const char *path)
 size_t ld__text_format(char *buffer, size_t capacity, size_t length, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
-size_t ld__text_vformat(char *buffer, size_t capacity, size_t length, const char *format, va_list args);
+size_t ld__text_vformat(char *buffer, size_t capacity, size_t length, const char *format,
+			va_list args);
 
 /* Read a decimal or hexadecimal number, move *at behind it; 0 where there is none. */
 uint64_t ld__text_decimal(const char **at);

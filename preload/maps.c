@@ -47,7 +47,8 @@ static char *line_next(struct lines *lines)
 		if (lines->used > sizeof(buffer) - LINE_MAX_BYTES)
 			return NULL;
 		for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
-			got = kernel_read(lines->fd, buffer + lines->used, sizeof(buffer) - lines->used);
+			got = kernel_read(lines->fd, buffer + lines->used,
+					  sizeof(buffer) - lines->used);
 			if (got != -EINTR && got != -EAGAIN)
 				break;	/* the kernel may be at odds with a mapping in the making */
 		}
@@ -109,8 +110,9 @@ static bool parse_head(const char *line, struct map_entry *entry, const char **r
 	entry->end = ld__text_hex(&line);
 	if (*line++ != ' ')
 		return false;
-	entry->prot = (uint8_t)((line[0] == 'r' ? PROT_READ : 0) | (line[1] == 'w' ? PROT_WRITE : 0) |
-				(line[2] == 'x' ? PROT_EXEC : 0));
+	entry->prot =
+		(uint8_t)((line[0] == 'r' ? PROT_READ : 0) | (line[1] == 'w' ? PROT_WRITE : 0) |
+			  (line[2] == 'x' ? PROT_EXEC : 0));
 	entry->shared = line[3] == 's';
 	line += 5;
 	entry->offset = ld__text_hex(&line);
@@ -124,8 +126,8 @@ static bool parse_head(const char *line, struct map_entry *entry, const char **r
 	while (*line == ' ')
 		line++;
 	*ret_name = line;
-	if (text_starts(line, "/dev/") && !text_starts(line, "/dev/shm/") && !text_starts(line, "/dev/zero") &&
-	    !text_starts(line, "/dev/hugepages"))
+	if (text_starts(line, "/dev/") && !text_starts(line, "/dev/shm/") &&
+	    !text_starts(line, "/dev/zero") && !text_starts(line, "/dev/hugepages"))
 		entry->flags |= MAP_DEVICE;
 	return true;
 }
@@ -141,7 +143,8 @@ static void parse_number(const char *line, struct map_entry *entry)
 
 	if (text_starts(line, "VmFlags:")) {
 		for (line += 8; line[0] == ' ' && line[1]; line += 3) {
-			if ((line[1] == 'i' && line[2] == 'o') || (line[1] == 'p' && line[2] == 'f'))
+			if ((line[1] == 'i' && line[2] == 'o') ||
+			    (line[1] == 'p' && line[2] == 'f'))
 				entry->flags |= MAP_DEVICE;
 			if (line[1] == 'd' && line[2] == 'c')
 				entry->flags |= MAP_DONTFORK;
@@ -160,7 +163,9 @@ static void parse_number(const char *line, struct map_entry *entry)
 
 int ld__maps_read(struct maps *maps, int proc_fd, bool numbers)
 {
-	struct lines lines = { .fd = kernel_openat(proc_fd, numbers ? "thread-self/smaps" : "thread-self/maps", O_RDONLY, 0) };
+	struct lines lines = { .fd = kernel_openat(
+				       proc_fd, numbers ? "thread-self/smaps" : "thread-self/maps",
+				       O_RDONLY, 0) };
 	struct map_entry *entry = NULL;
 	char *line;
 
@@ -186,7 +191,8 @@ int ld__maps_read(struct maps *maps, int proc_fd, bool numbers)
 		}
 		head.name = keep_name(maps, name, entry ? entry->name : 0);
 		if (!numbers)
-			head.rss_bytes = head.pss_bytes = head.swap_bytes = head.anon_bytes = MAP_NUMBER_UNKNOWN;
+			head.rss_bytes = head.pss_bytes = head.swap_bytes = head.anon_bytes =
+				MAP_NUMBER_UNKNOWN;
 		entry = &maps->entries[maps->count++];
 		*entry = head;
 	}
@@ -329,7 +335,8 @@ static int64_t add_by_mincore(struct spans *spans, uint64_t start, uint64_t end)
 	return total;
 }
 
-int64_t ld__spans_add(struct spans *spans, int pagemap_fd, uint64_t start, uint64_t end, bool shared)
+int64_t ld__spans_add(struct spans *spans, int pagemap_fd, uint64_t start, uint64_t end,
+		      bool shared)
 {
 	int64_t total = -ENOTTY;
 	uint64_t count = spans->count;

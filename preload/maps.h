@@ -54,7 +54,8 @@ struct spans {
  * shared: ask what the kernel has cached instead (a forked child's table of shared pages is empty).
  * private: file pages that were never written hold nothing of the process and are left out.
  * Returns the bytes appended or a negative errno. pagemap_fd: /proc/self/pagemap or negative. */
-int64_t ld__spans_add(struct spans *spans, int pagemap_fd, uint64_t start, uint64_t end, bool shared);
+int64_t ld__spans_add(struct spans *spans, int pagemap_fd, uint64_t start, uint64_t end,
+		      bool shared);
 
 /* For tests: do without the ioctl of newer kernels. */
 extern bool ld__spans_old_kernel;

@@ -64,12 +64,13 @@ static bool copy_blocks(struct fill *fill, uint64_t expected)
 }
 
 /* Least significant digit first over the bits that differ at all. Returns the sorted half of the two. */
-static struct sort_key *radix_sort(struct sort_key *keys, struct sort_key *other, uint64_t count, uint64_t differ)
+static struct sort_key *radix_sort(struct sort_key *keys, struct sort_key *other, uint64_t count,
+				   uint64_t differ)
 {
 	static uint32_t starts[RADIX];
 
-	for (unsigned shift = differ ? (unsigned)__builtin_ctzll(differ) : 64; shift < 64 && differ >> shift;
-	     shift += RADIX_BITS) {
+	for (unsigned shift = differ ? (unsigned)__builtin_ctzll(differ) : 64;
+	     shift < 64 && differ >> shift; shift += RADIX_BITS) {
 		uint32_t sum = 0;
 		struct sort_key *swap;
 
@@ -184,13 +185,15 @@ static int fill_columns(struct nodes *nodes, const struct sort_key *keys, uint64
 			nodes->high = end;
 		if (block && is_mapping(block)) {
 			nodes->flags[i] = NODE_MAPPING;
-			nodes->mappings[nodes->mapping_count] = (struct node_mapping) { addr, end, i };
+			nodes->mappings[nodes->mapping_count] =
+				(struct node_mapping){ addr, end, i };
 			mapping = nodes->mapping_count++;
 			i++;
 			continue;
 		}
 		if (mapping != STREAM_NONE && addr < nodes->mappings[mapping].end)
-			nodes->flags[nodes->mappings[mapping].node] |= NODE_FOLDED | (object ? NODE_ARENA : 0);
+			nodes->flags[nodes->mappings[mapping].node] |=
+				NODE_FOLDED | (object ? NODE_ARENA : 0);
 		if (object) {
 			object->node = i;
 			nodes->object[i] = keys[n].index;
@@ -248,7 +251,7 @@ int ld__nodes_new(struct nodes *nodes, struct node_object *objects, uint32_t obj
 	for (uint32_t i = 0; i < object_count; i++) {
 		if (!objects[i].addr)
 			continue;
-		keys[count] = (struct sort_key) { .addr = objects[i].addr, .index = i, .object = 1 };
+		keys[count] = (struct sort_key){ .addr = objects[i].addr, .index = i, .object = 1 };
 		differ |= keys[count].addr ^ keys[0].addr;
 		count++;
 	}

@@ -152,8 +152,8 @@ static void claim_modules(struct builder *builder)
 			bool own = module->flags & STREAM_MODULE_SELF;
 
 			if (segment->prot & PROT_WRITE)
-				claim(&builder->claims[own ? CLAIM_OWN : CLAIM_DATA], PAGE_DOWN(segment->start),
-				      PAGE_UP(segment->end), i);
+				claim(&builder->claims[own ? CLAIM_OWN : CLAIM_DATA],
+				      PAGE_DOWN(segment->start), PAGE_UP(segment->end), i);
 		}
 	}
 }
@@ -166,7 +166,8 @@ static uint64_t static_tls_bytes(void)
 	for (uint32_t i = 0; i < ld__modules_count(); i++) {
 		const struct module *module = ld__modules_get(i);
 
-		if (module->tls_bytes && module->tls_offset < lowest && module->tls_offset > -(1 << 24))
+		if (module->tls_bytes && module->tls_offset < lowest &&
+		    module->tls_offset > -(1 << 24))
 			lowest = module->tls_offset;
 	}
 	return (uint64_t)-lowest;
@@ -223,7 +224,8 @@ static uint64_t word_at(uint64_t addr)
 }
 
 /* The glibc chunk or arena heap around a block that lies in `map`, by its header. */
-static bool glibc_extent(const struct map_entry *map, uint64_t addr, uint64_t bytes, struct claim *ret)
+static bool glibc_extent(const struct map_entry *map, uint64_t addr, uint64_t bytes,
+			 struct claim *ret)
 {
 	uint64_t chunk = addr - 16, previous, size, heap;
 
@@ -244,7 +246,8 @@ static bool glibc_extent(const struct map_entry *map, uint64_t addr, uint64_t by
 	if (heap < map->start)
 		return false;
 	size = word_at(heap + 16);	/* struct heap_info: ar_ptr, prev, size */
-	if (size % PAGE_BYTES || size > ARENA_HEAP_BYTES || heap + size < addr + bytes || size > map->end - heap)
+	if (size % PAGE_BYTES || size > ARENA_HEAP_BYTES || heap + size < addr + bytes ||
+	    size > map->end - heap)
 		return false;
 	*ret = (struct claim) { heap, heap + size, 0 };
 	return true;
@@ -266,7 +269,8 @@ static void claim_hidden_heaps(struct builder *builder)
 	struct claims seen = { claims->items, known, known, 0 };
 
 	for (uint32_t i = 0; i < input->nodes->count; i++) {
-		uint64_t addr = input->nodes->extents[i].addr, bytes = input->nodes->extents[i].bytes;
+		uint64_t addr = input->nodes->extents[i].addr,
+			 bytes = input->nodes->extents[i].bytes;
 		const struct claim *inside;
 		struct claim extent;
 
@@ -303,7 +307,8 @@ static int make_claims(struct builder *builder)
 	if (claims_new(&builder->claims[CLAIM_OWN], 32768) < 0 ||
 	    claims_new(&builder->claims[CLAIM_DATA], ld__modules_count() * 16ull + 16) < 0 ||
 	    claims_new(&builder->claims[CLAIM_STACK], threads + 16) < 0 ||
-	    claims_new(&builder->claims[CLAIM_ALLOCATOR], 131072ull + builder->input->maps->count) < 0 ||
+	    claims_new(&builder->claims[CLAIM_ALLOCATOR], 131072ull + builder->input->maps->count) <
+		    0 ||
 	    claims_new(&builder->claims[CLAIM_PROGRAM], nodes->mapping_count + 16ull) < 0)
 		return -ENOMEM;
 	ld__arena_visit(claim_own, builder);
@@ -329,15 +334,16 @@ static uint32_t module_of(uint64_t addr)
 	for (uint32_t i = 0; i < ld__modules_count(); i++) {
 		const struct module *module = ld__modules_get(i);
 
-		if (module->last_birth == UINT64_MAX && addr >= PAGE_DOWN(module->start) && addr < PAGE_UP(module->end))
+		if (module->last_birth == UINT64_MAX && addr >= PAGE_DOWN(module->start) &&
+		    addr < PAGE_UP(module->end))
 			return i;
 	}
 	return STREAM_NONE;
 }
 
 /* Kind of the piece that begins at addr in `map`, and where it ends. */
-static uint8_t classify(struct builder *builder, const struct map_entry *map, uint64_t addr, uint64_t *ret_end,
-			uint32_t *ret_module)
+static uint8_t classify(struct builder *builder, const struct map_entry *map, uint64_t addr,
+			uint64_t *ret_end, uint32_t *ret_module)
 {
 	const struct maps *maps = builder->input->maps;
 	const struct nodes *nodes = builder->input->nodes;
@@ -367,7 +373,8 @@ static uint8_t classify(struct builder *builder, const struct map_entry *map, ui
 	if (hits[CLAIM_ALLOCATOR] || text_same(name, "[heap]"))
 		return STREAM_MAP_HEAP;
 	if (hits[CLAIM_PROGRAM])
-		return nodes->flags[hits[CLAIM_PROGRAM]->id] & NODE_FOLDED ? STREAM_MAP_HEAP : STREAM_MAP_PROGRAM;
+		return nodes->flags[hits[CLAIM_PROGRAM]->id] & NODE_FOLDED ? STREAM_MAP_HEAP
+									   : STREAM_MAP_PROGRAM;
 	return STREAM_MAP_OTHER;
 }
 
@@ -390,7 +397,8 @@ static bool is_scanned(const struct region *region)
 /* Numbers of a mapping that was cut: by the pages that each piece has in memory. */
 static void share_numbers(struct regions *regions, uint32_t first, const struct map_entry *numbers)
 {
-	uint64_t left_rss = numbers->rss_bytes, left_pss = numbers->pss_bytes, left_swap = numbers->swap_bytes;
+	uint64_t left_rss = numbers->rss_bytes, left_pss = numbers->pss_bytes,
+		 left_swap = numbers->swap_bytes;
 
 	for (uint32_t i = first; i < regions->count; i++) {
 		struct region *region = &regions->items[i];
@@ -423,7 +431,8 @@ static void cut_map(struct builder *builder, uint32_t index)
 	for (uint64_t at = map->start; at < map->end; at = end) {
 		uint32_t module;
 		uint8_t kind = classify(builder, &marked, at, &end, &module);
-		struct region *region = regions->count > first ? &regions->items[regions->count - 1] : NULL;
+		struct region *region =
+			regions->count > first ? &regions->items[regions->count - 1] : NULL;
 		int64_t pages;
 
 		if (region && region->kind == kind && region->module == module) {
@@ -432,20 +441,29 @@ static void cut_map(struct builder *builder, uint32_t index)
 			region = add_region(regions);
 			if (!region)
 				return;
-			*region = (struct region) {
-				.start = at, .end = end, .offset = map->file ? map->offset + (at - map->start) : 0,
-				.rss_bytes = MAP_NUMBER_UNKNOWN, .pss_bytes = MAP_NUMBER_UNKNOWN,
-				.swap_bytes = MAP_NUMBER_UNKNOWN, .map = index, .module = module, .name = map->name,
-				.prot = map->prot, .shared = map->shared, .kind = kind,
+			*region = (struct region){
+				.start = at,
+				.end = end,
+				.offset = map->file ? map->offset + (at - map->start) : 0,
+				.rss_bytes = MAP_NUMBER_UNKNOWN,
+				.pss_bytes = MAP_NUMBER_UNKNOWN,
+				.swap_bytes = MAP_NUMBER_UNKNOWN,
+				.map = index,
+				.module = module,
+				.name = map->name,
+				.prot = map->prot,
+				.shared = map->shared,
+				.kind = kind,
 			};
 		}
 		if (map->shared && numbers && !numbers->rss_bytes && !numbers->swap_bytes)
 			continue;	/* the kernel may have cached the file; the service never looked at it */
-		pages = ld__spans_add(is_scanned(region) ? &regions->spans : &counted, input->pagemap_fd, at, end,
-				      map->shared);
+		pages = ld__spans_add(is_scanned(region) ? &regions->spans : &counted,
+				      input->pagemap_fd, at, end, map->shared);
 		if (pages >= 0)
-			region->rss_bytes = (region->rss_bytes == MAP_NUMBER_UNKNOWN ? 0 : region->rss_bytes) +
-					    (uint64_t)pages;
+			region->rss_bytes =
+				(region->rss_bytes == MAP_NUMBER_UNKNOWN ? 0 : region->rss_bytes) +
+				(uint64_t)pages;
 	}
 	if (numbers && numbers->start == map->start && numbers->end == map->end)
 		share_numbers(regions, first, numbers);
@@ -477,11 +495,20 @@ static void add_unforked(struct builder *builder)
 		region = add_region(regions);
 		if (!region)
 			return;
-		*region = (struct region) {
-			.start = map->start, .end = map->end, .offset = map->offset, .rss_bytes = map->rss_bytes,
-			.pss_bytes = map->pss_bytes, .swap_bytes = map->swap_bytes, .map = STREAM_NONE,
-			.module = STREAM_NONE, .name = map->name, .prot = map->prot, .shared = map->shared,
-			.kind = own ? STREAM_MAP_OWN : STREAM_MAP_KERNEL, .from_smaps = 1,
+		*region = (struct region){
+			.start = map->start,
+			.end = map->end,
+			.offset = map->offset,
+			.rss_bytes = map->rss_bytes,
+			.pss_bytes = map->pss_bytes,
+			.swap_bytes = map->swap_bytes,
+			.map = STREAM_NONE,
+			.module = STREAM_NONE,
+			.name = map->name,
+			.prot = map->prot,
+			.shared = map->shared,
+			.kind = own ? STREAM_MAP_OWN : STREAM_MAP_KERNEL,
+			.from_smaps = 1,
 		};
 		if (!own && map->prot & PROT_READ)
 			regions->unforked_bytes += map->rss_bytes;
@@ -510,10 +537,15 @@ static void add_module_roots(struct regions *regions)
 			continue;
 		for (uint32_t s = 0; s < module->segment_count; s++)
 			if (module->segments[s].prot & PROT_WRITE)
-				add_root(regions, &(struct region_root) {
-						.start = module->segments[s].start, .end = module->segments[s].end,
-						.kind = STREAM_ROOT_GLOBAL, .module = i, .thread = STREAM_NONE,
-						.region = STREAM_NONE, .exact = module->flags & STREAM_MODULE_LIBC });
+				add_root(regions,
+					 &(struct region_root){ .start = module->segments[s].start,
+								.end = module->segments[s].end,
+								.kind = STREAM_ROOT_GLOBAL,
+								.module = i,
+								.thread = STREAM_NONE,
+								.region = STREAM_NONE,
+								.exact = module->flags &
+									 STREAM_MODULE_LIBC });
 	}
 }
 
@@ -524,7 +556,8 @@ static void add_hole(struct regions *regions, uint64_t start, uint64_t end)
 }
 
 /* The thread's static TLS, without our own variables. */
-static void add_tls_root(struct regions *regions, const struct region_thread *thread, uint64_t pointer, uint32_t id)
+static void add_tls_root(struct regions *regions, const struct region_thread *thread,
+			 uint64_t pointer, uint32_t id)
 {
 	struct region_root root = {
 		.start = thread->tls_start, .end = thread->tls_end, .kind = STREAM_ROOT_TLS,
@@ -535,8 +568,8 @@ static void add_tls_root(struct regions *regions, const struct region_thread *th
 		const struct module *module = ld__modules_get(i);
 		uint64_t own = pointer + (uint64_t)module->tls_offset;
 
-		if (!(module->flags & STREAM_MODULE_SELF) || !module->tls_bytes || module->tls_offset == INT64_MIN ||
-		    own < root.start || own >= root.end)
+		if (!(module->flags & STREAM_MODULE_SELF) || !module->tls_bytes ||
+		    module->tls_offset == INT64_MIN || own < root.start || own >= root.end)
 			continue;
 		root.end = own & ~7ull;
 		add_root(regions, &root);
@@ -556,7 +589,10 @@ static void add_thread_roots(struct builder *builder)
 		const struct stop_thread *thread = ld__stop_thread(stop, i);
 		const struct region_thread *where = &regions->threads[i];
 		struct region_root root = {
-			.kind = STREAM_ROOT_STACK, .module = STREAM_NONE, .thread = id, .region = STREAM_NONE,
+			.kind = STREAM_ROOT_STACK,
+			.module = STREAM_NONE,
+			.thread = id,
+			.region = STREAM_NONE,
 		};
 
 		if (!thread)
@@ -600,7 +636,8 @@ static void add_mapping_roots(struct builder *builder)
 
 		if (region->from_smaps)
 			continue;
-		if (region->kind == STREAM_MAP_STACK && !find_claim(&builder->claims[CLAIM_STACK], region->start))
+		if (region->kind == STREAM_MAP_STACK &&
+		    !find_claim(&builder->claims[CLAIM_STACK], region->start))
 			add_root(regions, &root);
 		else if (region->kind == STREAM_MAP_SHARED || region->kind == STREAM_MAP_OTHER)
 			add_root(regions, &root);
@@ -631,7 +668,8 @@ int ld__regions_new(struct regions *regions, const struct region_input *input)
 
 	memset(regions, 0, sizeof(*regions));
 	for (uint32_t i = 0; i < input->smaps->count; i++)
-		resident += input->smaps->entries[i].rss_bytes + input->smaps->entries[i].swap_bytes;
+		resident +=
+			input->smaps->entries[i].rss_bytes + input->smaps->entries[i].swap_bytes;
 	regions->threads = kernel_map((threads + 1) * sizeof(*regions->threads));
 	regions->holes = kernel_map((threads + 1) * sizeof(*regions->holes));
 	regions->spans.capacity = resident / PAGE_BYTES + resident / PAGE_BYTES / 4 + 65536;
@@ -646,7 +684,8 @@ int ld__regions_new(struct regions *regions, const struct region_input *input)
 	for (int i = 0; i < CLAIMS; i++)
 		regions->capacity += 2 * builder.claims[i].count;
 	regions->items = kernel_map(regions->capacity * sizeof(*regions->items));
-	regions->root_capacity = regions->capacity + ld__modules_count() * 16u + (uint32_t)threads * 4u;
+	regions->root_capacity =
+		regions->capacity + ld__modules_count() * 16u + (uint32_t)threads * 4u;
 	regions->roots = kernel_map(regions->root_capacity * sizeof(*regions->roots));
 	if (!regions->items || !regions->roots)
 		return -ENOMEM;
@@ -659,6 +698,7 @@ int ld__regions_new(struct regions *regions, const struct region_input *input)
 	add_mapping_roots(&builder);
 	sort_holes(regions);
 	for (int i = 0; i < CLAIMS; i++)
-		kernel_unmap(builder.claims[i].items, builder.claims[i].capacity * sizeof(struct claim));
+		kernel_unmap(builder.claims[i].items,
+			     builder.claims[i].capacity * sizeof(struct claim));
 	return 0;
 }

@@ -64,7 +64,8 @@ bool ld__rights_take(const struct rights *rights)
 	ld__sys5(SYS_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0);	/* capabilities are set one by one below */
 	ld__sys3(SYS_setresuid, rights->uid[0], rights->uid[1], rights->uid[2]);
 	for (int i = 0; i < 2; i++) {
-		data[i].effective = rights->effective[i] | (i == 0 ? rights->permitted[0] & (1u << CAP_SETPCAP) : 0);
+		data[i].effective = rights->effective[i] |
+				    (i == 0 ? rights->permitted[0] & (1u << CAP_SETPCAP) : 0);
 		data[i].permitted = rights->permitted[i];
 		data[i].inheritable = rights->inheritable[i];
 	}

@@ -127,12 +127,15 @@ static const char *type_name(const struct rtti *rtti, uint64_t info, size_t *ret
 	}
 	for (size_t n = 0; n < left && n < NAME_MAX_BYTES; n++) {
 		char c = text[n];
-		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '$';
+		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+			      c == '.' || c == '$';
 
 		if (!c) {
 			*ret_length = n;
-			return n && (text[0] == 'N' || text[0] == 'S' || text[0] == 'Z' || text[0] == 'U' ||
-				     (text[0] >= '1' && text[0] <= '9')) ? text : NULL;
+			return n && (text[0] == 'N' || text[0] == 'S' || text[0] == 'Z' ||
+				     text[0] == 'U' || (text[0] >= '1' && text[0] <= '9'))
+				       ? text
+				       : NULL;
 		}
 		if (!letter && !(c >= '0' && c <= '9'))
 			return NULL;
@@ -146,9 +149,9 @@ static uint32_t look_up(struct rtti *rtti, uint64_t vtable)
 	const char *name;
 	size_t length;
 
-	if (!read_word(rtti, vtable - 16, &to_top) || to_top != 0 || !read_word(rtti, vtable - 8, &info) ||
-	    !info || !read_word(rtti, info, &info_vtable) || !read_word(rtti, info_vtable - 8, &info_info) ||
-	    !info_info)
+	if (!read_word(rtti, vtable - 16, &to_top) || to_top != 0 ||
+	    !read_word(rtti, vtable - 8, &info) || !info || !read_word(rtti, info, &info_vtable) ||
+	    !read_word(rtti, info_vtable - 8, &info_info) || !info_info)
 		return STREAM_NONE;
 	name = type_name(rtti, info_info, &length);
 	if (!name || length < 13 || memcmp(name, "N10__cxxabiv1", 13))
@@ -156,8 +159,10 @@ static uint32_t look_up(struct rtti *rtti, uint64_t vtable)
 	name = type_name(rtti, info, &length);
 	if (!name || rtti->type_count == TYPES_MAX)
 		return STREAM_NONE;
-	rtti->types[rtti->type_count] = (struct stream_type_name) {
-		.addr = vtable, .name = ld__writer_string(rtti->writer, name, (long)length), .source = STREAM_TYPE_RTTI,
+	rtti->types[rtti->type_count] = (struct stream_type_name){
+		.addr = vtable,
+		.name = ld__writer_string(rtti->writer, name, (long)length),
+		.source = STREAM_TYPE_RTTI,
 	};
 	return rtti->type_count++;
 }
@@ -191,7 +196,8 @@ uint32_t ld__rtti_type(struct rtti *rtti, uint64_t word)
 	return type;
 }
 
-uint32_t ld__rtti_add(struct rtti *rtti, uint64_t addr, const char *name, enum stream_type_source source)
+uint32_t ld__rtti_add(struct rtti *rtti, uint64_t addr, const char *name,
+		      enum stream_type_source source)
 {
 	struct cached *slot = slot_of(rtti, addr);
 

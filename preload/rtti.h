@@ -21,7 +21,8 @@ bool ld__rtti_maybe(const struct rtti *rtti, uint64_t word);
 uint32_t ld__rtti_type(struct rtti *rtti, uint64_t word);
 
 /* Add a type of another source; the same addr gives the same index. */
-uint32_t ld__rtti_add(struct rtti *rtti, uint64_t addr, const char *name, enum stream_type_source source);
+uint32_t ld__rtti_add(struct rtti *rtti, uint64_t addr, const char *name,
+		      enum stream_type_source source);
 
 /* Write the TYPES section. */
 void ld__rtti_write(struct rtti *rtti);

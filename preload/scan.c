@@ -33,9 +33,11 @@ static void hit(struct scan *scan, uint64_t word, uint64_t at)
 		offset = 0;		/* the object's address, whatever lies before it */
 	}
 	/* the dynamic linker aligns some of its records to cache lines; a chunk header lies at a block's end */
-	if (scan->exact && offset && (offset >= CACHE_LINE || scan->nodes->extents[target].bytes < 2 * CACHE_LINE))
+	if (scan->exact && offset &&
+	    (offset >= CACHE_LINE || scan->nodes->extents[target].bytes < 2 * CACHE_LINE))
 		return;
-	ld__edges_add(scan->edges, STREAM_LABEL_OFFSET, (int64_t)(at - scan->label_base), target, offset);
+	ld__edges_add(scan->edges, STREAM_LABEL_OFFSET, (int64_t)(at - scan->label_base), target,
+		      offset);
 }
 
 static void scan_words(struct scan *scan, uint64_t start, uint64_t end)
@@ -67,7 +69,8 @@ static void scan_range(struct scan *scan, uint64_t start, uint64_t end)
 
 		if (ld__fault_addr < at || ld__fault_addr >= end || next > end)
 			next = end;
-		scan->skipped_words += (next - (ld__fault_addr < at ? at : PAGE_DOWN(ld__fault_addr))) / 8;
+		scan->skipped_words +=
+			(next - (ld__fault_addr < at ? at : PAGE_DOWN(ld__fault_addr))) / 8;
 		at = next;
 	}
 }
@@ -92,7 +95,8 @@ static void scan_resident(struct scan *scan, uint64_t start, uint64_t end)
 {
 	const struct spans *spans = &scan->regions->spans;
 
-	for (uint64_t i = first_span(spans, start); i < spans->count && spans->items[i].start < end; i++) {
+	for (uint64_t i = first_span(spans, start); i < spans->count && spans->items[i].start < end;
+	     i++) {
 		uint64_t from = spans->items[i].start > start ? spans->items[i].start : start;
 		uint64_t to = spans->items[i].end < end ? spans->items[i].end : end;
 
@@ -125,7 +129,8 @@ static void scan_arena(struct scan *scan, uint32_t id)
 	scan->label_base = at;
 	scan->self = id;
 	scan->native_only = true;
-	for (uint32_t inner = id + 1; inner < nodes->count && nodes->extents[inner].addr < end; inner++) {
+	for (uint32_t inner = id + 1; inner < nodes->count && nodes->extents[inner].addr < end;
+	     inner++) {
 		if (nodes->extents[inner].addr > at)
 			scan_resident(scan, at, nodes->extents[inner].addr);
 		at = nodes->extents[inner].addr + nodes->extents[inner].bytes;
@@ -141,7 +146,8 @@ static void scan_node(struct scan *scan, uint32_t id, uint64_t *span, uint32_t *
 {
 	const struct spans *spans = &scan->regions->spans;
 	struct region *regions = scan->regions->items;
-	uint64_t start = scan->nodes->extents[id].addr, end = start + scan->nodes->extents[id].bytes, live = 0;
+	uint64_t start = scan->nodes->extents[id].addr,
+		 end = start + scan->nodes->extents[id].bytes, live = 0;
 	uint8_t flags = scan->nodes->flags[id];
 
 	if (flags & NODE_ARENA)
@@ -218,7 +224,8 @@ static void scan_root_memory(struct scan *scan, const struct region_root *root)
 		return;
 	}
 	if (root->kind == STREAM_ROOT_MAPPING)
-		for (uint32_t i = 0; i < regions->hole_count && regions->holes[i].start < root->end; i++) {
+		for (uint32_t i = 0; i < regions->hole_count && regions->holes[i].start < root->end;
+		     i++) {
 			if (regions->holes[i].end <= at)
 				continue;
 			if (regions->holes[i].start > at)
@@ -267,7 +274,8 @@ int ld__scan_roots(struct scan *scan, struct writer *writer)
 		ld__edges_end(scan->edges);
 	}
 	if (scan->objects && !scan->cut_short)
-		ld__objects_give_roots(scan->objects, scan->regions->root_count, scan->edges, writer);
+		ld__objects_give_roots(scan->objects, scan->regions->root_count, scan->edges,
+				       writer);
 	scan->root_edge_count = ld__edges_count(scan->edges);
 	ld__edges_free(scan->edges);
 	return ld__writer_error(writer);

@@ -6,7 +6,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum snapshot_trigger { SNAPSHOT_SOCKET, SNAPSHOT_TIMER, SNAPSHOT_RSS, SNAPSHOT_EXIT, SNAPSHOT_SIGNAL };
+enum snapshot_trigger {
+	SNAPSHOT_SOCKET,
+	SNAPSHOT_TIMER,
+	SNAPSHOT_RSS,
+	SNAPSHOT_EXIT,
+	SNAPSHOT_SIGNAL
+};
 
 struct snapshot_request {
 	enum snapshot_trigger trigger;

@@ -80,7 +80,8 @@ static uint64_t read_start(int proc_fd)
 	static uint32_t known_pid;
 	char text[1024];
 	const char *at = text;
-	uint64_t since_boot, now_boot = kernel_clock_ns(CLOCK_BOOTTIME), now = kernel_clock_ns(CLOCK_REALTIME);
+	uint64_t since_boot, now_boot = kernel_clock_ns(CLOCK_BOOTTIME),
+			     now = kernel_clock_ns(CLOCK_REALTIME);
 
 	if (known && known_pid == ld__sys_getpid())
 		return known;
@@ -120,8 +121,9 @@ static void make_name(struct snapshot_facts *facts)
 
 	for (; base[n] && base[n] != ' ' && n < sizeof(facts->name) - 1; n++) {
 		char c = base[n];
-		bool safe = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-			    c == '_' || c == '-' || c == '+' || (c == '.' && n);
+		bool safe = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+			    (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '+' ||
+			    (c == '.' && n);
 
 		facts->name[n] = safe ? c : '_';
 	}
@@ -138,7 +140,8 @@ void ld__snapshot_facts_read(struct snapshot_facts *facts, int proc_fd)
 	facts->ppid = (uint32_t)ld__sys0(SYS_getppid);
 	facts->uid = (uint32_t)ld__sys0(SYS_geteuid);
 	facts->gid = (uint32_t)ld__sys0(SYS_getegid);
-	n = ld__sys4(SYS_readlinkat, proc_fd, "thread-self/exe", facts->exe, sizeof(facts->exe) - 1);
+	n = ld__sys4(SYS_readlinkat, proc_fd, "thread-self/exe", facts->exe,
+		     sizeof(facts->exe) - 1);
 	facts->exe[n > 0 ? n : 0] = 0;
 	make_name(facts);
 	read_command(facts, proc_fd);

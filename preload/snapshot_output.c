@@ -23,7 +23,8 @@ static void choose_name(const struct snapshot_job *job, char *name, size_t capac
 {
 	for (uint32_t n = job->number; n < NUMBER_LAST; n++) {
 		char file[160];
-		size_t used = ld__text_format(name, capacity, 0, "%s.%u.%u", job->facts->name, job->facts->pid, n);
+		size_t used = ld__text_format(name, capacity, 0, "%s.%u.%u", job->facts->name,
+					      job->facts->pid, n);
 
 		memcpy(file, name, used);
 		ld__text_format(file, sizeof(file), used, ".snap");
@@ -56,7 +57,8 @@ static bool find_program(char *path, size_t capacity)
 		if (ld__modules_get(i)->flags & STREAM_MODULE_SELF)
 			library = ld__modules_get(i)->path;
 	folder = (size_t)(text_base_name(library) - library);
-	for (size_t i = 0; folder && folder < capacity && i < sizeof(beside) / sizeof(beside[0]); i++) {
+	for (size_t i = 0; folder && folder < capacity && i < sizeof(beside) / sizeof(beside[0]);
+	     i++) {
 		memcpy(path, library, folder);
 		ld__text_format(path, capacity, folder, "%s", beside[i]);
 		if (is_program(path))
@@ -108,14 +110,16 @@ int ld__snapshot_output_open(struct snapshot_output *output, const struct snapsh
 		return -ENOENT;
 	choose_name(job, name, sizeof(name));
 	if (find_program(program, sizeof(program))) {
-		ld__text_format(result, sizeof(result), 0, "%s/%s.snap", ld__config()->folder, name);
+		ld__text_format(result, sizeof(result), 0, "%s/%s.snap", ld__config()->folder,
+				name);
 		if (start_ingest(output, program, result) >= 0)
 			return output->fd;
 	}
 	ld__text_format(output->final, sizeof(output->final), 0, "%s.stream", name);
 	ld__text_format(output->temporary, sizeof(output->temporary), 0, ".%s.stream.tmp", name);
 	ld__sys3(SYS_unlinkat, job->folder_fd, output->temporary, 0);
-	output->fd = kernel_openat(job->folder_fd, output->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+	output->fd = kernel_openat(job->folder_fd, output->temporary,
+				   O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
 	return output->fd;
 }
 
@@ -134,15 +138,16 @@ static int close_file(struct snapshot_output *output, int folder_fd, bool whole)
 	return SNAPSHOT_DONE;
 }
 
-int ld__snapshot_output_close(struct snapshot_output *output, const struct snapshot_job *job, bool whole)
+int ld__snapshot_output_close(struct snapshot_output *output, const struct snapshot_job *job,
+			      bool whole)
 {
 	int status = 0;
 
 	if (!output->ingest)
 		return close_file(output, job->folder_fd, whole);
 	kernel_close(output->fd);
-	if (ld__sys4(SYS_wait4, output->ingest, &status, 0, 0) != output->ingest || !WIFEXITED(status) ||
-	    WEXITSTATUS(status))
+	if (ld__sys4(SYS_wait4, output->ingest, &status, 0, 0) != output->ingest ||
+	    !WIFEXITED(status) || WEXITSTATUS(status))
 		return SNAPSHOT_INGEST_FAILED;
 	return whole ? SNAPSHOT_DONE : SNAPSHOT_NO_OUTPUT;
 }

@@ -76,6 +76,7 @@ struct snapshot_output {
 };
 int ld__snapshot_output_open(struct snapshot_output *output, const struct snapshot_job *job);
 /* All was written (or not): wait for ingest, or give the file its name. Returns an exit status. */
-int ld__snapshot_output_close(struct snapshot_output *output, const struct snapshot_job *job, bool whole);
+int ld__snapshot_output_close(struct snapshot_output *output, const struct snapshot_job *job,
+			      bool whole);
 
 #endif

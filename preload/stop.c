@@ -79,7 +79,8 @@ static uint32_t phase_wait(struct stop *stop, uint32_t phase, uint64_t deadline_
 
 void ld__stop_note(struct stop *stop, const char *note, uint32_t number)
 {
-	stop->notes_used = ld__text_format(stop->notes, sizeof(stop->notes), stop->notes_used, note, number);
+	stop->notes_used =
+		ld__text_format(stop->notes, sizeof(stop->notes), stop->notes_used, note, number);
 }
 
 struct stop_thread *ld__stop_find(struct stop *stop, uint32_t tid)
@@ -104,12 +105,14 @@ int ld__stop_list(struct stop *stop, void (*visit)(struct stop *stop, uint32_t t
 
 	ld__sys3(SYS_lseek, stop->task_fd, 0, SEEK_SET);
 	for (;;) {
-		long got = ld__sys3(SYS_getdents64, stop->task_fd, stop->entries, sizeof(stop->entries));
+		long got = ld__sys3(SYS_getdents64, stop->task_fd, stop->entries,
+				    sizeof(stop->entries));
 
 		if (got <= 0)
 			return got < 0 ? (int)got : count;
 		for (long at = 0; at < got;) {
-			const struct entry *entry = (const struct entry *)(const void *)(stop->entries + at);
+			const struct entry *entry =
+				(const struct entry *)(const void *)(stop->entries + at);
 			const char *digits = entry->name;
 			uint32_t tid = (uint32_t)ld__text_decimal(&digits);
 
@@ -160,7 +163,8 @@ bool ld__stop_read_syscall(struct stop *stop, uint32_t tid, struct stop_syscall 
 	const char *at = text;
 	uint64_t values[8];
 
-	if (ld__stop_read(stop, tid, "syscall", text, sizeof(text)) <= 0 || text[0] < '0' || text[0] > '9')
+	if (ld__stop_read(stop, tid, "syscall", text, sizeof(text)) <= 0 || text[0] < '0' ||
+	    text[0] > '9')
 		return false;
 	ret_call->number = (uint32_t)ld__text_decimal(&at);
 	for (int i = 0; i < 8; i++) {
@@ -307,7 +311,8 @@ static void read_registers(struct stop *stop, struct stop_thread *thread)
 		return;
 	if ((int64_t)r.orig_rax >= 0)
 		thread->syscall = (uint32_t)r.orig_rax;
-	if ((int64_t)r.orig_rax >= 0 && (int64_t)r.rax == -EINTR && ld__stop_restartable(r.orig_rax)) {
+	if ((int64_t)r.orig_rax >= 0 && (int64_t)r.rax == -EINTR &&
+	    ld__stop_restartable(r.orig_rax)) {
 		r.rax = (unsigned long long)-(int64_t)KERNEL_ERESTARTNOHAND;
 		left = ld__stop_epoll_left(thread->tid, r.orig_rax, r.r10);
 		if (left >= 0)
@@ -317,10 +322,12 @@ static void read_registers(struct stop *stop, struct stop_thread *thread)
 	thread->sp = r.rsp;
 	thread->thread_pointer = r.fs_base;
 	memcpy(thread->registers,
-	       (uint64_t[STREAM_REGISTERS]) { r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.rsp, r.r8,
-					     r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rip, r.eflags },
+	       (uint64_t[STREAM_REGISTERS]){ r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.rsp,
+					     r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15,
+					     r.rip, r.eflags },
 	       sizeof(thread->registers));
-	if (!thread->pass_on && (int64_t)r.orig_rax >= 0 && ld__stop_finish_transfer(stop, thread->tid, &r))
+	if (!thread->pass_on && (int64_t)r.orig_rax >= 0 &&
+	    ld__stop_finish_transfer(stop, thread->tid, &r))
 		ld__sys4(SYS_ptrace, PTRACE_SETREGS, thread->tid, 0, &r);
 }
 
@@ -401,7 +408,8 @@ static void wait_for_pending(struct stop *stop)
 		struct stop_thread *thread;
 
 		if (tid <= 0) {			/* the tick, or nobody left */
-			look_at_pending(stop, tid == -ECHILD || kernel_now_ns() >= stop->deadline_ns);
+			look_at_pending(stop,
+					tid == -ECHILD || kernel_now_ns() >= stop->deadline_ns);
 			continue;
 		}
 		thread = ld__stop_find(stop, (uint32_t)tid);
@@ -457,7 +465,8 @@ static int tracer_main(struct stop *stop)
 
 		if (thread->stop != STREAM_STOP_PTRACE)
 			continue;
-		if (thread->in_kernel && ld__sys4(SYS_wait4, thread->tid, &status, __WALL | WNOHANG, 0) > 0 &&
+		if (thread->in_kernel &&
+		    ld__sys4(SYS_wait4, thread->tid, &status, __WALL | WNOHANG, 0) > 0 &&
 		    WIFSTOPPED(status))
 			note_stop(thread, status);
 		ld__sys4(SYS_ptrace, PTRACE_DETACH, thread->tid, 0, thread->pass_on);
@@ -470,7 +479,8 @@ static int tracer_main(struct stop *stop)
 /* ---- the agent's side ---- */
 
 /* clone(2) onto another stack; the child runs function(argument) and ends with its result. */
-static long clone_onto(unsigned long flags, void *stack_end, int (*function)(struct stop *), struct stop *argument)
+static long clone_onto(unsigned long flags, void *stack_end, int (*function)(struct stop *),
+		       struct stop *argument)
 {
 	long ret;
 	register long r10 __asm__("r10") = 0;
@@ -482,7 +492,7 @@ static long clone_onto(unsigned long flags, void *stack_end, int (*function)(str
 	__asm__ volatile("syscall\n"
 			 "	test %%rax, %%rax\n"
 			 "	jnz 1f\n"
-			 "	xor %%ebp, %%ebp\n"	/* end of the stack for unwinders */
+			 "	xor %%ebp, %%ebp\n" /* end of the stack for unwinders */
 			 "	pop %%rdi\n"
 			 "	pop %%rax\n"
 			 "	call *%%rax\n"
@@ -492,7 +502,8 @@ static long clone_onto(unsigned long flags, void *stack_end, int (*function)(str
 			 "	hlt\n"
 			 "1:\n"
 			 : "=a"(ret)
-			 : "a"(SYS_clone), "D"(flags), "S"(top), "d"(0), "r"(r10), "r"(r8), [exit] "i"(SYS_exit)
+			 : "a"(SYS_clone), "D"(flags), "S"(top), "d"(0), "r"(r10),
+			   "r"(r8), [exit] "i"(SYS_exit)
 			 : "rcx", "r11", "memory");
 	return ret;
 }
@@ -503,7 +514,10 @@ static void grant_rights(struct stop *stop)
 {
 	stop->dumpable = (int)ld__sys5(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
 	if (stop->dumpable == 2)	/* fs.suid_dumpable: only the kernel can set that */
-		ld__stop_note(stop, "core dumps of process %u, which root could have had, are off from now on\n", stop->pid);
+		ld__stop_note(stop,
+			      "core dumps of process %u, which root could have had, are off from "
+			      "now on\n",
+			      stop->pid);
 	if (stop->dumpable != 1)
 		ld__sys5(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
 	stop->ptracer_set = ld__sys5(SYS_prctl, PR_SET_PTRACER, stop->tracer, 0, 0, 0) == 0;
@@ -575,7 +589,8 @@ static int stop_by_ptrace(struct stop *stop)
 		none++;
 		refused += thread->error == -EPERM;
 		if (thread->error == -ETIMEDOUT)
-			ld__stop_note(stop, "thread %u did not stop in time and ran on\n", thread->tid);
+			ld__stop_note(stop, "thread %u did not stop in time and ran on\n",
+				      thread->tid);
 	}
 	if (refused && refused == none && none >= stop->count - 1) {
 		ld__stop_resume(stop);
@@ -624,7 +639,9 @@ int ld__stop_threads(struct stop *stop, enum stop_means means, uint64_t timeout_
 		if (r < 0)
 			stop->resumed_ns = 0;
 		if (r < 0 && means == STOP_AUTO)
-			ld__stop_note(stop, "ptrace is refused here (error %u); threads were stopped by a signal\n",
+			ld__stop_note(stop,
+				      "ptrace is refused here (error %u); threads were stopped by "
+				      "a signal\n",
 				      (uint32_t)-r);
 	}
 	if (means == STOP_BY_SIGNAL || (means == STOP_AUTO && r < 0)) {
@@ -634,8 +651,10 @@ int ld__stop_threads(struct stop *stop, enum stop_means means, uint64_t timeout_
 	if (r < 0 || means == STOP_NOT) {
 		stop->first_ns = stop->stopped_ns = kernel_now_ns();
 		ld__stop_signal_look(stop);
-		ld__stop_note(stop, "the threads could not be stopped: %u ran on while the memory was copied\n",
-			      stop->count - 1);
+		ld__stop_note(
+			stop,
+			"the threads could not be stopped: %u ran on while the memory was copied\n",
+			stop->count - 1);
 		r = (int)stop->count - 1;
 	}
 	settle(stop);

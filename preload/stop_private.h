@@ -47,7 +47,8 @@ void ld__stop_note(struct stop *stop, const char *note, uint32_t number);
 struct stop_thread *ld__stop_find(struct stop *stop, uint32_t tid);
 struct stop_thread *ld__stop_add(struct stop *stop, uint32_t tid);
 int ld__stop_list(struct stop *stop, void (*visit)(struct stop *stop, uint32_t tid));
-long ld__stop_read(struct stop *stop, uint32_t tid, const char *file, char *buffer, size_t capacity);
+long ld__stop_read(struct stop *stop, uint32_t tid, const char *file, char *buffer,
+		   size_t capacity);
 bool ld__stop_read_syscall(struct stop *stop, uint32_t tid, struct stop_syscall *ret_call);
 bool ld__stop_restartable(uint64_t number);
 int64_t ld__stop_epoll_left(uint32_t tid, uint64_t number, uint64_t timeout_ms);

@@ -46,7 +46,8 @@ static uint32_t number_in_code(uint64_t pc)
 
 	if (code[0] != 0xb8 || code[5] != 0x0f || code[6] != 0x05)
 		return SYS_restart_syscall;
-	return (uint32_t)code[1] | (uint32_t)code[2] << 8 | (uint32_t)code[3] << 16 | (uint32_t)code[4] << 24;
+	return (uint32_t)code[1] | (uint32_t)code[2] << 8 | (uint32_t)code[3] << 16 |
+	       (uint32_t)code[4] << 24;
 }
 
 static void mend_call(struct slot *slot, ucontext_t *context)
@@ -56,10 +57,11 @@ static void mend_call(struct slot *slot, ucontext_t *context)
 
 	if (r[REG_RAX] != -EINTR)
 		return;
-	if (slot->was_asleep && slot->call.number == SYS_restart_syscall && slot->call.pc == (uint64_t)r[REG_RIP])
+	if (slot->was_asleep && slot->call.number == SYS_restart_syscall &&
+	    slot->call.pc == (uint64_t)r[REG_RIP])
 		slot->call.number = number_in_code(slot->call.pc);
-	if (!slot->was_asleep || slot->call.pc != (uint64_t)r[REG_RIP] || slot->call.sp != (uint64_t)r[REG_RSP] ||
-	    !ld__stop_restartable(slot->call.number)) {
+	if (!slot->was_asleep || slot->call.pc != (uint64_t)r[REG_RIP] ||
+	    slot->call.sp != (uint64_t)r[REG_RSP] || !ld__stop_restartable(slot->call.number)) {
 		slot->failed = 1;	/* it may also just have returned EINTR by itself */
 		return;
 	}
@@ -80,13 +82,15 @@ static void finish_transfer(const struct slot *slot, ucontext_t *context)
 	uint64_t all = ~0ull, own;
 	long moved;
 
-	if (!slot->was_asleep || slot->call.pc != (uint64_t)r[REG_RIP] || slot->call.sp != (uint64_t)r[REG_RSP] ||
-	    !ld__stop_is_cut_short(slot->call.number, r[REG_RAX], (uint64_t)r[REG_RDX], (uint64_t)r[REG_R10]))
+	if (!slot->was_asleep || slot->call.pc != (uint64_t)r[REG_RIP] ||
+	    slot->call.sp != (uint64_t)r[REG_RSP] ||
+	    !ld__stop_is_cut_short(slot->call.number, r[REG_RAX], (uint64_t)r[REG_RDX],
+				   (uint64_t)r[REG_R10]))
 		return;
 	memcpy(&own, &context->uc_sigmask, sizeof(own));
 	kernel_sigmask(SIG_SETMASK, &own, NULL);
-	moved = ld__sys6(slot->call.number, r[REG_RDI], r[REG_RSI] + r[REG_RAX], r[REG_RDX] - r[REG_RAX], r[REG_R10],
-			 r[REG_R8], r[REG_R9]);
+	moved = ld__sys6(slot->call.number, r[REG_RDI], r[REG_RSI] + r[REG_RAX],
+			 r[REG_RDX] - r[REG_RAX], r[REG_R10], r[REG_R8], r[REG_R9]);
 	kernel_sigmask(SIG_SETMASK, &all, NULL);
 	if (moved > 0)
 		r[REG_RAX] += moved;
@@ -113,12 +117,13 @@ static void on_stop(int sig, siginfo_t *info, void *data)
 	thread->thread_pointer = fs_base;
 	thread->sp = (uint64_t)r[REG_RSP];
 	memcpy(thread->registers,
-	       (uint64_t[STREAM_REGISTERS]) {
-		       (uint64_t)r[REG_RAX], (uint64_t)r[REG_RBX], (uint64_t)r[REG_RCX], (uint64_t)r[REG_RDX],
-		       (uint64_t)r[REG_RSI], (uint64_t)r[REG_RDI], (uint64_t)r[REG_RBP], (uint64_t)r[REG_RSP],
-		       (uint64_t)r[REG_R8], (uint64_t)r[REG_R9], (uint64_t)r[REG_R10], (uint64_t)r[REG_R11],
-		       (uint64_t)r[REG_R12], (uint64_t)r[REG_R13], (uint64_t)r[REG_R14], (uint64_t)r[REG_R15],
-		       (uint64_t)r[REG_RIP], (uint64_t)r[REG_EFL] },
+	       (uint64_t[STREAM_REGISTERS]){
+		       (uint64_t)r[REG_RAX], (uint64_t)r[REG_RBX], (uint64_t)r[REG_RCX],
+		       (uint64_t)r[REG_RDX], (uint64_t)r[REG_RSI], (uint64_t)r[REG_RDI],
+		       (uint64_t)r[REG_RBP], (uint64_t)r[REG_RSP], (uint64_t)r[REG_R8],
+		       (uint64_t)r[REG_R9], (uint64_t)r[REG_R10], (uint64_t)r[REG_R11],
+		       (uint64_t)r[REG_R12], (uint64_t)r[REG_R13], (uint64_t)r[REG_R14],
+		       (uint64_t)r[REG_R15], (uint64_t)r[REG_RIP], (uint64_t)r[REG_EFL] },
 	       sizeof(thread->registers));
 	__atomic_store_n(&slot->arrived, 1, __ATOMIC_RELEASE);
 	__atomic_add_fetch(&arrivals, 1, __ATOMIC_RELEASE);
@@ -138,7 +143,8 @@ static int choose_signal(void)
 	};
 	struct kernel_sigaction now;
 
-	if (signal_used && ld__kernel_sigaction(signal_used, NULL, &now) == 0 && now.handler == (void *)on_stop)
+	if (signal_used && ld__kernel_sigaction(signal_used, NULL, &now) == 0 &&
+	    now.handler == (void *)on_stop)
 		return signal_used;
 	for (int sig = SIGNAL_LAST; sig >= SIGNAL_FIRST; sig--)
 		if (ld__kernel_sigaction(sig, NULL, &now) == 0 && now.handler == (void *)SIG_DFL &&
@@ -179,7 +185,8 @@ static void ask(struct stop *stop, struct stop_thread *thread, uint32_t index)
 	info.si_code = SI_OURS;
 	info.si_signo = signal_used;
 	info.si_value.sival_ptr = slot;
-	thread->error = (int)ld__sys4(SYS_rt_tgsigqueueinfo, stop->pid, thread->tid, signal_used, &info);
+	thread->error =
+		(int)ld__sys4(SYS_rt_tgsigqueueinfo, stop->pid, thread->tid, signal_used, &info);
 	if (thread->error == -ESRCH)
 		thread->error = STOP_GONE;
 	else if (!thread->error)
@@ -235,7 +242,8 @@ int ld__stop_signal(struct stop *stop)
 	stop->first_ns = kernel_now_ns();
 	do {
 		for (uint32_t i = 0; i < stop->count && i < SLOTS_MAX; i++)
-			if (stop->threads[i].error == STOP_UNTRIED && !ld__stop_is_ours(stop, stop->threads[i].tid))
+			if (stop->threads[i].error == STOP_UNTRIED &&
+			    !ld__stop_is_ours(stop, stop->threads[i].tid))
 				ask(stop, &stop->threads[i], i);
 		for (;;) {
 			uint32_t seen = __atomic_load_n(&arrivals, __ATOMIC_ACQUIRE);
@@ -260,10 +268,12 @@ int ld__stop_signal(struct stop *stop)
 		none++;
 		if (thread->error == STOP_PENDING)
 			thread->error = -ETIMEDOUT;
-		ld__stop_note(stop, "thread %u could not be stopped by a signal and ran on\n", thread->tid);
+		ld__stop_note(stop, "thread %u could not be stopped by a signal and ran on\n",
+			      thread->tid);
 	}
 	if (failed)
-		ld__stop_note(stop, "%u system calls may have been interrupted by the stop\n", failed);
+		ld__stop_note(stop, "%u system calls may have been interrupted by the stop\n",
+			      failed);
 	return (int)none;
 }
 
@@ -281,7 +291,8 @@ void ld__stop_signal_look(struct stop *stop)
 		struct stop_thread *thread = &stop->threads[i];
 		struct stop_syscall call;
 
-		if (ld__stop_is_ours(stop, thread->tid) || !ld__stop_read_syscall(stop, thread->tid, &call))
+		if (ld__stop_is_ours(stop, thread->tid) ||
+		    !ld__stop_read_syscall(stop, thread->tid, &call))
 			continue;
 		thread->sp = call.sp;
 		thread->registers[STREAM_REGISTERS - 2] = call.pc;

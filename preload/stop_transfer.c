@@ -80,10 +80,12 @@ bool ld__stop_finish_transfer(struct stop *stop, uint32_t tid, struct user_regs_
 {
 	uint64_t sp = ((registers->rsp - RED_ZONE) & ~15ull) - 48;
 	const uint64_t frame[6] = {
-		registers->orig_rax, registers->rax, registers->rdx, registers->rsi, registers->rip, registers->rsp,
+		registers->orig_rax, registers->rax, registers->rdx,
+		registers->rsi,	     registers->rip, registers->rsp,
 	};
 
-	if (!ld__stop_is_cut_short(registers->orig_rax, (int64_t)registers->rax, registers->rdx, registers->r10) ||
+	if (!ld__stop_is_cut_short(registers->orig_rax, (int64_t)registers->rax, registers->rdx,
+				   registers->r10) ||
 	    ld__stop_has_signal(stop, tid))
 		return false;		/* a signal cuts it short by right */
 	for (size_t i = 0; i < sizeof(frame) / sizeof(frame[0]); i++)

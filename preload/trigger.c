@@ -85,7 +85,8 @@ static uint64_t cgroup_limit(void)
 		if (text_starts(line, "0::"))
 			limit = smallest_limit("/sys/fs/cgroup", group, "memory.max");
 		else if (memory)
-			limit = smallest_limit("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes");
+			limit = smallest_limit("/sys/fs/cgroup/memory", group,
+					       "memory.limit_in_bytes");
 		if (limit < smallest)
 			smallest = limit;
 		line = n ? end + 1 : end;

@@ -58,7 +58,8 @@ static void write_all(struct writer *writer, const unsigned char *data, size_t b
 }
 
 /* chunk: room for the header, then the payload. */
-static void write_chunk(struct writer *writer, enum stream_type type, unsigned char *chunk, size_t bytes)
+static void write_chunk(struct writer *writer, enum stream_type type, unsigned char *chunk,
+			size_t bytes)
 {
 	struct stream_chunk head = {
 		.type = type,
@@ -84,7 +85,8 @@ static void flush_strings(struct writer *writer)
 
 		if (bytes > STREAM_CHUNK_MAX)
 			bytes = STREAM_CHUNK_MAX;
-		memcpy(writer->strings + sizeof(struct stream_chunk), writer->text + writer->text_sent, bytes);
+		memcpy(writer->strings + sizeof(struct stream_chunk),
+		       writer->text + writer->text_sent, bytes);
 		write_chunk(writer, STREAM_STRINGS, writer->strings, bytes);
 		writer->text_sent += bytes;
 	}

@@ -10,7 +10,9 @@
 
 static int run(int argc, char **argv)
 {
-	struct control_request request = { .magic = CONTROL_MAGIC, .version = CONTROL_VERSION, .command = CONTROL_OFF };
+	struct control_request request = { .magic = CONTROL_MAGIC,
+					   .version = CONTROL_VERSION,
+					   .command = CONTROL_OFF };
 	struct target target;
 	char *result = NULL, *error = NULL;
 	pid_t pid;
@@ -39,7 +41,8 @@ const struct cmd cmd_off = {
 	.name = "off",
 	.synopsis = "off PID",
 	.summary = "stop recording in a process",
-	.detail = "Nothing is freed or forgotten, but the table goes stale: snapshots that are taken later say so.",
+	.detail = "Nothing is freed or forgotten, but the table goes stale: snapshots that are "
+		  "taken later say so.",
 	.options = options,
 	.run = run,
 };

@@ -10,7 +10,9 @@
 
 static int run(int argc, char **argv)
 {
-	struct control_request request = { .magic = CONTROL_MAGIC, .version = CONTROL_VERSION, .command = CONTROL_ON };
+	struct control_request request = { .magic = CONTROL_MAGIC,
+					   .version = CONTROL_VERSION,
+					   .command = CONTROL_ON };
 	struct target target;
 	char *result = NULL, *error = NULL;
 	pid_t pid;
@@ -39,7 +41,8 @@ const struct cmd cmd_on = {
 	.name = "on",
 	.synopsis = "on PID",
 	.summary = "wake recording in a process",
-	.detail = "Recording begins with an empty table: blocks that are alive already stay unknown, and every\n"
+	.detail = "Recording begins with an empty table: blocks that are alive already stay "
+		  "unknown, and every\n"
 		  "snapshot says so.",
 	.options = options,
 	.run = run,

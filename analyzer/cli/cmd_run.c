@@ -70,7 +70,9 @@ static char *find_library(void)
 
 static int set(const char *name, const char *value)
 {
-	return setenv(name, value, 1) < 0 ? cmd_trouble("%s cannot be set: %s", name, strerror(errno)) : 0;
+	return setenv(name, value, 1) < 0
+		       ? cmd_trouble("%s cannot be set: %s", name, strerror(errno))
+		       : 0;
 }
 
 static int set_preload(void)
@@ -80,9 +82,13 @@ static int set_preload(void)
 	int r;
 
 	if (!library)
-		return cmd_trouble("%s was not found beside this program; say where it is with LEAKDIFF_LIB=PATH", LIBRARY_NAME);
+		return cmd_trouble("%s was not found beside this program; say where it is with "
+				   "LEAKDIFF_LIB=PATH",
+				   LIBRARY_NAME);
 	if (strpbrk(library, " :")) {
-		r = cmd_trouble("%s: the dynamic linker takes no path with a blank or a colon in LD_PRELOAD", library);
+		r = cmd_trouble("%s: the dynamic linker takes no path with a blank or a colon in "
+				"LD_PRELOAD",
+				library);
 		free(library);
 		return r;
 	}
@@ -105,7 +111,8 @@ static int set_folder(void)
 		return set("LEAKDIFF_DIR", folder);
 	here = getcwd(NULL, 0);
 	path = here ? text_format("%s/%s", here, folder) : NULL;
-	r = path ? set("LEAKDIFF_DIR", path) : cmd_trouble("the current folder cannot be named: %s", strerror(errno));
+	r = path ? set("LEAKDIFF_DIR", path)
+		 : cmd_trouble("the current folder cannot be named: %s", strerror(errno));
 	free(path);
 	free(here);
 	return r;
@@ -119,12 +126,16 @@ static int check_settings(void)
 	if (mode && strcmp(mode, "full") && strcmp(mode, "lite") && strcmp(mode, "sample"))
 		return cmd_usage(&cmd_run, "--mode takes full, lite or sample, not '%s'", mode);
 	if (every && (text_parse_duration(every, &number) < 0 || number == 0))
-		return cmd_usage(&cmd_run, "--every takes a time such as 90s, 5m or 1h, not '%s'", every);
+		return cmd_usage(&cmd_run, "--every takes a time such as 90s, 5m or 1h, not '%s'",
+				 every);
 	if (at_rss && text_parse_size(at_rss, &number) < 0) {
 		unsigned long percent = strtoul(at_rss, &end, 10);
 
 		if (end == at_rss || strcmp(end, "%") || percent < 1 || percent > 100)
-			return cmd_usage(&cmd_run, "--at-rss takes a size such as 2G or a percentage such as 80%%, not '%s'", at_rss);
+			return cmd_usage(&cmd_run,
+					 "--at-rss takes a size such as 2G or a percentage such as "
+					 "80%%, not '%s'",
+					 at_rss);
 	}
 	return 0;
 }
@@ -183,14 +194,16 @@ static const char *obstacle(const char *command)
 	if (fstat(fd, &st) == 0 && (((st.st_mode & S_ISUID) && st.st_uid != geteuid()) ||
 				    ((st.st_mode & S_ISGID) && st.st_gid != getegid())))
 		why = "changes its user when it starts";
-	if (pread(fd, &head, sizeof(head), 0) != sizeof(head) || memcmp(head.e_ident, ELFMAG, SELFMAG))
+	if (pread(fd, &head, sizeof(head), 0) != sizeof(head) ||
+	    memcmp(head.e_ident, ELFMAG, SELFMAG))
 		goto done;
 	if (head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_machine != EM_X86_64) {
 		why = "is built for another kind of machine than the library";
 		goto done;
 	}
 	for (unsigned i = 0; i < head.e_phnum && !interpreter; i++)
-		interpreter = pread(fd, &part, sizeof(part), (off_t)(head.e_phoff + i * sizeof(part))) == sizeof(part) &&
+		interpreter = pread(fd, &part, sizeof(part),
+				    (off_t)(head.e_phoff + i * sizeof(part))) == sizeof(part) &&
 			      part.p_type == PT_INTERP;
 	if (!interpreter)
 		why = "is statically linked";
@@ -215,7 +228,9 @@ static int run(int argc, char **argv)
 		return r;
 	why = obstacle(argv[0]);
 	if (why)
-		fprintf(stderr, "leakdiff: %s %s: the library cannot enter it, nothing is recorded\n", argv[0], why);
+		fprintf(stderr,
+			"leakdiff: %s %s: the library cannot enter it, nothing is recorded\n",
+			argv[0], why);
 	sigaction(SIGPIPE, &inherited_sigpipe, NULL);
 	sigaction(SIGXFSZ, &inherited_sigxfsz, NULL);
 	execvp(argv[0], argv);
@@ -223,10 +238,12 @@ static int run(int argc, char **argv)
 }
 
 static const struct cmd_option options[] = {
-	{ "output", 'o', CMD_STRING, "DIR", "folder for snapshots, socket and event rings", &folder },
+	{ "output", 'o', CMD_STRING, "DIR", "folder for snapshots, socket and event rings",
+	  &folder },
 	{ "mode", 0, CMD_STRING, "MODE", "full (default), lite or sample", &mode },
 	{ "every", 0, CMD_STRING, "TIME", "take a snapshot in this interval", &every },
-	{ "at-rss", 0, CMD_STRING, "SIZE", "take a snapshot when resident memory reaches 2G, or 80% of the limit", &at_rss },
+	{ "at-rss", 0, CMD_STRING, "SIZE",
+	  "take a snapshot when resident memory reaches 2G, or 80% of the limit", &at_rss },
 	{ "at-exit", 0, CMD_FLAG, NULL, "take a snapshot when the program ends", &at_exit },
 	{ "off", 0, CMD_FLAG, NULL, "begin dormant, until leakdiff on PID", &off },
 	{ .name = NULL },
@@ -234,7 +251,8 @@ static const struct cmd_option options[] = {
 
 const struct cmd cmd_run = {
 	.name = "run",
-	.synopsis = "run [-o DIR] [--mode full|lite|sample] [--every 60s] [--at-rss 80%|2G] [--at-exit] [--off] -- CMD ...",
+	.synopsis = "run [-o DIR] [--mode full|lite|sample] [--every 60s] [--at-rss 80%|2G] "
+		    "[--at-exit] [--off] -- CMD ...",
 	.summary = "start a program under the library",
 	.detail = "The exit status and signals are those of CMD.",
 	.options = options,

@@ -58,7 +58,8 @@ static char *free_name(int folder_fd, const char *name, pid_t pid, uint64_t numb
 		char *file = text_format("%s.%d.%llu.snap", name, (int)pid, (unsigned long long)n);
 		struct stat st;
 
-		if (!file || (fstatat(folder_fd, file, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT))
+		if (!file ||
+		    (fstatat(folder_fd, file, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT))
 			return file;
 		free(file);
 	}
@@ -97,7 +98,8 @@ static int choose_place(const struct target *target, const char *result, struct 
 	}
 	if (!folder) {
 		free(name);
-		return cmd_trouble("process %d has no folder for snapshots; say where with -o FILE", (int)target->pid);
+		return cmd_trouble("process %d has no folder for snapshots; say where with -o FILE",
+				   (int)target->pid);
 	}
 	place.is_theirs = !output;
 	place.folder_fd = output ? open(output, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -106,10 +108,12 @@ static int choose_place(const struct target *target, const char *result, struct 
 		free(name);
 		return cmd_trouble("%s cannot be opened: %s", folder, strerror(errno));
 	}
-	file = free_name(place.folder_fd, name && *name ? name : "process", target->pid, target_number(result, "number"));
+	file = free_name(place.folder_fd, name && *name ? name : "process", target->pid,
+			 target_number(result, "number"));
 	if (file) {
-		place.path = place.is_theirs ? text_format("/proc/self/fd/%d/%s", place.folder_fd, file)
-					     : text_format("%s/%s", folder, file);
+		place.path = place.is_theirs
+				     ? text_format("/proc/self/fd/%d/%s", place.folder_fd, file)
+				     : text_format("%s/%s", folder, file);
 		place.shown = text_format("%s/%s", folder, file);
 	}
 done:
@@ -137,7 +141,8 @@ static char *readable(char *error, const struct place *place)
 
 	if (!at || !strcmp(place->path, place->shown))
 		return error;
-	text = text_format("%.*s%s%s", (int)(at - error), error, place->shown, at + strlen(place->path));
+	text = text_format("%.*s%s%s", (int)(at - error), error, place->shown,
+			   at + strlen(place->path));
 	free(error);
 	return text;
 }
@@ -147,15 +152,21 @@ static void tell(const char *result, const struct ingest_result *written, double
 	char blocks[TEXT_SIZE], bytes[TEXT_SIZE], file[TEXT_SIZE];
 
 	fprintf(stderr, "pause %.2f ms, %s blocks, %s live, %s written, %.2f s%s\n",
-		(double)target_number(result, "pause_ns") / 1e6, text_count((int64_t)written->blocks, blocks),
-		text_size((int64_t)written->bytes, bytes), text_size((int64_t)written->file_bytes, file), seconds,
+		(double)target_number(result, "pause_ns") / 1e6,
+		text_count((int64_t)written->blocks, blocks),
+		text_size((int64_t)written->bytes, bytes),
+		text_size((int64_t)written->file_bytes, file), seconds,
 		written->consistent ? "" : "; NOT consistent: some threads ran on");
 }
 
-static int write_snapshot(const struct target *target, const char *result, int stream_fd, const struct timespec *start)
+static int write_snapshot(const struct target *target, const char *result, int stream_fd,
+			  const struct timespec *start)
 {
 	struct ingest_options options = {
-		.root = target->module_root, .progress = show_progress, .owner_uid = -1, .owner_gid = -1,
+		.root = target->module_root,
+		.progress = show_progress,
+		.owner_uid = -1,
+		.owner_gid = -1,
 	};
 	struct ingest_result written;
 	struct place place = { .folder_fd = -1 };
@@ -204,7 +215,8 @@ static int snap_target(const struct target *target)
 	fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES);	/* fewer switches; a smaller one does as well */
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	cmd_progress("asking", 0, 0);
-	r = target_ask(target, &request, ends[1], timeout_ns ? timeout_ns : DEFAULT_WAIT_NS, &result, &error);
+	r = target_ask(target, &request, ends[1], timeout_ns ? timeout_ns : DEFAULT_WAIT_NS,
+		       &result, &error);
 	cmd_progress(NULL, 0, 0);
 	close(ends[1]);
 	status = r < 0 ? cmd_trouble("%s", error) : write_snapshot(target, result, ends[0], &start);
@@ -255,10 +267,14 @@ static int run(int argc, char **argv)
 }
 
 static const struct cmd_option options[] = {
-	{ "output", 'o', CMD_STRING, "FILE", "write there (a folder: choose a name in it)", &output },
-	{ "children", 0, CMD_FLAG, NULL, "also all its descendants that run under the library", &children },
-	{ "max-pause", 0, CMD_DURATION, "TIME", "refuse if the service would stand still for longer", &max_pause_ns },
-	{ "timeout", 0, CMD_DURATION, "TIME", "give up when the process does not answer (30s)", &timeout_ns },
+	{ "output", 'o', CMD_STRING, "FILE", "write there (a folder: choose a name in it)",
+	  &output },
+	{ "children", 0, CMD_FLAG, NULL, "also all its descendants that run under the library",
+	  &children },
+	{ "max-pause", 0, CMD_DURATION, "TIME",
+	  "refuse if the service would stand still for longer", &max_pause_ns },
+	{ "timeout", 0, CMD_DURATION, "TIME", "give up when the process does not answer (30s)",
+	  &timeout_ns },
 	{ .name = NULL },
 };
 
@@ -266,8 +282,10 @@ const struct cmd cmd_snap = {
 	.name = "snap",
 	.synopsis = "snap PID [-o FILE] [--children]",
 	.summary = "take a snapshot of a running process",
-	.detail = "Prints the path of the snapshot, DIR/NAME.PID.N.snap in the folder of the process unless -o says\n"
-		  "otherwise. The pause of the service, blocks, bytes and time go to standard error.",
+	.detail =
+		"Prints the path of the snapshot, DIR/NAME.PID.N.snap in the folder of the process "
+		"unless -o says\n"
+		"otherwise. The pause of the service, blocks, bytes and time go to standard error.",
 	.options = options,
 	.run = run,
 };

@@ -29,20 +29,27 @@ static int print_text(const struct target *target, const char *result)
 	print_line("name", target_value(result, "name"));
 	print_line("recording", target_value(result, "state"));
 	print_line("mode", target_value(result, "mode"));
-	printf("%-14s %s, %s\n", "live blocks", text_count((int64_t)target_number(result, "blocks"), count),
+	printf("%-14s %s, %s\n", "live blocks",
+	       text_count((int64_t)target_number(result, "blocks"), count),
 	       text_size((int64_t)target_number(result, "bytes"), size));
-	printf("%-14s %s, %s\n", "mappings", text_count((int64_t)target_number(result, "mappings"), count),
+	printf("%-14s %s, %s\n", "mappings",
+	       text_count((int64_t)target_number(result, "mappings"), count),
 	       text_size((int64_t)target_number(result, "mapped_bytes"), size));
-	printf("%-14s %s\n", "lost events", text_count((int64_t)target_number(result, "lost_events"), count));
-	printf("%-14s %s\n", "own memory", text_size((int64_t)target_number(result, "own_bytes"), size));
-	printf("%-14s about %.1f ms\n", "a snapshot's pause", (double)target_number(result, "predicted_pause_ns") / 1e6);
+	printf("%-14s %s\n", "lost events",
+	       text_count((int64_t)target_number(result, "lost_events"), count));
+	printf("%-14s %s\n", "own memory",
+	       text_size((int64_t)target_number(result, "own_bytes"), size));
+	printf("%-14s about %.1f ms\n", "a snapshot's pause",
+	       (double)target_number(result, "predicted_pause_ns") / 1e6);
 	print_line("folder", target_value(result, "folder"));
 	return CMD_OK;
 }
 
 static int run(int argc, char **argv)
 {
-	struct control_request request = { .magic = CONTROL_MAGIC, .version = CONTROL_VERSION, .command = CONTROL_STATUS };
+	struct control_request request = { .magic = CONTROL_MAGIC,
+					   .version = CONTROL_VERSION,
+					   .command = CONTROL_STATUS };
 	struct target target;
 	char *result = NULL, *error = NULL;
 	pid_t pid;
@@ -61,8 +68,9 @@ static int run(int argc, char **argv)
 		status = cmd_trouble("%s", error);
 	else
 		status = !as_json ? print_text(&target, result)
-			 : json_write_status((int)target.pid, result) < 0 ? cmd_trouble("the answer could not be written")
-			 : CMD_OK;
+			 : json_write_status((int)target.pid, result) < 0
+				 ? cmd_trouble("the answer could not be written")
+				 : CMD_OK;
 	free(result);
 	free(error);
 	target_done(&target);

@@ -23,7 +23,8 @@ static void set_text(json_t *object, const char *key, const char *result)
 int json_write_status(int pid, const char *result)
 {
 	static const char *const texts[] = { "state", "capture", "mode", "name", "folder" };
-	static const char *const numbers[] = { "blocks", "bytes", "mappings", "mapped_bytes", "lost_events", "own_bytes" };
+	static const char *const numbers[] = { "blocks",       "bytes",	      "mappings",
+					       "mapped_bytes", "lost_events", "own_bytes" };
 	json_t *object = json_pack("{s:i, s:i}", "schema", 1, "pid", pid);
 	char *text;
 	int r;
@@ -33,7 +34,8 @@ int json_write_status(int pid, const char *result)
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		set_text(object, texts[i], result);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-		json_object_set_new(object, numbers[i], json_integer((json_int_t)target_number(result, numbers[i])));
+		json_object_set_new(object, numbers[i],
+				    json_integer((json_int_t)target_number(result, numbers[i])));
 	json_object_set_new(object, "predicted_pause_s",
 			    json_real((double)target_number(result, "predicted_pause_ns") / 1e9));
 	text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));

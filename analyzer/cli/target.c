@@ -136,13 +136,14 @@ static bool is_static(pid_t pid)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
-	if (pread(fd, &head, sizeof(head), 0) != sizeof(head) || memcmp(head.e_ident, ELFMAG, SELFMAG) ||
-	    head.e_phentsize != sizeof(part)) {
+	if (pread(fd, &head, sizeof(head), 0) != sizeof(head) ||
+	    memcmp(head.e_ident, ELFMAG, SELFMAG) || head.e_phentsize != sizeof(part)) {
 		close(fd);
 		return false;
 	}
 	for (unsigned i = 0; i < head.e_phnum && !found; i++)
-		found = pread(fd, &part, sizeof(part), (off_t)(head.e_phoff + i * sizeof(part))) == sizeof(part) &&
+		found = pread(fd, &part, sizeof(part), (off_t)(head.e_phoff + i * sizeof(part))) ==
+				sizeof(part) &&
 			part.p_type == PT_INTERP;
 	close(fd);
 	return !found;
@@ -210,7 +211,8 @@ static int read_maps(const struct target *target, struct found *ret_found)
 /* Open `path` below the process's own root. */
 static int open_in_root(pid_t pid, const char *path)
 {
-	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+				.resolve = RESOLVE_IN_ROOT };
 	char root[64];
 	int root_fd, fd;
 
@@ -231,7 +233,8 @@ static bool has_ring(int folder_fd, const struct target *target, uint64_t inode)
 	struct stat now;
 
 	snprintf(name, sizeof(name), "%d" CONTROL_RING_SUFFIX, (int)target->inner_pid);
-	return fstatat(folder_fd, name, &now, AT_SYMLINK_NOFOLLOW) == 0 && (uint64_t)now.st_ino == inode;
+	return fstatat(folder_fd, name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       (uint64_t)now.st_ino == inode;
 }
 
 static bool same_mounts(pid_t pid)
@@ -240,7 +243,8 @@ static bool same_mounts(pid_t pid)
 	struct stat own, other;
 
 	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", (int)pid);
-	return stat("/proc/self/ns/mnt", &own) < 0 || stat(path, &other) < 0 || own.st_ino == other.st_ino;
+	return stat("/proc/self/ns/mnt", &own) < 0 || stat(path, &other) < 0 ||
+	       own.st_ino == other.st_ino;
 }
 
 /* Where the process's root is for us; "" when that is our own. */
@@ -283,11 +287,13 @@ static int open_folder(struct target *target, const struct found *found)
 	}
 	fd = open_in_root(target->thread, target->folder);
 	if (fd >= 0)
-		target->shown_folder = text_format("/proc/%d/root%s", (int)target->thread, target->folder);
+		target->shown_folder =
+			text_format("/proc/%d/root%s", (int)target->thread, target->folder);
 done:
 	/* A process that was started inside another root names its modules as that root does. */
-	if (root && *root && (!same_mounts(target->thread) ||
-			      (found->library_path && !strncmp(found->library_path, root, strlen(root)))))
+	if (root && *root &&
+	    (!same_mounts(target->thread) ||
+	     (found->library_path && !strncmp(found->library_path, root, strlen(root)))))
 		target->module_root = text_format("/proc/%d/root", (int)target->thread);
 	free(folder);
 	free(root);
@@ -301,10 +307,13 @@ static int refuse_state(const struct target *target, char state, char **ret_erro
 
 	if (state == 'Z' || state == 'X')
 		return fail(ret_error, -ESRCH,
-			    text_format("process %d has ended already; its parent has not waited for it yet", pid));
+			    text_format("process %d has ended already; its parent has not waited "
+					"for it yet",
+					pid));
 	if (state == 'T' || state == 't')
 		return fail(ret_error, -EAGAIN,
-			    text_format("process %d is stopped (by a signal or a debugger) and cannot answer; continue it with kill -CONT %d",
+			    text_format("process %d is stopped (by a signal or a debugger) and "
+					"cannot answer; continue it with kill -CONT %d",
 					pid, pid));
 	return 0;
 }
@@ -314,11 +323,19 @@ static int refuse_maps(const struct target *target, int r, char **ret_error)
 	int pid = (int)target->pid;
 
 	if (r == -EACCES || r == -EPERM)
-		return fail(ret_error, -EACCES, target->uid == geteuid()
-			    ? text_format(target->uid ? "process %d may not be looked at (it changed its user or is protected); ask as root"
-					: "process %d may not be looked at: the kernel protects it even from root", pid)
-			    : text_format("process %d belongs to another user (uid %u); ask as that user or as root", pid,
-					  (unsigned)target->uid));
+		return fail(
+			ret_error, -EACCES,
+			target->uid == geteuid()
+				? text_format(
+					  target->uid
+						  ? "process %d may not be looked at (it changed "
+						    "its user or is protected); ask as root"
+						  : "process %d may not be looked at: the kernel "
+						    "protects it even from root",
+					  pid)
+				: text_format("process %d belongs to another user (uid %u); ask as "
+					      "that user or as root",
+					      pid, (unsigned)target->uid));
 	return fail(ret_error, -ESRCH, text_format("process %d ended meanwhile", pid));
 }
 
@@ -345,13 +362,20 @@ int target_open(pid_t pid, struct target *ret_target, char **ret_error)
 	}
 	if (!found.library) {
 		if (!found.anything)
-			r = fail(ret_error, -ENOENT, text_format("process %d has no memory of its own (a kernel thread)", (int)pid));
+			r = fail(
+				ret_error, -ENOENT,
+				text_format("process %d has no memory of its own (a kernel thread)",
+					    (int)pid));
 		else if (is_static(target.thread))
 			r = fail(ret_error, -ENOENT,
-				 text_format("process %d is statically linked: the library cannot be loaded into it", (int)pid));
+				 text_format("process %d is statically linked: the library cannot "
+					     "be loaded into it",
+					     (int)pid));
 		else
 			r = fail(ret_error, -ENOENT,
-				 text_format("process %d runs without libleakdiff.so; start it with: leakdiff run -- COMMAND", (int)pid));
+				 text_format("process %d runs without libleakdiff.so; start it "
+					     "with: leakdiff run -- COMMAND",
+					     (int)pid));
 		goto done;
 	}
 	r = refuse_state(&target, process_state(target.thread), ret_error);
@@ -443,7 +467,8 @@ static int list_processes(struct process **ret_list)
 		if (target_parse_pid(entry->d_name, &pid) < 0)
 			continue;
 		if (count == capacity) {
-			struct process *grown = realloc(list, sizeof(*list) * (size_t)(capacity = capacity * 2 + 64));
+			struct process *grown = realloc(
+				list, sizeof(*list) * (size_t)(capacity = capacity * 2 + 64));
 
 			if (!grown) {
 				free(list);

@@ -27,7 +27,8 @@ struct target {
  *   -ESRCH   no such process, or it ended
  *   -ENOENT  it runs without the library
  *   -EACCES  another user's */
-int target_open(pid_t pid, struct target *ret_target, char **ret_error) __attribute__((warn_unused_result));
+int target_open(pid_t pid, struct target *ret_target, char **ret_error)
+	__attribute__((warn_unused_result));
 void target_done(struct target *target);
 
 /* Send one request and wait for its result.
@@ -36,7 +37,8 @@ void target_done(struct target *target);
  * ret_result  "key=value\n"... , owned by the caller
  * Returns 0 or a negative errno: -ETIMEDOUT, -ECONNREFUSED, -ESRCH, -EREMOTEIO (the library's own words). */
 int target_ask(const struct target *target, const struct control_request *request, int passed_fd,
-	       uint64_t wait_ns, char **ret_result, char **ret_error) __attribute__((warn_unused_result));
+	       uint64_t wait_ns, char **ret_result, char **ret_error)
+	__attribute__((warn_unused_result));
 
 /* Is it stopped by a signal or a debugger, so that nobody in it can answer? */
 bool target_is_stopped(const struct target *target);

@@ -35,10 +35,12 @@ static bool other_users(pid_t pid)
 	struct stat own, other;
 
 	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
-	return stat("/proc/self/ns/user", &own) == 0 && stat(path, &other) == 0 && own.st_ino != other.st_ino;
+	return stat("/proc/self/ns/user", &own) == 0 && stat(path, &other) == 0 &&
+	       own.st_ino != other.st_ino;
 }
 
-static int connect_as(const struct target *target, int fd, const struct sockaddr_un *address, socklen_t bytes)
+static int connect_as(const struct target *target, int fd, const struct sockaddr_un *address,
+		      socklen_t bytes)
 {
 	bool as_user = geteuid() == 0 && target->uid != 0 && other_users(target->pid);
 	int error;
@@ -60,17 +62,20 @@ static int connect_to(const struct target *target, bool by_file)
 	if (fd < 0)
 		return -errno;
 	if (by_file) {
-		snprintf(address.sun_path, sizeof(address.sun_path), "%d" CONTROL_SOCKET_SUFFIX, (int)target->inner_pid);
+		snprintf(address.sun_path, sizeof(address.sun_path), "%d" CONTROL_SOCKET_SUFFIX,
+			 (int)target->inner_pid);
 		here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-		r = fchdir(target->folder_fd) < 0 ? -errno : connect_as(target, fd, &address, sizeof(address));
+		r = fchdir(target->folder_fd) < 0
+			    ? -errno
+			    : connect_as(target, fd, &address, sizeof(address));
 		if (here >= 0) {
 			if (fchdir(here) < 0 && r == 0)
 				r = -errno;
 			close(here);
 		}
 	} else {
-		int n = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, CONTROL_ABSTRACT_PREFIX "%d",
-				 (int)target->inner_pid);
+		int n = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1,
+				 CONTROL_ABSTRACT_PREFIX "%d", (int)target->inner_pid);
 
 		r = connect_as(target, fd, &address,
 			       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n));
@@ -88,7 +93,8 @@ static bool is_target(int fd, const struct target *target)
 	struct ucred peer;
 	socklen_t bytes = sizeof(peer);
 
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 && peer.pid == target->pid;
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
+	       peer.pid == target->pid;
 }
 
 static int connect_anyhow(const struct target *target)
@@ -156,7 +162,8 @@ static int receive(int fd, uint64_t deadline_ns, const struct target *target, ch
 
 static char *stopped_sentence(int pid)
 {
-	return text_format("process %d is stopped (by a signal or a debugger) and cannot answer; continue it with kill -CONT %d",
+	return text_format("process %d is stopped (by a signal or a debugger) and cannot answer; "
+			   "continue it with kill -CONT %d",
 			   pid, pid);
 }
 
@@ -165,15 +172,18 @@ static char *connect_sentence(const struct target *target, int error)
 	int pid = (int)target->pid;
 
 	if (error == -EACCES || error == -EPERM)
-		return text_format("process %d belongs to another user (uid %u); ask as that user or as root", pid,
-				   (unsigned)target->uid);
+		return text_format(
+			"process %d belongs to another user (uid %u); ask as that user or as root",
+			pid, (unsigned)target->uid);
 	if (kill(target->pid, 0) < 0 && errno == ESRCH)
 		return text_format("process %d ended meanwhile", pid);
 	if (target_is_stopped(target))
 		return stopped_sentence(pid);
 	if (error == -ECONNREFUSED || error == -ENOENT)
-		return text_format("process %d has the library loaded, but its agent does not listen (it has just begun, "
-				   "or has not allocated since it was forked); try again", pid);
+		return text_format("process %d has the library loaded, but its agent does not "
+				   "listen (it has just begun, "
+				   "or has not allocated since it was forked); try again",
+				   pid);
 	return text_format("process %d cannot be reached: %s", pid, strerror(-error));
 }
 
@@ -184,11 +194,13 @@ static char *reply_sentence(const struct target *target, int error, uint64_t wai
 	if (error == -ETIMEDOUT && target_is_stopped(target))
 		return stopped_sentence(pid);
 	if (error == -ETIMEDOUT)
-		return text_format("process %d did not answer within %llu s", pid, (unsigned long long)(wait_ns / 1000000000u));
+		return text_format("process %d did not answer within %llu s", pid,
+				   (unsigned long long)(wait_ns / 1000000000u));
 	if (error == -ESRCH)
 		return text_format("process %d ended before it answered", pid);
 	if (error == -EPROTO)
-		return text_format("process %d answered something that this program does not understand", pid);
+		return text_format(
+			"process %d answered something that this program does not understand", pid);
 	return text_format("process %d could not be asked: %s", pid, strerror(-error));
 }
 

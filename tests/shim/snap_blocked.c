@@ -60,7 +60,8 @@ static struct timespec span(void)
 
 /* Two ends of a thing that one waits on and another releases. */
 static int pair_a[2], pair_b[2], pair_c[2], pair_d[2], pair_e[2], full[2], stream[2], gram[2];
-static int inotify_fd, inotify_quiet, event_fd, listen_fd, late_listen_fd, late_client, lock_fd, msg_queue, sem_set;
+static int inotify_fd, inotify_quiet, event_fd, listen_fd, late_listen_fd, late_client, lock_fd,
+	msg_queue, sem_set;
 static int fifo_read = -1;
 static sem_t never, later;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER, held = PTHREAD_MUTEX_INITIALIZER;
@@ -230,7 +231,8 @@ static void *be_slow(void *unused)
 	struct timespec pause = { wanted_s / 100, wanted_s % 100 * 10000000l };
 
 	while (at[0] < LARGE || at[1] < LARGE || at[2] < LARGE) {
-		struct pollfd ready[2] = { { slow_pipe[0], POLLIN, 0 }, { slow_send[0], POLLIN, 0 } };
+		struct pollfd ready[2] = { { slow_pipe[0], POLLIN, 0 },
+					   { slow_send[0], POLLIN, 0 } };
 
 		nanosleep(&pause, NULL);
 		poll(ready, 2, 0);
@@ -457,28 +459,47 @@ static struct call {
 	int error;
 	uint64_t ms;
 } calls[] = {
-	{ "epoll_wait", do_epoll_wait, TIMED, 0, 0, 0 }, { "epoll_pwait", do_epoll_pwait, TIMED, 0, 0, 0 },
-	{ "epoll_forever", do_epoll_forever, RELEASED, 0, 0, 0 }, { "poll", do_poll, TIMED, 0, 0, 0 },
-	{ "ppoll", do_ppoll, TIMED, 0, 0, 0 }, { "select", do_select, TIMED, 0, 0, 0 },
-	{ "pselect", do_pselect, TIMED, 0, 0, 0 }, { "nanosleep", do_nanosleep, TIMED, 0, 0, 0 },
+	{ "epoll_wait", do_epoll_wait, TIMED, 0, 0, 0 },
+	{ "epoll_pwait", do_epoll_pwait, TIMED, 0, 0, 0 },
+	{ "epoll_forever", do_epoll_forever, RELEASED, 0, 0, 0 },
+	{ "poll", do_poll, TIMED, 0, 0, 0 },
+	{ "ppoll", do_ppoll, TIMED, 0, 0, 0 },
+	{ "select", do_select, TIMED, 0, 0, 0 },
+	{ "pselect", do_pselect, TIMED, 0, 0, 0 },
+	{ "nanosleep", do_nanosleep, TIMED, 0, 0, 0 },
 	{ "clock_nanosleep", do_clock_nanosleep, TIMED, 0, 0, 0 },
-	{ "sem_timedwait", do_sem_timedwait, TIMED, 0, 0, 0 }, { "sem_wait", do_sem_wait, RELEASED, 0, 0, 0 },
-	{ "cond_timedwait", do_cond_timedwait, TIMED, 0, 0, 0 }, { "mutex", do_mutex, RELEASED, 0, 0, 0 },
-	{ "futex", do_futex, TIMED, 0, 0, 0 }, { "read_pipe", do_read_pipe, RELEASED, 0, 0, 0 },
-	{ "write_pipe", do_write_pipe, RELEASED, 0, 0, 0 }, { "recv", do_recv, RELEASED, 0, 0, 0 },
-	{ "recv_timeout", do_recv_timeout, ANEW, 0, 0, 0 }, { "recvmsg", do_recvmsg, RELEASED, 0, 0, 0 },
-	{ "accept", do_accept, RELEASED, 0, 0, 0 }, { "accept_timeout", do_accept_timeout, ANEW, 0, 0, 0 },
-	{ "connect", do_connect, RELEASED, 0, 0, 0 }, { "sigtimedwait", do_sigtimedwait, ANEW, 0, 0, 0 },
-	{ "signalfd", do_signalfd, RELEASED, 0, 0, 0 }, { "semop", do_semop, RELEASED, 0, 0, 0 },
-	{ "semtimedop", do_semtimedop, ANEW, 0, 0, 0 }, { "msgrcv", do_msgrcv, RELEASED, 0, 0, 0 },
+	{ "sem_timedwait", do_sem_timedwait, TIMED, 0, 0, 0 },
+	{ "sem_wait", do_sem_wait, RELEASED, 0, 0, 0 },
+	{ "cond_timedwait", do_cond_timedwait, TIMED, 0, 0, 0 },
+	{ "mutex", do_mutex, RELEASED, 0, 0, 0 },
+	{ "futex", do_futex, TIMED, 0, 0, 0 },
+	{ "read_pipe", do_read_pipe, RELEASED, 0, 0, 0 },
+	{ "write_pipe", do_write_pipe, RELEASED, 0, 0, 0 },
+	{ "recv", do_recv, RELEASED, 0, 0, 0 },
+	{ "recv_timeout", do_recv_timeout, ANEW, 0, 0, 0 },
+	{ "recvmsg", do_recvmsg, RELEASED, 0, 0, 0 },
+	{ "accept", do_accept, RELEASED, 0, 0, 0 },
+	{ "accept_timeout", do_accept_timeout, ANEW, 0, 0, 0 },
+	{ "connect", do_connect, RELEASED, 0, 0, 0 },
+	{ "sigtimedwait", do_sigtimedwait, ANEW, 0, 0, 0 },
+	{ "signalfd", do_signalfd, RELEASED, 0, 0, 0 },
+	{ "semop", do_semop, RELEASED, 0, 0, 0 },
+	{ "semtimedop", do_semtimedop, ANEW, 0, 0, 0 },
+	{ "msgrcv", do_msgrcv, RELEASED, 0, 0, 0 },
 	{ "mq_timedreceive", do_mq_timedreceive, TIMED, 0, 0, 0 },
-	{ "io_getevents", do_io_getevents, ANEW, 0, 0, 0 }, { "inotify", do_inotify, RELEASED, 0, 0, 0 },
-	{ "eventfd", do_eventfd, RELEASED, 0, 0, 0 }, { "timerfd", do_timerfd, TIMED, 0, 0, 0 },
-	{ "waitpid", do_waitpid, RELEASED, 0, 0, 0 }, { "waitid", do_waitid, RELEASED, 0, 0, 0 },
-	{ "flock", do_flock, RELEASED, 0, 0, 0 }, { "setlkw", do_setlkw, RELEASED, 0, 0, 0 },
-	{ "write_large", do_write_large, RELEASED, 0, 0, 0 }, { "send_large", do_send_large, RELEASED, 0, 0, 0 },
+	{ "io_getevents", do_io_getevents, ANEW, 0, 0, 0 },
+	{ "inotify", do_inotify, RELEASED, 0, 0, 0 },
+	{ "eventfd", do_eventfd, RELEASED, 0, 0, 0 },
+	{ "timerfd", do_timerfd, TIMED, 0, 0, 0 },
+	{ "waitpid", do_waitpid, RELEASED, 0, 0, 0 },
+	{ "waitid", do_waitid, RELEASED, 0, 0, 0 },
+	{ "flock", do_flock, RELEASED, 0, 0, 0 },
+	{ "setlkw", do_setlkw, RELEASED, 0, 0, 0 },
+	{ "write_large", do_write_large, RELEASED, 0, 0, 0 },
+	{ "send_large", do_send_large, RELEASED, 0, 0, 0 },
 	{ "recv_waitall", do_recv_waitall, RELEASED, 0, 0, 0 },
-	{ "open_fifo", do_open_fifo, RELEASED, 0, 0, 0 }, { "splice", do_splice, RELEASED, 0, 0, 0 },
+	{ "open_fifo", do_open_fifo, RELEASED, 0, 0, 0 },
+	{ "splice", do_splice, RELEASED, 0, 0, 0 },
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
@@ -530,11 +551,12 @@ static void set_up(void)
 	char page[4096] = { 0 }, name[100];
 
 	snprintf(folder, sizeof(folder), "/tmp/snapblk.XXXXXX");
-	if (!mkdtemp(folder) || pipe(pair_a) || pipe(pair_b) || pipe(pair_c) || pipe(pair_e) || pipe(full) ||
-	    socketpair(AF_UNIX, SOCK_DGRAM, 0, pair_d) || socketpair(AF_UNIX, SOCK_STREAM, 0, stream) ||
-	    socketpair(AF_UNIX, SOCK_DGRAM, 0, gram))
+	if (!mkdtemp(folder) || pipe(pair_a) || pipe(pair_b) || pipe(pair_c) || pipe(pair_e) ||
+	    pipe(full) || socketpair(AF_UNIX, SOCK_DGRAM, 0, pair_d) ||
+	    socketpair(AF_UNIX, SOCK_STREAM, 0, stream) || socketpair(AF_UNIX, SOCK_DGRAM, 0, gram))
 		exit(2);
-	if (pipe(slow_pipe) || socketpair(AF_UNIX, SOCK_STREAM, 0, slow_send) || socketpair(AF_UNIX, SOCK_STREAM, 0, slow_recv))
+	if (pipe(slow_pipe) || socketpair(AF_UNIX, SOCK_STREAM, 0, slow_send) ||
+	    socketpair(AF_UNIX, SOCK_STREAM, 0, slow_recv))
 		exit(2);
 	for (size_t i = 0; i < LARGE; i++)
 		large[0][i] = large[1][i] = (char)(i / 1000);
@@ -588,8 +610,9 @@ static void release(void)
 	union sigval value = { 0 };
 	char name[100], page[4096];
 
-	if (write(pair_a[1], "x", 1) != 1 || write(pair_c[1], "x", 1) != 1 || write(pair_e[1], "x", 1) != 1 ||
-	    write(stream[1], "x", 1) != 1 || write(pair_d[1], "x", 1) != 1 || read(full[0], page, sizeof(page)) <= 0)
+	if (write(pair_a[1], "x", 1) != 1 || write(pair_c[1], "x", 1) != 1 ||
+	    write(pair_e[1], "x", 1) != 1 || write(stream[1], "x", 1) != 1 ||
+	    write(pair_d[1], "x", 1) != 1 || read(full[0], page, sizeof(page)) <= 0)
 		exit(2);
 	sem_post(&later);
 	pthread_mutex_unlock(&held);

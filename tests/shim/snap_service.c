@@ -218,7 +218,8 @@ static void obey(const char *command, long n, const char *text)
 	} else if (!strcmp(command, "altstack")) {
 		start(1, use_own_stack, nothing);
 	} else if (!strcmp(command, "reserve")) {
-		char *at = mmap(NULL, (size_t)n << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		char *at = mmap(NULL, (size_t)n << 30, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 		if (at == MAP_FAILED)
 			exit(3);
@@ -238,9 +239,11 @@ static void obey(const char *command, long n, const char *text)
 		*(void **)(at + 8) = malloc(6001);
 		if (ftruncate(fd, 4096))
 			exit(3);
-		at = mmap(NULL, 64 << 10, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		at = mmap(NULL, 64 << 10, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+			  0);
 		*(void **)(at + 4096) = malloc(6002);
-		at = mmap(NULL, 64 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		at = mmap(NULL, 64 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			  0);
 		*(void **)(at + 16) = malloc(6003);
 		madvise(at, 64 << 10, MADV_DONTFORK);
 		g_reserved = at;

@@ -118,7 +118,7 @@ if os.getuid() == 0:
     if shutil.which("unshare") and run(["unshare", "--pid", "--fork", "--mount-proc", "true"]).returncode == 0:
         folder = scratch("inner")
         outer = Service(folder=folder, wrapper=["unshare", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child"])
-        inner = int(run(["pgrep", "-P", str(outer.pid), "-f", "snap_service"]).stdout.split()[-1])
+        inner = int(run(["pgrep", "-P", str(outer.pid), "-f", "shim_snap_service"]).stdout.split()[-1])
         outer.pid = inner
         outer.ask("heap 500")
         done = leakdiff("snap", inner)
