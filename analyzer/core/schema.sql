@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- schema.sql - layout of a snapshot file, format 1.0. Explained in docs/FORMAT.md.
+-- schema.sql - layout of a snapshot file, format 1.1. Explained in docs/FORMAT.md.
 --
 -- Addresses are process addresses, bytes are bytes, *_ns are nanoseconds. A birth is a number that
 -- grows with every allocation of the process: with the address it is a block's identity. An id that

@@ -65,6 +65,12 @@ static void everything(struct builder *b)
 	builder_add(b, STREAM_TRACEBACKS, (struct stream_frame){ .pc = 0x1234, .cfa = 0x200 });
 	builder_add(b, STREAM_TRACEBACKS, (struct stream_frame){ .pc = 0x99, .cfa = 0x300, .depth = 1 });
 	builder_add(b, STREAM_PYFRAMES, (struct stream_pyframe){ .function = python, .file = path, .line = 12 });
+	builder_add(b, STREAM_PYTHREADS, (struct stream_pythread){ .kind = STREAM_PYTHREAD_THREAD, .name = thread });
+	builder_add(b, STREAM_PYTHREADS, (struct stream_pythread){ .object = 0x10180, .kind = STREAM_PYTHREAD_TASK,
+		.thread = STREAM_NONE, .name = python, .state = path });
+	for (uint32_t i = 0; i < 4; i++)
+		builder_add(b, STREAM_PYTRACES, (struct stream_pytrace){ .owner = i / 2, .function = python, .file = path,
+			.locals = thread, .line = i });
 	builder_add(b, STREAM_CLOCK, (struct stream_clock){ 0, 1, 1 });
 	builder_add(b, STREAM_CLOCK, (struct stream_clock){ 100, 1000000000, 1000000000 });
 	type = builder_add(b, STREAM_TYPES, (struct stream_type_name){ .name = name, .source = STREAM_TYPE_RTTI });

@@ -34,7 +34,7 @@ struct builder_edges {			/* one of EDGES, ROOT_EDGES */
 };
 
 struct builder {
-	struct builder_bytes sections[16];	/* payloads by enum stream_type, below 16 */
+	struct builder_bytes sections[32];	/* payloads by enum stream_type, END excepted */
 	struct builder_edges edges[2];
 	struct stream_end end;
 	uint16_t major, minor;			/* 0 = the current version */
@@ -225,13 +225,15 @@ static inline void builder_edge(struct builder *b, bool root, uint32_t source, u
 /* The whole stream; the builder is emptied. */
 static inline uint8_t *builder_finish(struct builder *b, size_t *ret_size)
 {
-	static const uint32_t element[16] = {
+	static const uint32_t element[32] = {
 		[STREAM_MODULES] = sizeof(struct stream_module), [STREAM_SEGMENTS] = sizeof(struct stream_segment),
 		[STREAM_MAPS] = sizeof(struct stream_map), [STREAM_THREADS] = sizeof(struct stream_thread),
 		[STREAM_TRACEBACKS] = sizeof(struct stream_frame), [STREAM_STACKS] = sizeof(struct stream_stack),
 		[STREAM_TYPES] = sizeof(struct stream_type_name), [STREAM_NODES] = sizeof(struct stream_node),
 		[STREAM_ROOTS] = sizeof(struct stream_root), [STREAM_CLOCK] = sizeof(struct stream_clock),
 		[STREAM_PYFRAMES] = sizeof(struct stream_pyframe),
+		[STREAM_PYTHREADS] = sizeof(struct stream_pythread),
+		[STREAM_PYTRACES] = sizeof(struct stream_pytrace),
 	};
 	struct stream_header header = { .major = b->major ? b->major : STREAM_MAJOR,
 					.minor = b->minor ? b->minor : STREAM_MINOR,
@@ -243,7 +245,7 @@ static inline uint8_t *builder_finish(struct builder *b, size_t *ret_size)
 	builder_append(&out, &header, sizeof(header));
 	if (!b->sections[STREAM_META].count)
 		builder_meta(b, "pid", "1");
-	for (uint32_t type = 1; type < 16; type++) {
+	for (uint32_t type = 1; type < 32; type++) {
 		struct builder_bytes *s = &b->sections[type];
 		size_t step = element[type] ? max / element[type] * element[type] :
 			      type == STREAM_META ? STREAM_CHUNK_MAX : max;

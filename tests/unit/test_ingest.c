@@ -522,6 +522,27 @@ TEST(a_replaced_binary_gives_no_names_and_a_note)
 	heap_free(heap);
 }
 
+TEST(python_frames_stand_in_stacks_by_function_file_and_line)
+{
+	struct builder b = { 0 };
+	uint32_t function = builder_string(&b, "Handler.get"), file = builder_string(&b, "/srv/app.py"), stack;
+	const struct heap_frame *frame;
+	struct heap *heap;
+
+	builder_add(&b, STREAM_PYFRAMES, (struct stream_pyframe){ .function = function, .file = file, .line = 12 });
+	stack = builder_stack(&b, 0, 0, STREAM_STACK_PYTHON);
+	builder_block(&b, 0x100, 64, 1, stack);
+	heap = heap_of(&b, "python.snap");
+	ASSERT_NOT_NULL(heap);
+	EXPECT_STR_EQ(heap->types[heap->type[0]].name, "Handler.get app.py:12");
+	ASSERT(heap->stack_count == 1 && heap->stacks[0].frame_count == 1);
+	frame = &heap->frames[heap->stacks[0].frames[0]];
+	EXPECT_STR_EQ(frame->language, "python");
+	EXPECT_STR_EQ(frame->file, "/srv/app.py");
+	EXPECT_INT_EQ(frame->line, 12);
+	heap_free(heap);
+}
+
 TEST(the_account_sums_to_resident_memory)
 {
 	static const struct { uint16_t kind; uint64_t rss, live; } maps[] = {

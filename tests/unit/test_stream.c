@@ -370,6 +370,12 @@ TEST(ids_out_of_range_are_refused)
 
 	builder_add(&b, STREAM_TRACEBACKS, (struct stream_frame){ .thread = 1 });
 	refuse_built(&b, -EBADMSG, "traceback frame 0");
+
+	builder_add(&b, STREAM_PYTHREADS, (struct stream_pythread){ .thread = 1 });
+	refuse_built(&b, -EBADMSG, "Python thread 0");
+
+	builder_add(&b, STREAM_PYTRACES, (struct stream_pytrace){ .owner = 0 });
+	refuse_built(&b, -EBADMSG, "Python traceback frame 0");
 }
 
 TEST(a_stack_that_is_its_own_caller_is_refused)
