@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L5  growth.c - what grew and where it accumulates: marks, walks, clusters.
+ * L6  growth.c - where what grew accumulates: walks and clusters.
  *
  * A start is a place below which growth is looked for. The first starts are the children of the top
  * of the dominator tree: roots, and blocks that several roots share. From each start the walk finds a
@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/diff.h"
 #include "core/growth.h"
 #include "core/kinds.h"
+#include "core/mark.h"
 #include "core/walk.h"
 #include "core/weigh.h"
 
@@ -50,92 +50,6 @@ static int push_id(uint32_t **array, uint32_t *count, uint32_t *room, uint32_t i
 	}
 	(*array)[(*count)++] = id;
 	return 0;
-}
-
-/* ---- which nodes grew ----------------------------------------------------------------------- */
-
-struct youngest {
-	uint64_t birth;
-	uint32_t place, node;
-};
-
-static int compare_youngest(const void *a, const void *b)
-{
-	const struct youngest *x = a, *y = b;
-
-	if (x->place != y->place)
-		return x->place < y->place ? -1 : 1;
-	if (x->birth != y->birth)
-		return x->birth > y->birth ? -1 : 1;
-	return x->node < y->node ? -1 : x->node > y->node;
-}
-
-/* Two processes share no blocks. Of each row that grew, as many blocks count as grown as it has more
- * than before, the youngest first: those that the longer run added. */
-static int mark_by_rows(struct finder *f)
-{
-	struct diff_options options = { .by = DIFF_BY_TYPE };
-	struct diff *diff;
-	struct youngest *list;
-	uint32_t count = 0, taken_place = HEAP_NONE;
-	int64_t want = 0;
-	int r = diff_make(f->series, &options, &diff);
-
-	if (r < 0)
-		return r;
-	list = malloc(((size_t)f->heap->nodes + 1) * sizeof(*list));
-	if (!list) {
-		diff_free(diff);
-		return -ENOMEM;
-	}
-	for (uint32_t v = 0; v < f->heap->nodes; v++)
-		if (diff->row_of[v] != HEAP_NONE)
-			list[count++] = (struct youngest){ f->heap->birth[v], diff->place[diff->row_of[v]], v };
-	qsort(list, count, sizeof(*list), compare_youngest);
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t v = list[i].node;
-
-		if (list[i].place != taken_place) {
-			taken_place = list[i].place;
-			want = diff_growth_count(diff, &diff->rows[taken_place]);
-		}
-		if (want <= 0)
-			continue;
-		want -= (int64_t)weigh_count(f->heap, v);
-		f->growth->bytes[v] = series_last(f->series)->bytes[v];
-	}
-	free(list);
-	diff_free(diff);
-	return 0;
-}
-
-static int mark_grown(struct finder *f)
-{
-	struct growth *growth = f->growth;
-	const struct series *series = f->series;
-	int r = 0;
-
-	growth->bytes = calloc((size_t)f->heap->nodes + 1, sizeof(*growth->bytes));
-	if (!growth->bytes)
-		return -ENOMEM;
-	if (series->count < 2)
-		return 0;
-	if (!series->same_process)
-		r = mark_by_rows(f);
-	for (uint32_t v = 0; v < f->heap->nodes && r == 0; v++) {
-		uint64_t *bytes = &growth->bytes[v];
-
-		if (series->same_process && weigh_is_counted(f->heap, v)) {
-			if (series_is_new(series, v))
-				*bytes = series_last(series)->bytes[v];
-			else if (f->reach->region[v] == REACH_NONE)
-				*bytes = series_was_referenced(series, v) ? series_last(series)->bytes[v] : 0;
-			else
-				*bytes = series_resized_bytes(series, v);
-		}
-		growth->total_bytes += *bytes;
-	}
-	return r;
 }
 
 /* ---- clusters ------------------------------------------------------------------------------- */
@@ -884,7 +798,7 @@ static int find(struct finder *f)
 	uint64_t *weight;
 	int r;
 
-	r = mark_grown(f);
+	r = mark_grown(f->series, &growth->bytes, &growth->total_bytes);
 	if (r == 0)
 		r = reach_find_leaks(f->heap, f->reach, &growth->leaks);
 	if (r == 0)

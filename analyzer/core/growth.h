@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L5  growth.h - what grew, node by node, and where it accumulates.
+ * L6  growth.h - what grew, node by node, and where it accumulates.
  *
  * Growth is a weight on the nodes of the last snapshot: all bytes of a new block, the bytes that a
  * resized one gained. The dominator tree under that weight is walked from the top:

@@ -13,6 +13,8 @@
 
 #define START_TOLERANCE_NS 2000000000u	/* a pid is not used again within two seconds */
 
+#define SAME_BIRTH_MAX 16
+
 struct by_birth {
 	uint64_t birth;
 	uint32_t thread, node;
@@ -89,8 +91,8 @@ static struct by_birth *collect(const struct heap *heap, const uint32_t *other, 
 	return list;
 }
 
-/* Blocks that realloc or mremap moved: the birth is kept. Two threads may share a birth, so the
- * thread must agree too. */
+/* Blocks that realloc or mremap moved: the birth is kept. Two threads may have drawn one birth (very few
+ * do): then the thread decides, unless another thread did the moving. */
 static int match_by_birth(const struct heap *earlier, const struct heap *later, uint32_t *later_of,
 			  uint32_t *earlier_of)
 {
@@ -107,18 +109,33 @@ static int match_by_birth(const struct heap *earlier, const struct heap *later, 
 		return -ENOMEM;
 	}
 	while (i < left_count && j < right_count) {
-		const struct by_birth *a = &left[i], *b = &right[j];
+		uint64_t birth = left[i].birth;
 
-		if (a->birth != b->birth ? a->birth < b->birth : a->thread < b->thread) {
-			i++;
-		} else if (a->birth != b->birth || a->thread != b->thread) {
-			j++;
-		} else {
-			later_of[a->node] = b->node;
-			earlier_of[b->node] = a->node;
-			i++;
-			j++;
+		if (birth != right[j].birth) {
+			if (birth < right[j].birth)
+				i++;
+			else
+				j++;
+			continue;
 		}
+		uint32_t left_end = i, right_end = j;
+		while (left_end < left_count && left[left_end].birth == birth)
+			left_end++;
+		while (right_end < right_count && right[right_end].birth == birth)
+			right_end++;
+		/* A damaged file may give every block one birth: then each is tried with few others. */
+		if (right_end - j > SAME_BIRTH_MAX)
+			right_end = j + SAME_BIRTH_MAX;
+		for (int any = 0; any < 2; any++)
+			for (uint32_t x = i; x < left_end; x++)
+				for (uint32_t y = j; y < right_end && later_of[left[x].node] == HEAP_NONE; y++)
+					if (earlier_of[right[y].node] == HEAP_NONE &&
+					    (any || left[x].thread == right[y].thread)) {
+						later_of[left[x].node] = right[y].node;
+						earlier_of[right[y].node] = left[x].node;
+					}
+		i = left_end;
+		j = right_end;
 	}
 	free(left);
 	free(right);
