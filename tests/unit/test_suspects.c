@@ -467,4 +467,56 @@ TEST(resident_memory_that_live_memory_does_not_explain_is_the_allocators)
 	pair_done(&p);
 }
 
+/* Four snapshots of one table with so many entries each; the verdict of its suspect, or "none". */
+static const char *verdict_of(const uint32_t counts[4], const char **ret_confidence)
+{
+	static char verdict[32], confidence[32];
+	struct model m[4] = { 0 };
+	struct heap *heaps[4];
+	struct series *series;
+	struct suspects *suspects;
+	uint64_t born[1000];
+
+	for (uint32_t i = 0; i < 1000; i++) {
+		uint32_t k = 0;
+
+		while (k < 3 && i >= counts[k])
+			k++;
+		born[i] = (10 * (uint64_t)k + 1) * SECOND + i;
+	}
+	for (uint32_t k = 0; k < 4; k++) {
+		build_table(&m[k], counts[k], born);
+		heaps[k] = model_build(&m[k]);
+		heaps[k]->meta.taken_birth = (uint64_t)(10 + 10 * k) * SECOND;
+		heaps[k]->meta.taken_ns = (int64_t)(10 + 10 * k) * 1000000000;
+	}
+	if (series_make((const struct heap *const *)heaps, 4, &series) < 0 || suspects_find(series, &suspects) < 0)
+		exit(1);
+	snprintf(verdict, sizeof(verdict), "%s", suspects->count ? suspect_verdict_name(suspects->list[0].verdict) : "none");
+	snprintf(confidence, sizeof(confidence), "%s",
+		 suspects->count ? suspect_confidence_name(suspects->list[0].confidence) : "");
+	*ret_confidence = confidence;
+	suspects_free(suspects);
+	series_free(series);
+	for (int k = 0; k < 4; k++) {
+		heap_free(heaps[k]);
+		model_done(&m[k]);
+	}
+	return verdict;
+}
+
+TEST(with_several_snapshots_the_steps_decide)
+{
+	const char *confidence;
+
+	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 10, 60, 110, 160 }, &confidence), "growing");
+	EXPECT_STR_EQ(confidence, "certain");
+	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 10, 60, 200, 260 }, &confidence), "growing");
+	EXPECT_STR_EQ(confidence, "likely");
+	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 10, 160, 165, 166 }, &confidence), "warming");
+	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 10, 300, 30, 310 }, &confidence), "growing");
+	EXPECT_STR_EQ(confidence, "possible");
+	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 100, 100, 100, 100 }, &confidence), "none");
+}
+
 TEST_MAIN()
