@@ -623,20 +623,23 @@ const struct cfi_header *ld__cfi_headers(uint64_t start, uint32_t *ret_count)
 	return (const struct cfi_header *)(uintptr_t)(start + elf->e_phoff);
 }
 
-void ld__cfi_image(const struct cfi_header *headers, uint32_t count, uint64_t bias, struct cfi_image *ret_image)
+void ld__cfi_image(const struct cfi_header *headers, uint32_t count, uint64_t bias,
+		   struct cfi_image *ret_image)
 {
 	const Elf64_Phdr *h = (const Elf64_Phdr *)(const void *)headers;
 
 	ret_image->eh_frame_hdr = 0;
 	ret_image->range_count = 0;
 	for (; count-- > 0; h++) {
-		uint64_t low = bias + h->p_vaddr, bytes = h->p_filesz < h->p_memsz ? h->p_filesz : h->p_memsz;
+		uint64_t low = bias + h->p_vaddr,
+			 bytes = h->p_filesz < h->p_memsz ? h->p_filesz : h->p_memsz;
 
 		if (low + bytes < low)
 			continue;
 		if (h->p_type == PT_GNU_EH_FRAME)
 			ret_image->eh_frame_hdr = low;
-		if (h->p_type == PT_LOAD && (h->p_flags & PF_R) && ret_image->range_count < CFI_RANGES_MAX) {
+		if (h->p_type == PT_LOAD && (h->p_flags & PF_R) &&
+		    ret_image->range_count < CFI_RANGES_MAX) {
 			ret_image->ranges[ret_image->range_count].start = low;
 			ret_image->ranges[ret_image->range_count++].end = low + bytes;
 		}

@@ -84,7 +84,8 @@ struct cfi_image {
 /* Describe a module by its program headers, `count` of them in memory, loaded with bias `bias`
  * (l_addr). What lies beyond the file's bytes of a segment is left out. */
 struct cfi_header;			/* Elf64_Phdr */
-void ld__cfi_image(const struct cfi_header *headers, uint32_t count, uint64_t bias, struct cfi_image *ret_image);
+void ld__cfi_image(const struct cfi_header *headers, uint32_t count, uint64_t bias,
+		   struct cfi_image *ret_image);
 
 /* The program headers of the module whose first page is mapped at `start`: NULL when there is no ELF
  * header with the program headers in that page. */

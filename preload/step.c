@@ -104,7 +104,7 @@ struct slot {
 
 static struct slot *rules;		/* pc, rule */
 static struct slot *children;		/* pc, parent << 32 | stack */
-static uint64_t main_thread;		/* thread pointer of the thread that the kernel gave its stack */
+static uint64_t main_thread; /* thread pointer of the thread that the kernel gave its stack */
 static _Atomic uint64_t unloads;
 static _Atomic uint64_t forgotten;	/* modules that were unloaded up to then are */
 static _Atomic uint64_t rules_computed, nested, handed_over[CFI_REASON_COUNT];
@@ -163,7 +163,8 @@ const char *ld__step_reason(enum cfi_reason reason)
 
 void ld__step_counts(struct step_counts *ret_counts)
 {
-	struct step_counts counts = { .rules = atomic_load(&rules_computed), .nested = atomic_load(&nested) };
+	struct step_counts counts = {.rules = atomic_load(&rules_computed),
+				     .nested = atomic_load(&nested)};
 
 	for (int i = 0; i < CFI_REASON_COUNT; i++)
 		counts.handed_over[i] = atomic_load(&handed_over[i]);
@@ -256,13 +257,15 @@ void ld__step_forget_unloaded(void)
 /* Write a slot whose first word is `old`, unless somebody else is at it. A value that was computed while
  * libraries went away (`unloads_before` is out of date) is withdrawn: ld__step_forget() has seen this
  * slot, or we see that it ran. */
-static void slot_write(struct slot *slot, uint64_t old, uint64_t key, uint64_t value, uint64_t unloads_before)
+static void slot_write(struct slot *slot, uint64_t old, uint64_t key, uint64_t value,
+		       uint64_t unloads_before)
 {
 	if (old == CLAIMED || !atomic_compare_exchange_strong(&slot->key, &old, CLAIMED))
 		return;
 	atomic_store_explicit(&slot->value, value, memory_order_relaxed);
 	atomic_store(&slot->key, key);
-	if (atomic_load(&unloads) != unloads_before && atomic_compare_exchange_strong(&slot->key, &key, CLAIMED)) {
+	if (atomic_load(&unloads) != unloads_before &&
+	    atomic_compare_exchange_strong(&slot->key, &key, CLAIMED)) {
 		atomic_store_explicit(&slot->value, 0, memory_order_relaxed);
 		atomic_store_explicit(&slot->key, 0, memory_order_release);
 	}
@@ -491,7 +494,9 @@ static __attribute__((noinline, cold)) void bounds_find(struct step *step, uint6
 	if (!bounds_read(step, thread, sp, limit[0] < MAIN_STACK_MAX ? limit[0] : MAIN_STACK_MAX)) {
 		/* no /proc (a changed root): the size that stacks have unless somebody chose another */
 		if (thread == main_thread)
-			high = &__libc_stack_end ? ((uint64_t)(uintptr_t)__libc_stack_end | 4095) + 1 : 0;
+			high = &__libc_stack_end
+				       ? ((uint64_t)(uintptr_t)__libc_stack_end | 4095) + 1
+				       : 0;
 		low = high - (limit[0] < MAIN_STACK_MAX ? limit[0] : THREAD_STACK_DEFAULT);
 		if (sp - low < high - low)
 			bounds_set(step, low, high);
@@ -661,7 +666,8 @@ static inline bool rejoins(const struct walk *w, const struct entry *e)
 	return e->sp == w->sp && e->pc == w->pc && (!(e->flags & ENTRY_LIVE) || e->bp == w->bp);
 }
 
-static __attribute__((noinline, cold)) uint32_t child_find(struct slot *slot, uint32_t parent, uint64_t pc)
+static __attribute__((noinline, cold)) uint32_t child_find(struct slot *slot, uint32_t parent,
+							   uint64_t pc)
 {
 	uint64_t before = atomic_load(&unloads), value;
 	uintptr_t at = (uintptr_t)slot;
@@ -681,7 +687,8 @@ static __attribute__((noinline, cold)) uint32_t child_find(struct slot *slot, ui
 	if (!place)
 		place = (struct slot *)(at ^ stack % CHILD_PROBES * sizeof(*slot));
 	if (stack)
-		slot_write(place, atomic_load(&place->key), pc, (uint64_t)parent << 32 | stack, before);
+		slot_write(place, atomic_load(&place->key), pc, (uint64_t)parent << 32 | stack,
+			   before);
 	return stack;
 }
 
@@ -690,7 +697,8 @@ static __attribute__((noinline, cold)) uint32_t child_find(struct slot *slot, ui
  * Where a frame's slot lies in `children` follows from the addresses of the frames outside of it, not
  * from the outer stack's number: so the slots of all frames can be fetched at once, although each
  * must then be found to belong to the one before. */
-static inline uint32_t settle(struct step *step, const struct walk *w, uint32_t base, enum end_kind end)
+static inline uint32_t settle(struct step *step, const struct walk *w, uint32_t base,
+			      enum end_kind end)
 {
 	uint32_t stack = 0, live = 0, k = w->fresh;
 	struct entry *e = &step->last[base];
@@ -725,14 +733,16 @@ static inline uint32_t settle(struct step *step, const struct walk *w, uint32_t 
 		path = (path ^ e->pc) * 0x9e3779b97f4a7c15ull;
 		slot = &children[path >> (64 - CHILD_BITS)];
 		value = slot_read(slot, e->pc);
-		if (__builtin_expect(value >> 32 == stack && (uint32_t)value && (stack || end != END_CUT), 1))
+		if (__builtin_expect(value >> 32 == stack && (uint32_t)value &&
+					     (stack || end != END_CUT),
+				     1))
 			stack = (uint32_t)value;
 		else if (end == END_CUT && e == step->last)
 			stack = ld__stacks_child(0, e->pc, 1);	/* the mark is not in the key */
 		else
 			stack = child_find(slot, stack, e->pc);
 		if (!stack)
-			return 0;	/* count stays 0: nothing may be built on a stack without an id */
+			return 0; /* count stays 0: nothing may be built on a stack without an id */
 		e->stack = stack;
 		step->paths[e - step->last] = path;
 	}
@@ -798,7 +808,8 @@ static __attribute__((noinline, cold)) int hand_over(struct step *step, int reas
 int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint32_t *ret_stack)
 {
 	const uint64_t *words = frame;
-	uint64_t at = (uint64_t)(uintptr_t)frame, now = atomic_load_explicit(&unloads, memory_order_acquire);
+	uint64_t at = (uint64_t)(uintptr_t)frame,
+		 now = atomic_load_explicit(&unloads, memory_order_acquire);
 	struct walk w;
 	int r;
 

@@ -27,7 +27,8 @@ static void say_frame(uint32_t index, const char *which, void *pc)
 		const struct module *m = ld__modules_get(i);
 
 		if (at >= m->start && at < m->end) {
-			ld__say("  %s %u  %s+0x%lx", which, index, m->path, (unsigned long)(at - m->base));
+			ld__say("  %s %u  %s+0x%lx", which, index, m->path,
+				(unsigned long)(at - m->base));
 			return;
 		}
 	}
@@ -75,8 +76,8 @@ void ld__verify_log(void)
 
 	ld__step_counts(&counts);
 	ld__say("stacks: %lu by rules (%lu frames stepped, %lu found unchanged, %lu rules)",
-		(unsigned long)counts.stacks, (unsigned long)counts.stepped, (unsigned long)counts.compared,
-		(unsigned long)counts.rules);
+		(unsigned long)counts.stacks, (unsigned long)counts.stepped,
+		(unsigned long)counts.compared, (unsigned long)counts.rules);
 	for (uint32_t i = 0; i < CFI_REASON_COUNT; i++)
 		if (counts.handed_over[i])
 			ld__say("stacks: %lu handed over to libunwind because %s",
