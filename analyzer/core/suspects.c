@@ -12,7 +12,9 @@
 #include "core/account.h"
 #include "core/kinds.h"
 #include "core/names.h"
+#include "core/shapes.h"
 #include "core/suspects.h"
+#include "core/text.h"
 #include "core/verdict.h"
 #include "core/weigh.h"
 
@@ -458,6 +460,23 @@ static char *shown_type(const struct judge *j, const struct cluster *cluster)
 	return text_take(&text);
 }
 
+/* A way to leak that is known is said first. */
+static int say_shape(struct judge *j, struct suspect *suspect)
+{
+	char *shape = NULL, *both;
+	int r = shape_find(j->heap, suspect->root, &suspect->chain, &shape);
+
+	if (r < 0 || !shape)
+		return r;
+	both = text_format("%s; %s", shape, suspect->reason ? suspect->reason : "");
+	free(shape);
+	if (!both)
+		return -ENOMEM;
+	free(suspect->reason);
+	suspect->reason = both;
+	return 0;
+}
+
 static int describe(struct judge *j, const struct cluster *cluster, struct suspect *suspect)
 {
 	int r;
@@ -473,6 +492,8 @@ static int describe(struct judge *j, const struct cluster *cluster, struct suspe
 		r = find_sites(j, cluster, false, &suspect->companions, &suspect->companion_count);
 	if (r == 0)
 		r = find_chain(j, suspect);
+	if (r == 0)
+		r = say_shape(j, suspect);
 	if (r < 0)
 		return r;
 	if (!cluster->unreachable && cluster->point != HEAP_NONE) {
@@ -539,6 +560,12 @@ static int write_notes(struct suspects *s)
 	if (!series->same_process)
 		r = add_note(s, "the snapshots are of different processes: compared by type and size only, "
 			     "blocks are not matched one by one; the youngest blocks of what grew stand for it");
+	for (size_t k = 1; k < series->count && r == 0; k++)
+		if (series->heaps[k].heap->meta.taken_ns < series->heaps[k - 1].heap->meta.taken_ns) {
+			r = add_note(s, "the snapshots are not in the order in which they were taken: what reads as growth "
+				     "may have gone the other way");
+			break;
+		}
 	if (r == 0 && series->late)
 		r = add_note(s, "%" PRIu64 " blocks are older than the first snapshot but were not in it "
 			     "(capture was off or the snapshot was not consistent); they are not counted as new",

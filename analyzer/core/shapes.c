@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L7  shapes.c - see shapes.h.
+ *
+ * A shape is read off the chain alone: the types that it passes and the words of its edges. The first that
+ * fits is said; the order is from the most telling to the least. */
+#include "core/shapes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/text.h"
+
+static const struct chain_step *step_of(const struct chain *chain, const char *type, size_t *ret_at)
+{
+	for (size_t i = 0; i < chain->count; i++)
+		if (!strcmp(chain->steps[i].type, type)) {
+			*ret_at = i;
+			return &chain->steps[i];
+		}
+	return NULL;
+}
+
+static bool edge_is(const struct chain_step *step, const char *text)
+{
+	return step->edge && !strcmp(step->edge, text);
+}
+
+static bool edge_begins(const struct chain_step *step, const char *text)
+{
+	return step->edge && !strncmp(step->edge, text, strlen(text));
+}
+
+static int count_entries(const struct heap_reference *ref, void *data)
+{
+	uint64_t *counts = data;
+	const struct heap *heap;
+
+	memcpy(&heap, &counts[2], sizeof(heap));
+	counts[0] += ref->label == HEAP_LABEL_CACHE_KEY;
+	counts[1] += !strcmp(heap->types[heap->type[ref->to]].name, "functools._lru_list_elem");
+	return 0;
+}
+
+/* functools.lru_cache: on a method its keys hold self. */
+static int say_lru_cache(const struct heap *heap, const struct chain *chain, size_t at, char **ret_shape)
+{
+	const struct chain_step *cache = &chain->steps[at];
+	uint64_t counts[3] = { 0 };
+	const char *limit;
+	bool of_class, keeps_self;
+	int r;
+
+	memcpy(&counts[2], &heap, sizeof(heap));
+	if (cache->id >= heap->nodes)
+		return 0;
+	r = heap_references(heap, cache->id, count_entries, counts);
+	if (r < 0)
+		return r;
+	limit = counts[1] ? "the cache is bounded: it stops growing when it is full"
+			  : "the cache has no bound (maxsize=None): it never stops growing";
+	of_class = at >= 1 && edge_begins(&chain->steps[at - 1], ".") &&
+		   (!strcmp(chain->steps[at - 1].type, "type") || strstr(chain->steps[at - 1].type, "Meta"));
+	keeps_self = of_class && edge_is(cache, "lru_cache key") && at + 2 < chain->count &&
+		     (edge_is(&chain->steps[at + 1], "[0]") || edge_is(&chain->steps[at + 1], "[*]"));
+	if (keeps_self)
+		*ret_shape = text_format("functools.lru_cache on the method %s keeps self alive: the key of each of its "
+					 "%llu entries holds a %s; %s", chain->steps[at - 1].edge + 1,
+					 (unsigned long long)counts[0], chain->steps[at + 2].type, limit);
+	else
+		*ret_shape = text_format("functools.lru_cache keeps the arguments and results of %llu calls; %s",
+					 (unsigned long long)counts[0], limit);
+	return *ret_shape ? 0 : -ENOMEM;
+}
+
+static int say(char **ret_shape, const char *sentence)
+{
+	*ret_shape = strdup(sentence);
+	return *ret_shape ? 0 : -ENOMEM;
+}
+
+static bool is_container(const char *type)
+{
+	static const char *const types[] = { "list", "dict", "set", "collections.deque", "collections.defaultdict",
+					     "collections.OrderedDict" };
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (!strcmp(type, types[i]))
+			return true;
+	return false;
+}
+
+int shape_find(const struct heap *heap, uint32_t root, const struct chain *chain, char **ret_shape)
+{
+	enum heap_root_kind kind = root == HEAP_NONE ? 0 : heap->root[root].kind;
+	size_t at = 0;
+
+	*ret_shape = NULL;
+	if (root == HEAP_NONE || chain->count < 2)
+		return 0;
+	if (step_of(chain, "functools._lru_cache_wrapper", &at))
+		return say_lru_cache(heap, chain, at, ret_shape);
+	for (size_t i = 0; i < chain->count; i++) {
+		const struct chain_step *step = &chain->steps[i];
+
+		if (edge_begins(step, "[ContextVar "))
+			return say(ret_shape, "a context variable keeps it: it was set and never reset, in a context that lives on");
+		if (edge_is(step, ".__traceback__") || edge_is(step, ".tb_frame"))
+			return say(ret_shape, "an exception that is kept keeps its traceback, and so the local variables of every frame");
+		if (edge_is(step, ".queries_log"))
+			return say(ret_shape, "Django keeps every SQL query while DEBUG is on (connection.queries)");
+		if (edge_is(step, ".handlers") && !strncmp(step->type, "logging.", 8))
+			return say(ret_shape, "logging handlers pile up: addHandler() is called again and again on one logger");
+		if (!strcmp(step->type, "_thread._local") || !strcmp(step->type, "_thread._localdummy"))
+			return say(ret_shape, "a thread-local variable keeps it as long as its thread lives");
+		if (!strcmp(step->type, "_asyncio.Task") && i + 1 < chain->count)
+			return say(ret_shape, "an asyncio task that does not finish holds it; `leakdiff threads` says what the task awaits");
+		if (!strcmp(step->type, "greenlet.greenlet") || strstr(step->type, ".Greenlet"))
+			return say(ret_shape, "a greenlet that does not finish holds it; `leakdiff threads` says where it stands");
+	}
+	if (kind == HEAP_ROOT_PY_FRAME)
+		return say(ret_shape, "a local variable of a function that still runs holds it");
+	if (kind != HEAP_ROOT_PY_MODULE)
+		return 0;
+	for (size_t i = 1; i + 1 < chain->count; i++) {
+		if (chain->steps[i].role != CHAIN_POINT || !is_container(chain->steps[i].type))
+			continue;
+		*ret_shape = !strcmp(chain->steps[i - 1].type, "type")
+			? text_format("the class attribute %s is one %s for all instances, and it is only added to",
+				      chain->steps[i - 1].edge ? chain->steps[i - 1].edge + 1 : "", chain->steps[i].type)
+			: !strcmp(chain->steps[i - 1].type, "module")
+			? text_format("the module-level %s %s is only added to", chain->steps[i].type,
+				      chain->steps[i - 1].edge ? chain->steps[i - 1].edge + 1 : "") : NULL;
+		return 0;
+	}
+	return 0;
+}
