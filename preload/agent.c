@@ -43,6 +43,7 @@
 #define STOP_WAIT_NS (12 * NS_PER_S)	/* a snapshot that began is finished first */
 #define REQUEST_WAIT_NS (30 * NS_PER_S)
 #define EXIT_WAIT_NS (600 * NS_PER_S)	/* at exit the snapshot must be whole before the process goes */
+#define OPEN_WAIT_NS (500 * NS_PER_MS)
 #define CHILD_POLL_MS 100
 #define RSS_POLL_MS 1000
 #define ALONE_POLL_MS 1000		/* how long a process whose threads have all ended may outlive them */
@@ -53,6 +54,7 @@ enum { AGENT_NONE, AGENT_STARTING, AGENT_RUNNING, AGENT_STOPPING };
 
 static struct {
 	uint32_t state;			/* futex */
+	uint32_t opened;		/* futex; 1 = it has found its way to /proc and to the folder */
 	uint32_t stop_wanted;
 	uint32_t tid;
 	uint32_t request;		/* snapshot wanted by another thread: trigger + 1, 0 = none */
@@ -220,6 +222,8 @@ static void open_files(void)
 	if (ld__config()->folder[0])
 		agent.folder_fd =
 			kernel_openat(AT_FDCWD, ld__config()->folder, O_RDONLY | O_DIRECTORY, 0);
+	__atomic_store_n(&agent.opened, 1, __ATOMIC_RELEASE);
+	kernel_futex(&agent.opened, 129 /* FUTEX_WAKE | FUTEX_PRIVATE_FLAG */, 1, NULL);
 	agent.signal_fd = (int)ld__sys4(SYS_signalfd4, -1, &wake, 8, O_CLOEXEC | O_NONBLOCK);
 	agent.listen_fd = ld__control_listen(agent.folder_fd);
 }
@@ -456,6 +460,19 @@ static bool is_gone(uint32_t tid)
 	return !tid || kernel_tgkill((int)ld__sys_getpid(), (int)tid, 0) == -ESRCH;
 }
 
+/* The caller may change root or rights as its next act: what the agent needs of the world as it is now
+ * it must have by then. It holds no lock and asks for none. */
+static void await_opened(void)
+{
+	uint64_t deadline = kernel_now_ns() + OPEN_WAIT_NS;
+
+	while (!__atomic_load_n(&agent.opened, __ATOMIC_ACQUIRE) && kernel_now_ns() < deadline) {
+		struct timespec tick = { 0, 10 * NS_PER_MS };
+
+		kernel_futex(&agent.opened, 128 /* FUTEX_WAIT | FUTEX_PRIVATE_FLAG */, 0, &tick);
+	}
+}
+
 static int start_thread(void)
 {
 	uint64_t all = ~LIBC_SIGNALS, old = 0;
@@ -475,6 +492,7 @@ static int start_thread(void)
 	}
 	agent.tid = 0;
 	agent.stop_wanted = 0;
+	agent.opened = 0;
 	r = pthread_attr_init(&attributes);
 	if (r)
 		return -r;
@@ -485,6 +503,8 @@ static int start_thread(void)
 	r = pthread_create(&thread, &attributes, agent_main, NULL);
 	kernel_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attributes);
+	if (!r)
+		await_opened();
 	return -r;
 }
 

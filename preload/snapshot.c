@@ -151,6 +151,9 @@ static int prepare(struct snapshot_job *job, struct snapshot_result *result)
 {
 	int r;
 
+	if (job->proc_fd < 0)
+		return fail(result, -ENOENT,
+			    "there is no /proc in the root that the process began in; without it there is no snapshot");
 	job->facts = ld__arena_map(sizeof(*job->facts));
 	job->shared = share_page();
 	if (!job->facts || !job->shared)
