@@ -26,6 +26,7 @@
 #include "core/text.h"
 
 #define TABLES_MAX 24
+#define TEXT_MAX (4ull << 30)		/* of all rows: a forged stream could name a long string in each */
 
 struct store_writer {
 	sqlite3 *db;
@@ -35,6 +36,7 @@ struct store_writer {
 	int status;			/* 0, or the first error as negative errno */
 	char *error;
 	bool created;			/* the temporary file exists */
+	uint64_t text_bytes;		/* written so far */
 	struct insert { const char *table; sqlite3_stmt *statement; } insert[TABLES_MAX];
 };
 
@@ -252,6 +254,7 @@ void store_put(struct store_writer *writer, const char *table, const char *kinds
 	const char *string;
 	const void *blob;
 	uint64_t number;
+	size_t length;
 	uint32_t id;
 	va_list args;
 	int code = SQLITE_OK;
@@ -284,7 +287,12 @@ void store_put(struct store_writer *writer, const char *table, const char *kinds
 			break;
 		case 's':
 			string = va_arg(args, const char *);
-			code = sqlite3_bind_text(statement, column, string, -1, SQLITE_STATIC);
+			length = string ? strlen(string) : 0;
+			writer->text_bytes += length;
+			if (length > INT32_MAX || writer->text_bytes > TEXT_MAX)
+				code = SQLITE_TOOBIG;
+			else
+				code = sqlite3_bind_text(statement, column, string, (int)length, SQLITE_STATIC);
 			break;
 		case 'b':
 			blob = va_arg(args, const void *);
