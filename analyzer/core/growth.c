@@ -479,6 +479,27 @@ static int cluster_at_point(struct finder *f, uint32_t point, uint32_t *items, u
 	return make_cluster(f, point, items, count);
 }
 
+/* Mark every node that a node or root leads to. */
+static int flood_from(struct finder *f, uint32_t source)
+{
+	const struct heap *heap = f->heap;
+	uint32_t *queue = malloc(((size_t)heap->nodes + 1) * sizeof(*queue)), from = 0, to = 0;
+
+	if (!queue)
+		return -ENOMEM;
+	for (uint32_t v = source;; v = queue[from++]) {
+		for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1]; e++)
+			if (!f->mark[heap->edge_to[e]]) {
+				f->mark[heap->edge_to[e]] = 1;
+				queue[to++] = heap->edge_to[e];
+			}
+		if (from == to)
+			break;
+	}
+	free(queue);
+	return 0;
+}
+
 /* No node dominates these items: find the point in the tree of shortest paths (5). */
 static int cluster_by_paths(struct finder *f, uint32_t top, uint32_t *items, uint32_t count)
 {
@@ -529,20 +550,14 @@ static int cluster_by_paths(struct finder *f, uint32_t top, uint32_t *items, uin
 	point = walk.path[walk.depth];
 	mark_items(f, items, count, 0);
 
-	/* The items below the point. Marks go down the tree in path order; 2 = inside. */
-	if (point < heap->nodes)
-		f->mark[point] = 2;
-	for (uint32_t i = 0; i < f->reach->reached; i++) {
-		uint32_t v = f->reach->order[i], up = parent[v];
-
-		if (up == point || (up < heap->nodes && f->mark[up] == 2))
-			f->mark[v] = 2;
-	}
-	for (uint32_t i = 0; i < count; i++)
-		if (f->mark[items[i]] == 2 && items[i] != point)
+	/* All items that the point leads to, on whatever way: the shortest paths of a ring or of a list
+	 * with two ends are divided between the roots, but it is one thing. */
+	r = flood_from(f, point);
+	for (uint32_t i = 0; i < count && r == 0; i++)
+		if (f->mark[items[i]] && items[i] != point)
 			inside[kept++] = items[i];
 	memset(f->mark, 0, heap->nodes);
-	if (kept)
+	if (kept && r == 0)
 		r = make_cluster(f, point, inside, kept);
 out:
 	walk_done(&walk);

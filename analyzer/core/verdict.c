@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/kinds.h"
 #include "core/suspects.h"
 #include "core/text.h"
 #include "core/thresholds.h"
@@ -135,6 +136,7 @@ void judge_done(struct judge *j)
 	reach_leaks_free(j->past_leaks);
 	dominators_free(j->past_tree);
 	dominators_span_done(&j->past_span);
+	free(j->past_keeper);
 	*j = (struct judge){ 0 };
 }
 
@@ -152,7 +154,24 @@ static int make_past(struct judge *j)
 		r = dominators_compute(first->heap, first->reach, j->past_leaks, &j->past_tree);
 	if (r == 0)
 		r = dominators_number(j->past_tree, &j->past_span);
-	return r;
+	if (r < 0)
+		return r;
+	j->past_keeper = malloc((size_t)j->past_tree->count * sizeof(*j->past_keeper));
+	if (!j->past_keeper)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < j->past_tree->count; i++) {
+		uint32_t id = j->past_tree->order[i];
+		bool gone = id < first->heap->nodes && first->later[id] == HEAP_NONE;
+
+		j->past_keeper[id] = gone ? j->past_keeper[j->past_tree->idom[id]] : id;
+	}
+	return 0;
+}
+
+static bool past_dominates(const struct judge *j, uint32_t above, uint32_t below)
+{
+	return j->past_span.first[above] <= j->past_span.first[below] &&
+	       j->past_span.first[below] < j->past_span.last[above];
 }
 
 /* The accumulation point in the first snapshot: the nearest dominator that was there already. A table
@@ -181,33 +200,104 @@ static uint32_t past_point(const struct judge *j, uint32_t point)
 	return j->past_tree->top;
 }
 
+/* What is alike over two snapshots: the types of what grew, and where a type is only a site, its size,
+ * or its stacks where it has many sizes. One line of source may make two things (stacks are compared
+ * in words), so sizes of companions are not alike. */
+struct likeness {
+	struct intern types, sizes, stacks, companion_sizes;
+	int8_t *of_stack;		/* by stack of the first snapshot: 0 unknown, 1 alike, -1 not */
+};
+
+static void likeness_done(struct likeness *like)
+{
+	intern_done(&like->types);
+	intern_done(&like->sizes);
+	intern_done(&like->stacks);
+	intern_done(&like->companion_sizes);
+	free(like->of_stack);
+}
+
+static bool has_key(const struct intern *table, struct intern_key key)
+{
+	return table->count && table->numbers[intern_place(table, key)];
+}
+
+static int find_likeness(const struct judge *j, const struct cluster *cluster, struct likeness *like)
+{
+	const struct series_heap *last = series_last(j->series);
+	uint32_t last_stack = HEAP_NONE - 1;
+
+	like->of_stack = calloc((size_t)j->series->heaps[0].heap->stack_count + 1, 1);
+	if (!like->of_stack)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < cluster->node_count; i++) {
+		uint32_t v = cluster->node[i];
+
+		if (!cluster->counts[i]) {
+			if (intern_number(&like->companion_sizes, intern_pair(j->heap->bytes[v], 0), NULL) < 0)
+				return -ENOMEM;
+			continue;
+		}
+		if (intern_number(&like->types, intern_pair(last->type[j->heap->type[v]], 0), NULL) < 0 ||
+		    intern_number(&like->sizes, intern_pair(j->heap->bytes[v], 0), NULL) < 0)
+			return -ENOMEM;
+		if (j->heap->stack[v] == last_stack)
+			continue;
+		last_stack = j->heap->stack[v];
+		if (intern_number(&like->stacks, series_stack_key(j->heap, last_stack), NULL) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static bool is_like(const struct judge *j, struct likeness *like, uint32_t v)
+{
+	const struct heap *first = j->series->heaps[0].heap;
+	uint32_t stack = first->stack[v] < first->stack_count ? first->stack[v] : first->stack_count;
+
+	if (kinds_type_is_known(first, v) || has_key(&like->sizes, intern_pair(first->bytes[v], 0)))
+		return true;
+	if (like->sizes.count == 1 || has_key(&like->companion_sizes, intern_pair(first->bytes[v], 0)))
+		return false;
+	if (!like->of_stack[stack])
+		like->of_stack[stack] = has_key(&like->stacks, series_stack_key(first, first->stack[v])) ? 1 : -1;
+	return like->of_stack[stack] > 0;
+}
+
+/* What this holder, or nobody in particular, lost of the kind that grew. */
 static int count_losses(struct judge *j, const struct cluster *cluster, uint64_t *ret_count,
 			uint64_t *ret_bytes)
 {
 	const struct series_heap *first = &j->series->heaps[0];
-	uint32_t type = type_number(j, j->series->count - 1, j->heap->type[cluster->main]), point;
+	struct likeness like = { 0 };
 	uint64_t count = 0, bytes = 0;
-	int r;
+	uint32_t point = HEAP_NONE;
+	int r = find_likeness(j, cluster, &like);
 
-	*ret_count = *ret_bytes = 0;
-	if (j->gone_start[type] == j->gone_start[type + 1])
-		return 0;
-	r = make_past(j);
-	if (r < 0)
-		return r;
-	point = past_point(j, cluster->point);
-	for (uint32_t i = j->gone_start[type]; i < j->gone_start[type + 1]; i++) {
-		uint32_t v = j->gone[i];
+	for (uint32_t t = 0; t < j->series->type_count && r == 0; t++) {
+		if (j->gone_start[t] == j->gone_start[t + 1] || !has_key(&like.types, intern_pair(t, 0)))
+			continue;
+		if (point == HEAP_NONE) {
+			r = make_past(j);
+			if (r < 0)
+				break;
+			point = past_point(j, cluster->point);
+		}
+		for (uint32_t i = j->gone_start[t]; i < j->gone_start[t + 1]; i++) {
+			/* Only what another place clearly held is not this holder's loss. */
+			uint32_t v = j->gone[i], keeper = j->past_keeper[v];
 
-		if (j->past_span.first[v] >= j->past_span.first[point] &&
-		    j->past_span.first[v] < j->past_span.last[point]) {
-			count += weigh_count(first->heap, v);
-			bytes += first->bytes[v];
+			if (is_like(j, &like, v) &&
+			    (past_dominates(j, point, keeper) || past_dominates(j, keeper, point))) {
+				count += weigh_count(first->heap, v);
+				bytes += first->bytes[v];
+			}
 		}
 	}
+	likeness_done(&like);
 	*ret_count = count;
 	*ret_bytes = bytes;
-	return 0;
+	return r;
 }
 
 /* ---- births ---------------------------------------------------------------------------------- */

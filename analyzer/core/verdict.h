@@ -39,6 +39,8 @@ struct judge {
 	struct reach_leaks *past_leaks;
 	struct dominators *past_tree;
 	struct dominators_span past_span;
+	uint32_t *past_keeper;		/* by id: the nearest dominator, or itself, that is still there: a root,
+					 * a block that lives on, or the top */
 };
 
 int judge_init(struct judge *judge, const struct series *series, const struct growth *growth)

@@ -154,6 +154,48 @@ static void build_table(struct model *m, uint32_t entries, const uint64_t *born)
 	}
 }
 
+/* A doubly linked list between two variables: no node alone holds its elements. */
+static void build_ring(struct model *m, uint32_t length, uint64_t birth)
+{
+	uint32_t type = model_type(m, "lru_put lru.c:7", HEAP_TYPE_SITE), body = type;	/* one line makes both */
+	uint32_t se = model_stack(m, "lru_put", "lru.c", 7), sb = model_stack(m, "lru_put", "lru.c", 7);
+	uint32_t h = model_root(m, HEAP_ROOT_GLOBAL, "head"), t = model_root(m, HEAP_ROOT_GLOBAL, "tail");
+
+	for (uint32_t i = 0; i < length; i++) {
+		uint32_t e = model_block(m, 0x10000 + i * 0x10000, 24, birth + i * SECOND / 100, type, se);
+		uint32_t b = model_block(m, 0x11000 + i * 0x10000, 2000, birth + i * SECOND / 100 + 1, body, sb);
+
+		model_edge(m, e, b, 16);
+		if (i) {
+			model_edge(m, e, e - 2, 8);
+			model_edge(m, e - 2, e, 0);
+		}
+	}
+	model_edge(m, MODEL_ROOT(h), 0, 0);
+	model_edge(m, MODEL_ROOT(t), length * 2 - 2, 0);
+}
+
+TEST(a_full_list_between_two_variables_is_no_suspect_and_a_growing_one_is_one)
+{
+	struct pair p = { 0 };
+
+	build_ring(&p.before, 500, SECOND);
+	build_ring(&p.after, 500, 12 * SECOND);
+	pair_judge(&p);
+	EXPECT_U64_EQ(p.suspects->count, 0);
+	EXPECT_U64_EQ(p.suspects->turnover_places, 1);
+	pair_done(&p);
+
+	memset(&p, 0, sizeof(p));
+	build_ring(&p.before, 100, SECOND);
+	build_ring(&p.after, 500, 12 * SECOND);
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_U64_EQ(p.suspects->list[0].count, 500);
+	EXPECT_CONTAINS(p.suspects->list[0].reason, "100 older ones were freed");
+	pair_done(&p);
+}
+
 TEST(a_full_cache_that_replaces_one_for_one_is_no_suspect)
 {
 	uint64_t old[200], fresh[200];
