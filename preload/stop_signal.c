@@ -21,6 +21,8 @@
 #define SIGNAL_LAST 64
 #define SIGNAL_FIRST 34			/* 32 and 33 belong to libc */
 #define SLOTS_MAX 4096u
+#define NOTES_MAX 4u
+#define RETRY_NS (20 * NS_PER_MS)	/* how long blocked signals are taken for a passing state */
 
 struct slot {
 	uint32_t arrived;
@@ -153,32 +155,35 @@ static int choose_signal(void)
 	return 0;
 }
 
-static bool blocks_signal(struct stop *stop, uint32_t tid, int sig)
+/* Returns 1, 0, or a negative errno when the thread has ended. */
+static int blocks_signal(struct stop *stop, uint32_t tid, int sig)
 {
 	char text[3072];
 
 	if (ld__stop_read(stop, tid, "status", text, sizeof(text)) <= 0)
-		return true;
+		return -ESRCH;
 	for (const char *p = text; *p; p++)
 		if (p[0] == '\n' && text_starts(p + 1, "SigBlk:\t")) {
 			p += 9;
 			return ld__text_hex(&p) >> (sig - 1) & 1;
 		}
-	return true;
+	return -ESRCH;			/* a zombie has no signals */
 }
 
 static void ask(struct stop *stop, struct stop_thread *thread, uint32_t index)
 {
 	struct slot *slot = &slots[index];
 	siginfo_t info;
+	int blocked;
 
 	memset(slot, 0, sizeof(*slot));
 	slot->thread = thread;
 	slot->was_asleep = ld__stop_read_syscall(stop, thread->tid, &slot->call);
 	if (slot->was_asleep)
 		thread->syscall = slot->call.number;
-	if (blocks_signal(stop, thread->tid, signal_used)) {
-		thread->error = -EPERM;
+	blocked = blocks_signal(stop, thread->tid, signal_used);
+	if (blocked) {
+		thread->error = blocked < 0 ? STOP_GONE : -EPERM;
 		return;
 	}
 	memset(&info, 0, sizeof(info));
@@ -207,6 +212,7 @@ static void list_new(struct stop *stop, uint32_t tid)
 
 static uint32_t still_pending(struct stop *stop)
 {
+	bool late = kernel_now_ns() - stop->first_ns > RETRY_NS;
 	uint32_t pending = 0;
 
 	for (uint32_t i = 0; i < stop->count && i < SLOTS_MAX; i++) {
@@ -219,11 +225,31 @@ static uint32_t still_pending(struct stop *stop)
 			thread->stop = STREAM_STOP_SIGNAL;
 		} else if (kernel_tgkill((int)stop->pid, (int)thread->tid, 0) == -ESRCH) {
 			thread->error = STOP_GONE;
+		} else if (late && blocks_signal(stop, thread->tid, signal_used) > 0) {
+			thread->error = -ESTALE;	/* it may wait for one that is stopped: let it be */
 		} else {
 			pending++;
 		}
 	}
 	return pending;
+}
+
+/* A thread that begins or ends, or that makes another one, blocks all signals for a moment. Returns
+ * whether there is one to be asked again. */
+static bool retry_blocked(struct stop *stop)
+{
+	bool any = false;
+
+	if (kernel_now_ns() - stop->first_ns > RETRY_NS)
+		return false;
+	for (uint32_t i = 0; i < stop->count; i++)
+		if (stop->threads[i].error == -EPERM) {
+			stop->threads[i].error = STOP_UNTRIED;
+			any = true;
+		}
+	if (any)
+		ld__sys_sleep_ns(NS_PER_MS / 2);
+	return any;
 }
 
 int ld__stop_signal(struct stop *stop)
@@ -254,7 +280,7 @@ int ld__stop_signal(struct stop *stop)
 		}
 		stop->fresh = 0;
 		ld__stop_list(stop, list_new);
-	} while (stop->fresh && kernel_now_ns() < stop->deadline_ns);
+	} while ((stop->fresh || retry_blocked(stop)) && kernel_now_ns() < stop->deadline_ns);
 	stop->stopped_ns = kernel_now_ns();
 
 	for (uint32_t i = 0; i < stop->count; i++) {
@@ -265,12 +291,19 @@ int ld__stop_signal(struct stop *stop)
 		failed += i < SLOTS_MAX && slots[i].failed;
 		if (thread->stop == STREAM_STOP_SIGNAL)
 			continue;
-		none++;
+		if (kernel_tgkill((int)stop->pid, (int)thread->tid, 0) == -ESRCH) {
+			thread->error = STOP_GONE;
+			continue;
+		}
 		if (thread->error == STOP_PENDING)
 			thread->error = -ETIMEDOUT;
-		ld__stop_note(stop, "thread %u could not be stopped by a signal and ran on\n",
-			      thread->tid);
+		if (none++ - stop->refused < NOTES_MAX)
+			ld__stop_note(stop,
+				      "thread %u could not be stopped by a signal and ran on\n",
+				      thread->tid);
 	}
+	if (none - stop->refused > NOTES_MAX)
+		ld__stop_note(stop, "so did %u other threads\n", none - stop->refused - NOTES_MAX);
 	if (failed)
 		ld__stop_note(stop, "%u system calls may have been interrupted by the stop\n",
 			      failed);

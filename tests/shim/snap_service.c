@@ -10,8 +10,10 @@
  *   fds           how many descriptors are open                           quit        ends with status 9
  *   shared        pointers in shared memory, in a file that is cut short, in memory that forks do not copy
  *   workers N     N forked children that wait                             daemon      forks twice, tells its number
+ *   storm N       threads, libraries and children that come and go
  *   altstack      a thread that waits on a stack of its own making */
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -94,6 +96,57 @@ static void *churn(void *data)
 		free(old);
 	}
 	return NULL;
+}
+
+/* Threads that come and go, libraries that come and go, children that come and go. */
+static void *live_shortly(void *data)
+{
+	void *block = malloc(100);
+
+	usleep(100);
+	free(block);
+	return data;
+}
+
+static void *spawn(void *data)
+{
+	for (;;) {
+		pthread_t threads[8];
+
+		for (int i = 0; i < 8; i++)
+			pthread_create(&threads[i], NULL, live_shortly, data);
+		for (int i = 0; i < 8; i++)
+			pthread_join(threads[i], NULL);
+	}
+}
+
+static void *load(void *data)
+{
+	for (;;) {
+		void *library = dlopen("libm.so.6", RTLD_NOW);
+
+		if (!library)
+			exit(3);
+		dlclose(library);
+		free(malloc(200));
+	}
+	return data;
+}
+
+static void *beget(void *data)
+{
+	for (;;) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			free(malloc(10));
+			_exit(0);
+		}
+		if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+			exit(3);
+		usleep(1000);
+	}
+	return data;
 }
 
 static ucontext_t home, away;
@@ -211,6 +264,10 @@ static void obey(const char *command, long n, const char *text)
 		pthread_sigmask(SIG_SETMASK, &all, &old);
 		start((int)n, wait_for_ever, nothing);
 		pthread_sigmask(SIG_SETMASK, &old, NULL);
+	} else if (!strcmp(command, "storm")) {
+		start((int)n, spawn, nothing);
+		start(1, load, nothing);
+		start(1, beget, nothing);
 	} else if (!strcmp(command, "spin")) {
 		start((int)n, spin, counter);
 	} else if (!strcmp(command, "churn")) {

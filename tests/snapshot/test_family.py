@@ -62,4 +62,18 @@ while shell.poll() is None:
 expect(shell.returncode == 5 and taken > 0, "the shell should end as ever (%s), with snapshots taken: %d" % (shell.returncode, taken))
 said = shell.stderr.read().decode()
 expect(said == "", "nothing should be said: %r" % said[-300:])
+# Threads, libraries and children that come and go faster than a snapshot is taken.
+service = Service()
+service.ask("storm 3")
+for _ in range(10):
+    snapshot = service.snap()
+    expect(snapshot.consistent and snapshot.pause_ms < 2000, "a storm should be stopped whole: %.0f ms %r" % (snapshot.pause_ms, snapshot.notes()))
+expect(service.quit() == "", "nothing should be said")
+service = Service(LEAKDIFF_STOP="signal")
+service.ask("storm 3")
+for _ in range(10):
+    snapshot = service.snap()
+    expect(snapshot.pause_ms < 1000, "by signals it may not succeed, but soon: %.0f ms %r" % (snapshot.pause_ms, snapshot.notes()))
+    expect(snapshot.consistent or "ran on" in snapshot.notes(), "and is confessed")
+expect(service.quit() == "", "nothing should be said")
 finish()
