@@ -168,6 +168,15 @@ def wait_until(condition, seconds=10, step=0.02):
     return bool(condition())
 
 
+def image_of(pid):
+    """What exec makes anew, even when it starts the same program: where things were loaded."""
+    try:
+        with open("/proc/%d/auxv" % pid, "rb") as f:
+            return f.read()
+    except OSError:
+        return None
+
+
 def birth_of(pid):
     """Start time of a process in clock ticks (tells it from a later one with the same number), or None."""
     try:
@@ -250,7 +259,7 @@ class Snapper(threading.Thread):
             self._end.wait(self.gap)
 
     def _one(self, pid):
-        name, birth = program_of(pid), birth_of(pid)
+        name, birth, image = program_of(pid), birth_of(pid), image_of(pid)
         path = os.path.join(self.files, "%d.%d.snap" % (pid, len(self.taken) + len(self.failed)))
         begin = time.monotonic()
         snap = leakdiff("snap", pid, "-o", path, seconds=60)
@@ -264,7 +273,7 @@ class Snapper(threading.Thread):
                 self.failed.append("check of a snapshot of %s: %s" % (name, (check.stdout + check.stderr).strip()[-400:]))
             else:
                 self.taken.append((name, took, size))
-        elif birth_of(pid) != birth or program_of(pid) != name or birth is None:
+        elif birth_of(pid) != birth or program_of(pid) != name or image_of(pid) != image or birth is None:
             self.gone += 1
         else:
             self.failed.append("snap of a living %s (pid %d) ended with %s after %.1f s: %s"

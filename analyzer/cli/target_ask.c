@@ -197,7 +197,7 @@ static char *reply_sentence(const struct target *target, int error, uint64_t wai
 		return text_format("process %d did not answer within %llu s", pid,
 				   (unsigned long long)(wait_ns / 1000000000u));
 	if (error == -ESRCH)
-		return text_format("process %d ended before it answered", pid);
+		return text_format("process %d ended, or became another program, before it answered", pid);
 	if (error == -EPROTO)
 		return text_format(
 			"process %d answered something that this program does not understand", pid);
