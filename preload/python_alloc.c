@@ -8,8 +8,9 @@
  *     matter when these functions come and go.
  * (2) They are put in place by our constructor, before the interpreter has begun: it misses nothing then. The
  *     settings PYTHONMALLOC and -X dev replace them while it begins; that is noticed at a snapshot and said.
- * (3) A free is recorded only in pages where an allocation was: what pymalloc got from malloc is the
- *     affair of malloc's hooks, and a realloc there must keep its birth.
+ * (3) A free is recorded only if the allocation was: what pymalloc got from malloc is the affair of
+ *     malloc's hooks, and a realloc there must keep its birth. In mode lite only sampled blocks are
+ *     recorded at all: the snapshot finds the others by itself, without birth and stack.
  * (4) An event is pushed after the real allocation and before the real free, as in the hooks. */
 #include "preload/python_alloc.h"
 
@@ -28,7 +29,7 @@
 #define SMALL 512u			/* pymalloc's SMALL_REQUEST_THRESHOLD since 3.3 */
 #define SMALL_DEBUG 480u		/* of a debug build, which adds its own marks around a block */
 #define TOP_SLOTS (1u << 17)		/* GiBs of user addresses */
-#define PAGE_BITS (1u << 18)		/* pages in a GiB */
+#define SLOT_BITS (1u << 26)		/* units of 16 bytes in a GiB */
 
 struct original {
 	struct py_allocator calls;
@@ -36,41 +37,53 @@ struct original {
 
 static struct original originals[3];
 static size_t small_bytes = SMALL;
-static _Atomic(uint64_t) *_Atomic pages[TOP_SLOTS];
+static _Atomic(uint64_t) *_Atomic recorded[TOP_SLOTS];	/* one bit per 16 bytes of address space */
 static bool installed;
 
-/* ---- pages that hold small blocks ---- */
+/* ---- which blocks were recorded ---- */
 
-static _Atomic(uint64_t) *word_of(uint64_t addr, bool make)
+static inline _Atomic(uint64_t) *word_of(uint64_t addr)
 {
-	_Atomic(uint64_t) *_Atomic *slot = &pages[addr >> 30 & (TOP_SLOTS - 1)];
-	_Atomic(uint64_t) *bits = atomic_load_explicit(slot, memory_order_acquire), *fresh;
+	_Atomic(uint64_t) *bits = atomic_load_explicit(&recorded[addr >> 30 & (TOP_SLOTS - 1)], memory_order_acquire);
 
-	if (!bits && make) {
-		fresh = ld__arena_map(PAGE_BITS / 8);
-		if (fresh && atomic_compare_exchange_strong(slot, &bits, fresh))
-			bits = fresh;
-		else if (fresh)
-			ld__arena_unmap(fresh, PAGE_BITS / 8);
-	}
-	return bits ? &bits[(addr >> 12 & (PAGE_BITS - 1)) / 64] : NULL;
+	return bits ? &bits[(addr >> 4 & (SLOT_BITS - 1)) / 64] : NULL;
 }
 
-static bool is_small(const void *block)
+static __attribute__((noinline)) _Atomic(uint64_t) *make_word(uint64_t addr)
+{
+	_Atomic(uint64_t) *_Atomic *slot = &recorded[addr >> 30 & (TOP_SLOTS - 1)];
+	_Atomic(uint64_t) *none = NULL, *fresh = ld__arena_map(SLOT_BITS / 8);
+
+	if (fresh && !atomic_compare_exchange_strong(slot, &none, fresh))
+		ld__arena_unmap(fresh, SLOT_BITS / 8);
+	return word_of(addr);
+}
+
+/* Take the mark of a block away; was there one? */
+static inline bool unmark(void *block)
+{
+	uint64_t addr = (uint64_t)(uintptr_t)block, bit = 1ull << (addr >> 4 & 63);
+	_Atomic(uint64_t) *word = word_of(addr);
+
+	uint64_t now = word ? atomic_load_explicit(word, memory_order_relaxed) : 0;
+
+	if (!(now & bit))
+		return false;
+	atomic_store_explicit(word, now & ~bit, memory_order_relaxed);	/* the GIL is held: nobody else writes */
+	return true;
+}
+
+static inline bool mark(void *block)
 {
 	uint64_t addr = (uint64_t)(uintptr_t)block;
-	_Atomic(uint64_t) *word = word_of(addr, false);
+	_Atomic(uint64_t) *word = word_of(addr);
 
-	return word && (atomic_load_explicit(word, memory_order_relaxed) >> (addr >> 12 & 63) & 1);
-}
-
-static void mark_small(const void *block)
-{
-	uint64_t addr = (uint64_t)(uintptr_t)block, bit = 1ull << (addr >> 12 & 63);
-	_Atomic(uint64_t) *word = word_of(addr, true);
-
-	if (word && !(atomic_load_explicit(word, memory_order_relaxed) & bit))
-		atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+	if (UNLIKELY(!word))
+		word = make_word(addr);
+	if (word)
+		atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) |
+					    1ull << (addr >> 4 & 63), memory_order_relaxed);
+	return word != NULL;
 }
 
 /* ---- recording ---- */
@@ -80,13 +93,13 @@ static inline __attribute__((always_inline)) void allocated(void *block, size_t 
 	struct guard *g = &ld__guard;
 	enum enter how;
 
-	if (!block || bytes > small_bytes)
+	if (!block || bytes > small_bytes || !ld__record_sampled(g, bytes))
 		return;
-	mark_small(block);
 	how = ld__hook_enter(g);
 	if (how == ENTER_FORWARD)
 		return;
-	ld__record_alloc(g, how, STREAM_NODE_PYTHON, block, bytes, WHERE);
+	if (how == ENTER_RECORD && mark(block))
+		ld__record_alloc(g, how, STREAM_NODE_PYTHON, block, bytes, WHERE);
 	ld__hook_leave(g, how);
 }
 
@@ -123,7 +136,7 @@ static void ours_free(void *ctx, void *block)
 {
 	const struct py_allocator *real = &((struct original *)ctx)->calls;
 
-	if (block && is_small(block))
+	if (block && unmark(block))
 		given_up(block);
 	real->free(real->ctx, block);
 }
@@ -131,13 +144,13 @@ static void ours_free(void *ctx, void *block)
 static void *ours_realloc(void *ctx, void *old, size_t bytes)
 {
 	const struct py_allocator *real = &((struct original *)ctx)->calls;
-	bool was_small = old && is_small(old);
+	bool was_recorded = old && unmark(old);
 	void *block;
 
-	if (was_small)
+	if (was_recorded)
 		given_up(old);
 	block = real->realloc(real->ctx, old, bytes);
-	if (!old || was_small)		/* what malloc handed out stays malloc's */
+	if (!old || was_recorded)	/* what malloc handed out stays malloc's */
 		allocated(block ? block : old, block ? bytes : 1);
 	return block;
 }

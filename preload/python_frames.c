@@ -28,6 +28,7 @@
 #include "preload/stacks.h"
 #include "preload/sys.h"
 
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define PROBATION 64			/* walks through the kernel */
 #define PLACE_CHUNK 4096u
 #define PLACE_CHUNKS 64u		/* 262144 places */
@@ -45,12 +46,18 @@ struct place {
 	struct python_place text;
 };
 
+/* What a walk takes from a frame; all else is read only when this is new. */
+struct step {
+	uint64_t code, at;
+};
+
 struct python_memo {
 	uint32_t count;
-	struct spot spots[STACKS_DEPTH_MAX];	/* outermost first */
+	struct step steps[STACKS_DEPTH_MAX];	/* outermost first */
+	uint64_t linetables[STACKS_DEPTH_MAX];	/* (2) */
 	uint32_t ids[STACKS_DEPTH_MAX];
 	uint32_t last_native, last_python, last_mixed;
-	struct spot fresh[STACKS_DEPTH_MAX];	/* innermost first */
+	struct step fresh[STACKS_DEPTH_MAX];	/* innermost first */
 };
 
 bool ld__python_frames_on;
@@ -149,86 +156,99 @@ static bool careful_read(uint64_t addr, void *to, size_t bytes)
 	return r == (long)bytes;
 }
 
-/* A word at an address that is not trusted yet. */
-static bool word_of(bool careful, uint64_t addr, long offset, uint64_t *ret_word)
-{
-	if (!careful) {
-		*ret_word = py_word(addr, offset);
-		return true;
-	}
-	return careful_read(addr + (uint64_t)offset, ret_word, 8);
-}
-
-/* One frame. Returns 1, 0 for a frame that is no Python call, or -1: this is not the layout we know. */
-static int read_frame(bool careful, uint64_t frame, struct spot *ret_spot, uint64_t *ret_back)
+/* One frame, read through the kernel. Returns 0, or -1: this is not the layout that we know. */
+static int check_frame(uint64_t frame, uint64_t *ret_back)
 {
 	const struct python_layout *l = &ld__py.layout;
-	uint64_t code, type, at, owner = 0, line;
+	uint64_t code, type, at, owner = 0;
 
-	if (frame & 7 || !word_of(careful, frame, l->frame_back, ret_back))
+	if (frame & 7 || !careful_read(frame + (uint64_t)l->frame_back, ret_back, 8))
 		return -1;
 	if (l->frame_owner >= 0) {
-		if (!word_of(careful, frame, l->frame_owner & ~7, &owner))
-			return -1;
-		owner = owner >> (l->frame_owner & 7) * 8 & 0xff;
-		if (owner > 4)
+		if (!careful_read(frame + (uint64_t)l->frame_owner, &owner, 1) || owner > 4)
 			return -1;
 		if (owner >= 3)
 			return 0;
 	}
-	if (!word_of(careful, frame, l->frame_code, &code) || code & 7 || code < 4096)
-		return -1;
-	if (!word_of(careful, code, OB_TYPE, &type))
+	if (!careful_read(frame + (uint64_t)l->frame_code, &code, 8) || code & 7 || code < 4096 ||
+	    !careful_read(code + OB_TYPE, &type, 8))
 		return -1;
 	if (type != ld__py.PyCode_Type)
 		return ld__py.version >= 313 ? 0 : -1;	/* 3.13: None in a frame that is none */
-	if (!word_of(careful, frame, l->frame_lasti & ~7, &at) ||
-	    !word_of(careful, code, l->code_linetable, &ret_spot->linetable) ||
-	    !word_of(careful, code, l->code_qualname >= 0 ? l->code_qualname : l->code_name, &ret_spot->name) ||
-	    !word_of(careful, code, l->code_line & ~7, &line))
+	if (!careful_read(frame + (uint64_t)l->frame_lasti, &at, ld__py.version >= 311 ? 8 : 4))
 		return -1;
-	if (ld__py.version >= 311)
-		at -= code + (uint64_t)l->code_bytes;
-	else
-		at = (uint64_t)(int64_t)(int32_t)(at >> (l->frame_lasti & 7) * 8) * (ld__py.version == 310 ? 2 : 1);
-	ret_spot->code = code;
-	ret_spot->at = at;
-	ret_spot->first_line = (uint32_t)(line >> (l->code_line & 7) * 8);
-	/* 3.12 and later put frames of their own between an instance's making and its __init__ */
-	return ld__py.version < 312 || ret_spot->first_line != 0;
+	if (ld__py.version >= 311 && at - code - (uint64_t)l->code_bytes + 2 > 1u << 24)
+		return -1;
+	return 0;
+}
+
+/* (3): the whole chain, before it is read without care. */
+static bool check_chain(uint64_t tstate)
+{
+	const struct python_layout *l = &ld__py.layout;
+	uint64_t frame, back = 0;
+
+	if (!careful_read(tstate + (uint64_t)l->tstate_frame, &frame, 8))
+		return false;
+	if (frame && l->cframe_frame >= 0 && !careful_read(frame + (uint64_t)l->cframe_frame, &frame, 8))
+		return false;
+	for (uint32_t n = 0; frame && n < 4 * STACKS_DEPTH_MAX; frame = back, n++)
+		if (check_frame(frame, &back) < 0)
+			return false;
+	return true;
 }
 
 /* The Python frames of this thread, innermost first. Returns how many; *ret_truncated: there were more. */
-static uint32_t walk(struct spot *spots, uint32_t max, int *ret_truncated)
+static uint32_t walk(struct step *steps, uint32_t max, int *ret_truncated)
 {
-	uint64_t tstate = (uint64_t)(uintptr_t)ld__py.PyGILState_GetThisThreadState(), frame, back = 0;
-	bool careful = atomic_load_explicit(&probation, memory_order_relaxed) > 0;
-	const struct python_layout *l = &ld__py.layout;
-	uint32_t count = 0;
+	const struct python_layout l = ld__py.layout;
+	uint64_t tstate = (uint64_t)(uintptr_t)ld__py.PyGILState_GetThisThreadState(), frame;
+	uint32_t count = 0, steps_left = 4 * STACKS_DEPTH_MAX;
+	bool new_kind = l.frame_owner >= 0;
 
 	*ret_truncated = 0;
-	if (!tstate || !word_of(careful, tstate, l->tstate_frame, &frame))
+	if (!tstate)
 		return 0;
-	if (frame && l->cframe_frame >= 0 && !word_of(careful, frame, l->cframe_frame, &frame))
-		goto wrong;
-	for (uint32_t steps = 0; frame; frame = back) {
-		int r = read_frame(careful, frame, &spots[count], &back);
-
-		if (r < 0)
-			goto wrong;
-		count += (uint32_t)r;
-		if (count == max || ++steps == 4 * STACKS_DEPTH_MAX) {
-			*ret_truncated = back != 0;
+	if (UNLIKELY(atomic_load_explicit(&probation, memory_order_relaxed) > 0)) {
+		if (!check_chain(tstate)) {
+			switch_off("Python's frames are not laid out as its version says: stacks are the interpreter's own");
+			return 0;
+		}
+		atomic_fetch_sub_explicit(&probation, 1, memory_order_relaxed);
+	}
+	frame = py_word(tstate, l.tstate_frame);
+	if (frame && l.cframe_frame >= 0)
+		frame = py_word(frame, l.cframe_frame);
+	for (; frame; frame = py_word(frame, l.frame_back)) {
+		if (count == max || !steps_left--) {
+			*ret_truncated = 1;
 			break;
 		}
+		if (new_kind && py_byte(frame, l.frame_owner) >= 3)
+			continue;
+		steps[count].code = py_word(frame, l.frame_code);
+		steps[count].at = new_kind ? py_word(frame, l.frame_lasti)
+					   : (uint32_t)py_int(frame, l.frame_lasti);
+		count++;
 	}
-	if (careful && count)
-		atomic_fetch_sub_explicit(&probation, 1, memory_order_relaxed);
 	return count;
-wrong:
-	if (careful)
-		switch_off("Python's frames are not laid out as its version says: stacks are the interpreter's own");
-	return 0;
+}
+
+/* All about a step that is new. False for what is no call of a Python function: a step of the interpreter's
+ * own before an __init__ (3.12 and later), None in 3.13. */
+static bool spot_of(const struct step *step, struct spot *ret_spot)
+{
+	const struct python_layout *l = &ld__py.layout;
+
+	if (step->code & 7 || step->code < 4096 || py_type(step->code) != ld__py.PyCode_Type)
+		return false;
+	ret_spot->code = step->code;
+	ret_spot->at = ld__py.version >= 311 ? step->at - (step->code + (uint64_t)l->code_bytes)
+		: (uint64_t)(int64_t)(int32_t)step->at * (ld__py.version == 310 ? 2 : 1);
+	ret_spot->linetable = py_word(step->code, l->code_linetable);
+	ret_spot->name = py_word(step->code, l->code_qualname >= 0 ? l->code_qualname : l->code_name);
+	ret_spot->first_line = (uint32_t)py_int(step->code, l->code_line);
+	return ld__py.version < 312 || ret_spot->first_line != 0;
 }
 
 /* ---- places ---- */
@@ -377,26 +397,38 @@ uint64_t ld__python_places_refused(void)
 
 /* ---- stacks ---- */
 
+/* Is what the memo has at a depth still what stands there? The line table tells a code object from another
+ * that came to lie at its address. */
+static inline bool is_known(const struct python_memo *memo, uint32_t depth, const struct step *step)
+{
+	return memo->steps[depth].code == step->code && memo->steps[depth].at == step->at &&
+	       (memo->linetables[depth] == 0 ||
+		memo->linetables[depth] == py_word(step->code, ld__py.layout.code_linetable));
+}
+
 /* Python's part: frames from the outermost on, the unchanged ones from the memo. */
 static uint32_t intern_frames(struct python_memo *memo, uint32_t count, int truncated)
 {
 	uint32_t known = 0, id;
 
 	while (!truncated && known < memo->count && known < count &&
-	       same_spot(&memo->spots[known], &memo->fresh[count - 1 - known]))
+	       is_known(memo, known, &memo->fresh[count - 1 - known]))
 		known++;
 	memo->count = known;
 	id = known ? memo->ids[known - 1] : 0;
 	for (; known < count; known++) {
-		const struct spot *spot = &memo->fresh[count - 1 - known];
-		uint32_t place = intern(spot);
+		const struct step *step = &memo->fresh[count - 1 - known];
+		struct spot spot = { 0 };
 
-		if (place == UINT32_MAX)
-			return 0;
-		id = ld__stacks_child_python(id, place, truncated);
-		if (!id)
-			return 0;
-		memo->spots[known] = *spot;
+		if (spot_of(step, &spot)) {
+			uint32_t place = intern(&spot);
+
+			id = place == UINT32_MAX ? 0 : ld__stacks_child_python(id, place, truncated);
+			if (!id)
+				return 0;
+		}
+		memo->steps[known] = *step;
+		memo->linetables[known] = spot.first_line || ld__py.version < 312 ? spot.linetable : 0;
 		memo->ids[known] = id;
 		atomic_signal_fence(memory_order_seq_cst);
 		if (!truncated)

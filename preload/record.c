@@ -178,6 +178,11 @@ static bool sampled(struct guard *g, size_t bytes)
 	return true;
 }
 
+bool ld__record_sampled(struct guard *g, size_t bytes)
+{
+	return !sample_mean_bytes || sampled(g, bytes);
+}
+
 static void *caller_of(const void *frame)
 {
 	return ((void *const *)frame)[1];
@@ -265,9 +270,9 @@ static inline uint32_t stack_here(struct guard *g, struct ring *ring, enum enter
 }
 
 /* A block of the interpreter's own pools: what C code stands between is the interpreter's. */
-static uint32_t stack_of_python(struct guard *g, struct ring *ring, enum enter how, size_t bytes)
+static uint32_t stack_of_python(struct ring *ring, enum enter how)
 {
-	if ((sample_mean_bytes && !sampled(g, bytes)) || how == ENTER_NESTED)
+	if (how == ENTER_NESTED)
 		return 0;
 	if (!ring->python)
 		ring->python = ld__python_memo_new();
@@ -286,7 +291,7 @@ static inline void push_with_stack(struct guard *g, enum enter how, uint32_t kin
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ring = ready(g, how);
 	if (LIKELY(ring)) {
-		stack = kind == STREAM_NODE_PYTHON ? stack_of_python(g, ring, how, bytes)
+		stack = kind == STREAM_NODE_PYTHON ? stack_of_python(ring, how)
 						   : stack_here(g, ring, how, bytes, frame);
 		ld__ring_push(g, ring, kind, (uint64_t)(uintptr_t)start_, bytes, stack);
 	}

@@ -13,6 +13,7 @@
 #ifndef LEAKDIFF_RECORD_H
 #define LEAKDIFF_RECORD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -97,6 +98,9 @@ void ld__record_mapping(struct guard *g, enum enter how, uint32_t kind, const vo
 
 /* Make sure that the thread has a ring, for the fields that are not events. NULL when it cannot. */
 struct ring *ld__record_ring(struct guard *g);
+
+/* Mode lite: is a block of so many bytes one of the sample? Otherwise always. */
+bool ld__record_sampled(struct guard *g, size_t bytes);
 
 /* Depth of stacks and lite mode, from the settings. Until then: 64 frames, every stack. */
 void ld__record_configure(uint32_t depth, uint64_t sample_mean_bytes);
