@@ -196,6 +196,18 @@ void report_limits(FILE *out, const struct series *series)
 	}
 }
 
+/* The type of a row; a site's name holds the size already, others get it here. NULL = no memory. */
+static char *row_type(const struct diff_row *row)
+{
+	struct text text = { 0 };
+	char size[TEXT_SIZE];
+
+	text_append_escaped(&text, row->type);
+	if (row->exact && row->source != HEAP_TYPE_SITE)
+		text_printf(&text, " (%s each)", text_size((int64_t)row->size, size));
+	return text_take(&text);
+}
+
 /* ---- diff ----------------------------------------------------------------------------------- */
 
 static void headline(FILE *out, const struct series *series, const struct diff *diff,
@@ -259,7 +271,7 @@ static int growth_table(FILE *out, const struct diff *diff, size_t limit)
 		const struct diff_row *row = &diff->rows[i];
 		char growth[TEXT_SIZE], count[TEXT_SIZE], more[TEXT_SIZE], fresh[TEXT_SIZE], before[TEXT_SIZE],
 			after[TEXT_SIZE];
-		char *type = text_escape(row->type);
+		char *type = row_type(row);
 		const char *cells[] = { signed_size(diff_growth_bytes(diff, row), growth),
 					text_count((int64_t)row->count[last], count),
 					signed_count(diff_growth_count(diff, row), more),
@@ -455,7 +467,7 @@ int report_top(FILE *out, const struct series *series, const struct diff *diff, 
 	for (size_t i = 0; i < diff->row_count && i < limit; i++) {
 		const struct diff_row *row = &diff->rows[i];
 		char bytes[TEXT_SIZE], blocks[TEXT_SIZE], retained[TEXT_SIZE], oldest[TEXT_SIZE], newest[TEXT_SIZE];
-		char *type = text_escape(row->type);
+		char *type = row_type(row);
 		const char *cells[] = { text_size((int64_t)row->bytes[0], bytes),
 					text_count((int64_t)row->count[0], blocks),
 					text_size((int64_t)row->retained_bytes, retained),
