@@ -561,8 +561,8 @@ static int judge_held(struct judge *j, const struct cluster *cluster, struct sus
 		text_append(&reason, "; growth is ending");
 		say_quarters(&p, &reason);
 	} else {
+		/* Never "certain": that word is kept for unreachable blocks, with its caveat. */
 		if (trend == TREND_STEADY) {
-			confidence = SUSPECT_CERTAIN;
 			text_append(&reason, "; it grew in every interval by about as much");
 		} else if (trend == TREND_UP) {
 			text_append(&reason, "; it grew in every interval");

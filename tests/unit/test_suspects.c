@@ -552,7 +552,7 @@ TEST(with_several_snapshots_the_steps_decide)
 	const char *confidence;
 
 	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 10, 60, 110, 160 }, &confidence), "growing");
-	EXPECT_STR_EQ(confidence, "certain");
+	EXPECT_STR_EQ(confidence, "likely");
 	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 10, 60, 200, 260 }, &confidence), "growing");
 	EXPECT_STR_EQ(confidence, "likely");
 	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 10, 160, 165, 166 }, &confidence), "warming");
