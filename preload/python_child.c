@@ -428,6 +428,31 @@ bool ld__py_frame_read(uint64_t frame, struct py_frame *ret_frame)
 	return true;
 }
 
+uint64_t ld__py_greenlet_frame(const struct py_type_info *info, uint64_t greenlet)
+{
+	py_object *descriptor = NULL, *frame;
+	py_object *(*get)(py_object *, void *);
+	uint64_t definition, type = info->type;
+
+	for (; type && !descriptor; type = py_word(type, TP_BASE))
+		if (py_word(type, TP_DICT))
+			descriptor = ld__py.PyDict_GetItemString(
+				(py_object *)(uintptr_t)py_word(type, TP_DICT), "gr_frame");
+	if (!descriptor)
+		return 0;
+	type = py_type((uint64_t)(uintptr_t)descriptor);
+	if (strcmp((const char *)(uintptr_t)py_word(type, TP_NAME), "getset_descriptor") != 0)
+		return 0;
+	definition = py_word((uint64_t)(uintptr_t)descriptor, 40);
+	get = (py_object *(*)(py_object *, void *))(uintptr_t)py_word(definition, 8);
+	frame = get ? get((py_object *)(uintptr_t)greenlet, (void *)(uintptr_t)py_word(definition, 32)) : NULL;
+	if (!frame || py_type((uint64_t)(uintptr_t)frame) != ld__py.PyFrame_Type) {
+		ld__py.PyErr_Clear();
+		return 0;
+	}
+	return ld__py.version < 311 ? (uint64_t)(uintptr_t)frame : py_word((uint64_t)(uintptr_t)frame, 24);
+}
+
 int ld__py_frame_at(const struct py_frame *frame)
 {
 	const struct python_layout *l = &ld__py.layout;

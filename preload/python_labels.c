@@ -436,6 +436,36 @@ static void give_frame(uint64_t at, const char *awaited)
 		claim_attribute("f_back", frame.back, NULL);
 }
 
+/* Its frames' locals, which its own traversal does not show. */
+static void give_greenlet(const struct py_type_info *info)
+{
+	uint64_t at = ld__py_greenlet_frame(info, source);
+	struct py_frame frame;
+
+	for (int depth = 0; at && depth < 2000; depth++, at = frame.back) {
+		if (!ld__py_frame_read(at, &frame))
+			continue;
+		if (ld__py.version < 311) {
+			if (!claim(frame.object))
+				ld__py_give_named(frame.object, STREAM_LABEL_NAMED, "frame");
+			continue;
+		}
+		for (uint32_t i = 0; i < frame.slot_count; i++) {
+			uint64_t value = py_word(frame.slots, 8l * i), name = ld__py_slot_name(frame.code, i);
+
+			if (value)
+				ld__py_give(value, STREAM_LABEL_LOCAL, 0, name ? ld__py_text(name) : "?", name, true);
+		}
+		for (uint32_t i = 0; i < frame.stack_count; i++)
+			ld__py_give_named(py_word(frame.slots, 8l * (frame.slot_count + i)),
+					  STREAM_LABEL_NAMED, "temporary");
+		ld__py_give_named(frame.code, STREAM_LABEL_ATTR, "f_code");
+		ld__py_give_named(frame.func, STREAM_LABEL_ATTR, "f_func");
+		ld__py_give_named(frame.locals, STREAM_LABEL_ATTR, "f_locals");
+		ld__py_give_named(frame.object, STREAM_LABEL_NAMED, "frame");
+	}
+}
+
 static void give_lru_cache(const struct py_type_info *info)
 {
 	uint64_t dict = ld__py_lru_dict(info, source), n = 0;
@@ -712,6 +742,10 @@ static void give_all(uint64_t index)
 		break;
 	case PY_CONTEXT_NODE:
 		give_context_node();
+		break;
+	case PY_GREENLET:
+		give_greenlet(info);
+		give_instance(info);
 		break;
 	default:
 		give_instance(info);

@@ -165,6 +165,7 @@ enum py_kind {				/* what python_labels.c knows by name */
 	PY_OTHER, PY_ATOM, PY_STR, PY_DICT, PY_LIST, PY_TUPLE, PY_SET, PY_TYPE, PY_MODULE,
 	PY_FUNCTION, PY_CELL, PY_CODE, PY_FRAME, PY_GENERATOR, PY_LRU_CACHE, PY_LRU_ELEM, PY_DEQUE,
 	PY_BYTEARRAY, PY_ARRAY, PY_EXCEPTION, PY_TRACEBACK, PY_CONTEXT_NODE, PY_CFUNCTION,
+	PY_GREENLET,
 };
 
 struct py_type_info {
@@ -266,6 +267,8 @@ bool ld__py_frame_read(uint64_t frame, struct py_frame *ret_frame);
 uint64_t ld__py_tstate_frame(uint64_t tstate);		/* innermost, 0 = none */
 uint64_t ld__py_generator_frame(uint64_t generator);	/* 0 = finished */
 int ld__py_frame_at(const struct py_frame *frame);	/* byte offset of the instruction in its code */
+/* Innermost frame of a suspended greenlet, 0 = it runs or has ended. */
+uint64_t ld__py_greenlet_frame(const struct py_type_info *info, uint64_t greenlet);
 /* Name of fast local `slot`: a str object, 0 = unknown. */
 uint64_t ld__py_slot_name(uint64_t code, uint32_t slot);
 bool ld__py_is_code(uint64_t object);

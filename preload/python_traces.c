@@ -251,26 +251,13 @@ static void trace_greenlet(uint64_t index)
 	struct python_thread greenlet = {
 		.kind = PYTHON_TRACE_GREENLET, .object = item->object, .name = "", .state = "",
 	};
-	py_object *descriptor = NULL, *frame;
-	py_object *(*get)(py_object *, void *);
-	uint64_t definition;
+	uint64_t frame = ld__py_greenlet_frame(py_info(item), item->object);
 
-	for (uint64_t type = py_info(item)->type; type && !descriptor; type = py_word(type, TP_BASE))
-		if (py_word(type, TP_DICT))
-			descriptor = ld__py.PyDict_GetItemString(
-				(py_object *)(uintptr_t)py_word(type, TP_DICT), "gr_frame");
-	if (!descriptor || strcmp(ld__py_type_name(py_type(as_address(descriptor))), "getset_descriptor") != 0)
-		return;
-	definition = py_word(as_address(descriptor), 40);
-	get = (py_object *(*)(py_object *, void *))(uintptr_t)py_word(definition, 8);
-	frame = get ? get((py_object *)(uintptr_t)item->object, (void *)(uintptr_t)py_word(definition, 32)) : NULL;
-	if (!frame || py_type(as_address(frame)) != ld__py.PyFrame_Type) {
-		ld__py.PyErr_Clear();
+	if (!frame)
 		return;			/* the one that runs, or one that has ended */
-	}
 	greenlet.name = ld__py_type_name(py_info(item)->type);
 	begin(&greenlet);
-	trace_chain(ld__py.version < 311 ? as_address(frame) : py_word(as_address(frame), 24));
+	trace_chain(frame);
 }
 
 /* Is the type, or one that it derives from, called so? */

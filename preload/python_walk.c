@@ -76,6 +76,7 @@ static uint8_t kind_of(uint64_t type, uint64_t flags, bool *ret_exact)
 		{ "array.array", PY_ARRAY },
 		{ "hamt_bitmap_node", PY_CONTEXT_NODE },
 		{ "hamt_collision_node", PY_CONTEXT_NODE },
+		{ "greenlet.greenlet", PY_GREENLET },
 	};
 	const struct { uint64_t type; uint8_t kind; } known[] = {
 		{ ld__py.PyModule_Type, PY_MODULE }, { ld__py.PyFunction_Type, PY_FUNCTION },
@@ -156,7 +157,7 @@ static void fill_type(struct py_type_info *info, uint64_t type)
 	info->weaklistoffset = (int32_t)py_word(type, TP_WEAKLISTOFFSET);
 	info->kind = kind_of(type, info->flags, &info->exact);
 	info->has_members = members_exist(type);
-	info->opaque = info->kind == PY_OTHER && info->basicsize > 16 && info->basicsize < 65536;
+	info->opaque = (info->kind == PY_OTHER || info->kind == PY_GREENLET) && info->basicsize > 16 && info->basicsize < 65536;
 	find_sizeof(info);
 }
 
@@ -452,6 +453,28 @@ static void traverse_type(uint64_t type)
 	found(py_word(type, TP_MRO));
 }
 
+/* What a suspended greenlet's frames hold: its own traversal does not show it, no thread runs them. */
+static void traverse_greenlet(const struct py_type_info *info, uint64_t greenlet)
+{
+	uint64_t at = ld__py_greenlet_frame(info, greenlet);
+	struct py_frame frame;
+
+	for (int depth = 0; at && depth < 2000; depth++, at = frame.back) {
+		if (!ld__py_frame_read(at, &frame))
+			continue;
+		if (ld__py.version < 311) {	/* frames are objects there, with a traversal of their own */
+			note(frame.object);
+			continue;
+		}
+		found(frame.code);
+		found(frame.func);
+		found(frame.locals);
+		found(frame.object);
+		for (uint32_t i = 0; i < frame.slot_count + frame.stack_count; i++)
+			found(py_word(frame.slots, 8l * i));
+	}
+}
+
 static void traverse_item(uint32_t index)
 {
 	struct py_item *item = py_item(index);
@@ -490,6 +513,8 @@ static void traverse_item(uint32_t index)
 	} else if (info.has_members && info.kind == PY_OTHER) {
 		ld__py_members(info.type, object, member_found, NULL);
 	}
+	if (info.kind == PY_GREENLET)
+		traverse_greenlet(&info, object);
 	if (!type_seen && (info.flags & FLAG_HEAPTYPE))
 		found(info.type);
 	if (visits > TRAVERSE_MAX) {
