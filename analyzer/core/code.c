@@ -3,6 +3,7 @@
 #include "core/code.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,31 +40,66 @@ static int compare_starts(const void *pa, const void *pb, void *data)
 	return a < b ? -1 : a > b;
 }
 
+/* Base name, without what the kernel appends to a path that was deleted. */
+static const char *module_name(struct code *code, const char *path)
+{
+	static const char deleted[] = " (deleted)";
+	const char *base = code_base_name(path);
+	size_t length = strlen(base), cut = sizeof(deleted) - 1;
+
+	if (length > cut && !strcmp(base + length - cut, deleted))
+		length -= cut;
+	return strings_intern_bytes(code->strings, base, length);
+}
+
+/* Path of each module: as the dynamic linker has it, or, where that is relative to a folder that nobody
+ * knows (dlopen("./x.so")), as the kernel has it. Offsets in the string table. */
+static uint32_t *module_paths(const struct stream *stream)
+{
+	uint32_t *paths = calloc(stream->module_count + 1ull, sizeof(*paths));
+
+	if (!paths)
+		return NULL;
+	for (uint32_t i = 0; i < stream->module_count; i++)
+		paths[i] = stream->modules[i].path;
+	for (uint32_t i = 0; i < stream->map_count; i++) {
+		const struct stream_map *map = &stream->maps[i];
+
+		if (map->module != STREAM_NONE && *stream_string(stream, map->name) == '/' &&
+		    *stream_string(stream, paths[map->module]) != '/')
+			paths[map->module] = map->name;
+	}
+	return paths;
+}
+
 static int read_modules(struct code *code)
 {
 	const struct stream *stream = code->stream;
+	uint32_t *paths = module_paths(stream);
+	int file = 0;
 
 	code->modules = calloc(stream->module_count + 1ull, sizeof(*code->modules));
 	code->by_place = calloc(stream->module_count + 1ull, sizeof(*code->by_place));
 	code->mapped = calloc(stream->module_count + 1ull, sizeof(*code->mapped));
-	if (!code->modules || !code->by_place || !code->mapped)
+	if (!paths || !code->modules || !code->by_place || !code->mapped) {
+		free(paths);
 		return -ENOMEM;
-	for (uint32_t i = 0; i < stream->module_count; i++) {
+	}
+	for (uint32_t i = 0; i < stream->module_count && file >= 0; i++) {
 		const struct stream_module *module = &stream->modules[i];
-		const char *path = stream_string(stream, module->path);
-		int file =
-			symbols_add(code->symbols, path, module->build_id, module->build_id_bytes);
+		const char *path = stream_string(stream, paths[i]);
 
-		if (file < 0)
-			return file;
-		code->modules[i] = (struct code_module){
-			file, strings_intern(code->strings, code_base_name(path)) };
+		file = symbols_add(code->symbols, path, module->build_id, module->build_id_bytes);
+		code->modules[i] = (struct code_module){ file, module_name(code, path) };
 		if (!code->modules[i].name)
-			return -ENOMEM;
+			file = -ENOMEM;
 		code->by_place[i] = i;
 		if (module->last_birth == UINT64_MAX)
 			code->mapped[code->mapped_count++] = i;
 	}
+	free(paths);
+	if (file < 0)
+		return file;
 	qsort_r(code->by_place, stream->module_count, sizeof(*code->by_place), compare_places,
 		stream->modules);
 	qsort_r(code->mapped, code->mapped_count, sizeof(*code->mapped), compare_starts,
@@ -425,15 +461,43 @@ int code_locate_python(struct code *code, uint32_t pyframe, uint32_t *ret_locati
 
 /* ---- life ---- */
 
-int code_init(struct code *code, const struct stream *stream, const char *root)
+/* Let the process itself lead to files that are no longer where they were. */
+static int add_fallbacks(struct code *code, uint64_t pid)
 {
+	const struct stream *stream = code->stream;
+	char path[96];
+	int r = 0;
+
+	for (uint32_t i = 0; r >= 0 && i < code->mapped_count; i++)
+		if (stream->modules[code->mapped[i]].flags & STREAM_MODULE_EXE) {
+			snprintf(path, sizeof(path), "/proc/%llu/exe", (unsigned long long)pid);
+			r = symbols_add_fallback(code->symbols, code->modules[code->mapped[i]].file, path);
+		}
+	for (uint32_t i = 0; r >= 0 && i < stream->map_count; i++) {
+		const struct stream_map *map = &stream->maps[i];
+
+		if (map->module == STREAM_NONE || map->kind != STREAM_MAP_FILE ||
+		    stream->modules[map->module].last_birth != UINT64_MAX)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%llu/map_files/%llx-%llx", (unsigned long long)pid,
+			 (unsigned long long)map->start, (unsigned long long)map->end);
+		r = symbols_add_fallback(code->symbols, code->modules[map->module].file, path);
+	}
+	return r;
+}
+
+int code_init(struct code *code, const struct stream *stream, const char *root, uint64_t pid)
+{
+	int r;
+
 	memset(code, 0, sizeof(*code));
 	code->stream = stream;
 	code->strings = strings_new();
 	if (!code->strings)
 		return -ENOMEM;
 	code->symbols = symbols_new(root, code->strings);
-	return code->symbols ? read_modules(code) : -ENOMEM;
+	r = code->symbols ? read_modules(code) : -ENOMEM;
+	return r >= 0 && pid ? add_fallbacks(code, pid) : r;
 }
 
 void code_done(struct code *code)

@@ -54,8 +54,11 @@ struct code {
 	uint64_t frame_slots;
 };
 
-/* root: see symbols_new(). Returns 0 or -ENOMEM; code_done() after either. */
-int code_init(struct code *code, const struct stream *stream, const char *root)
+/* root  see symbols_new().
+ * pid   of the process while it lives, as this process sees it: its /proc still has files that were
+ *       deleted or replaced. 0 = unknown.
+ * Returns 0 or -ENOMEM; code_done() after either. */
+int code_init(struct code *code, const struct stream *stream, const char *root, uint64_t pid)
 	__attribute__((warn_unused_result));
 void code_done(struct code *code);
 

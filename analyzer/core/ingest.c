@@ -491,7 +491,9 @@ static int run_stages(struct ingest *ingest)
 	report(ingest, "naming", 0, 0);
 	r = read_facts(ingest);
 	if (r >= 0)
-		r = code_init(&ingest->code, ingest->stream, ingest->options->root);
+		r = code_init(&ingest->code, ingest->stream, ingest->options->root,
+			      fact(ingest, "host_pid") ? fact_number(ingest, "host_pid") :
+							 fact_number(ingest, "pid"));
 	if (r >= 0)
 		r = types_init(&ingest->types, ingest->code.strings);
 	if (r >= 0)

@@ -74,6 +74,7 @@ struct symbols *symbols_free(struct symbols *symbols)
 		free(file->tls.symbols);
 		free(file->sections);
 		free(file->path);
+		free(file->fallback);
 	}
 	free(symbols->files);
 	free(symbols->index);
@@ -154,6 +155,16 @@ int symbols_add(struct symbols *symbols, const char *path, const uint8_t *build_
 	file->build_id_bytes = build_id_bytes;
 	*slot = ++symbols->count;
 	return symbols->count - 1;
+}
+
+int symbols_add_fallback(struct symbols *symbols, int number, const char *path)
+{
+	struct symbols_file *file = &symbols->files[number];
+
+	if (file->fallback || !file->build_id_bytes)
+		return 0;
+	file->fallback = strdup(path);
+	return file->fallback ? 0 : -ENOMEM;
 }
 
 /* ---- opening ---- */
@@ -317,13 +328,17 @@ static int need_file(struct symbols *symbols, int number, struct symbols_file **
 		return -ENOMEM;
 	file->elf = open_elf(path, &file->fd);
 	free(path);
-	if (!file->elf)
-		return 0;
-	if (!same_build(file, file->elf)) {
+	if (file->elf && !same_build(file, file->elf)) {
 		file->state = SYMBOLS_OTHER_BUILD;
 		close_file(file);
-		return 0;
 	}
+	if (!file->elf && file->fallback) {
+		file->elf = open_elf(file->fallback, &file->fd);
+		if (file->elf && !same_build(file, file->elf))
+			close_file(file);
+	}
+	if (!file->elf)
+		return 0;
 	r = read_file(symbols, file);
 	return r < 0 ? r : 1;
 }

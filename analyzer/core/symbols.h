@@ -6,7 +6,7 @@
  * on disk gives no names instead of wrong ones. Strings live until symbols_free(). symbols*.c are the
  * only users of libelf and libdw; nothing is ever fetched over a network.
  *
- * Where names are looked for: the file itself, /usr/lib/debug/.build-id/xx/yyyy.debug, .gnu_debuglink;
+ * Where names are looked for: the file itself (or what the process still has of it), /usr/lib/debug/.build-id/xx/yyyy.debug, .gnu_debuglink;
  * DWARF gives lines and inline frames, .symtab and .dynsym at least functions and variables. */
 #ifndef LEAKDIFF_SYMBOLS_H
 #define LEAKDIFF_SYMBOLS_H
@@ -49,6 +49,10 @@ struct symbols *symbols_new(const char *root, struct strings *strings);
 /* Make a file known; the same path and build-id give the same number. Returns it, or -ENOMEM. */
 int symbols_add(struct symbols *symbols, const char *path, const uint8_t *build_id,
 		uint32_t build_id_bytes) __attribute__((warn_unused_result));
+
+/* Where else a file may be looked for when it is gone or was replaced: /proc/PID/exe still leads to what
+ * the process runs. Used as it is, without root, and believed only if the build-id is right. */
+int symbols_add_fallback(struct symbols *symbols, int file, const char *path) __attribute__((warn_unused_result));
 
 /* Expand one code address, innermost frame first. Returns the number of frames, 0 if it has no name,
  * or -ENOMEM. A caller with a return address passes the address minus 1. */

@@ -20,6 +20,7 @@ struct section { uint64_t start, end; const char *name; };
 
 struct symbols_file {
 	char *path;			/* as the service had it, without root */
+	char *fallback;			/* where else to look, or NULL */
 	uint8_t build_id[32];
 	uint32_t build_id_bytes;
 	enum symbols_state state;

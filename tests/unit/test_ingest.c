@@ -502,6 +502,24 @@ TEST(classes_are_demangled_and_shortened)
 	heap_free(heap);
 }
 
+TEST(a_relative_path_is_found_through_the_mappings)
+{
+	struct builder b = { 0 };
+	struct stream_module *module;
+	uint32_t relative = builder_string(&b, "./plugin.so"), index = add_self(&b, 0, 0);
+	struct heap *heap;
+
+	module = (struct stream_module *)b.sections[STREAM_MODULES].data;
+	module->path = relative;
+	builder_add(&b, STREAM_MAPS, (struct stream_map){ .start = self.start, .end = self.end, .module = index,
+		.kind = STREAM_MAP_FILE, .name = builder_string(&b, self.path) });
+	builder_block(&b, 0x100, 64, 1, builder_stack(&b, (uintptr_t)allocate_here + 2, 0, 0));
+	heap = heap_of(&b, "relative.snap");
+	ASSERT_NOT_NULL(heap);
+	EXPECT_CONTAINS(heap->types[heap->type[0]].name, "allocate_here test_ingest.c:");
+	heap_free(heap);
+}
+
 TEST(a_replaced_binary_gives_no_names_and_a_note)
 {
 	struct builder b = { 0 };

@@ -205,6 +205,25 @@ TEST(a_file_that_is_gone_or_another_build_gives_no_names)
 	done(&asked);
 }
 
+TEST(what_the_process_still_has_stands_in_for_a_file_that_is_gone)
+{
+	struct symbols_frame frames[SYMBOLS_FRAMES_MAX];
+	struct asked asked = ask(NULL, "/nonexistent/program");
+
+	EXPECT_INT_EQ(symbols_add_fallback(asked.symbols, asked.file, "/proc/self/exe"), 0);
+	EXPECT(symbols_frames(asked.symbols, asked.file, file_address((void *)test_outermost), frames, 64) > 0);
+	EXPECT_INT_EQ(symbols_state(asked.symbols, asked.file), SYMBOLS_DWARF);
+	done(&asked);
+	/* of another build it is not believed */
+	self_id[0] ^= 1;
+	asked = ask(NULL, "/nonexistent/program");
+	EXPECT_INT_EQ(symbols_add_fallback(asked.symbols, asked.file, "/proc/self/exe"), 0);
+	EXPECT_INT_EQ(symbols_frames(asked.symbols, asked.file, file_address((void *)test_outermost), frames, 64), 0);
+	EXPECT_INT_EQ(symbols_state(asked.symbols, asked.file), SYMBOLS_MISSING);
+	done(&asked);
+	self_id[0] ^= 1;
+}
+
 TEST(the_same_file_has_one_number)
 {
 	struct asked asked = ask(NULL, "/a");
