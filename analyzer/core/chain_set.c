@@ -142,11 +142,12 @@ int chain_set_make(const struct series *series, const uint32_t *nodes, size_t co
 	const struct heap *heap = h->heap;
 	struct chain_set *set = calloc(1, sizeof(*set));
 	struct reach_leaks *leaks = NULL;
+	struct labels *labels = labels_new(heap);
 	uint32_t *parent = NULL;
 	int r = -ENOMEM;
 
-	if (!set)
-		return -ENOMEM;
+	if (!set || !labels)
+		goto fail;
 	set->heap = heap;
 	set->matched = count;
 	for (size_t i = 0; i < count; i++) {
@@ -187,7 +188,7 @@ int chain_set_make(const struct series *series, const uint32_t *nodes, size_t co
 		entry->unreachable = lost;
 		if (path[0] >= heap->nodes)
 			entry->root = path[0] - heap->nodes;
-		r = chain_make(heap, path, (uint32_t)length, &entry->chain);
+		r = chain_make(labels, heap, path, (uint32_t)length, &entry->chain);
 		free(path);
 		if (r == 0 && entry->chain.count)
 			entry->chain.steps[entry->chain.count - 1].role = CHAIN_GREW;
@@ -195,11 +196,13 @@ int chain_set_make(const struct series *series, const uint32_t *nodes, size_t co
 	if (r < 0)
 		goto fail;
 	free(parent);
+	labels_free(labels);
 	reach_leaks_free(leaks);
 	*ret_set = set;
 	return 0;
 fail:
 	free(parent);
+	labels_free(labels);
 	reach_leaks_free(leaks);
 	chain_set_free(set);
 	return r;

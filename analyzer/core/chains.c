@@ -47,53 +47,41 @@ char *chain_holder_name(const struct heap *heap, uint32_t root, const struct cha
 	return text_take(&text);
 }
 
-struct label_search {
-	const struct heap *heap;
-	uint32_t from, to;
-	struct text text;
-	bool interior;
-	uint64_t slots;
-};
-
-static int find_label(const struct heap_reference *ref, void *data)
+static int find_label(struct labels *labels, const struct heap *heap, uint32_t from, uint32_t to,
+		      char **ret_label, bool *ret_interior, uint64_t *ret_slots)
 {
-	struct label_search *search = data;
+	const struct heap_root *root = from >= heap->nodes ? &heap->root[from - heap->nodes] : NULL;
+	struct heap_reference ref = { 0 };
+	struct text text = { 0 };
+	uint64_t slots;
+	char *label;
+	int r = labels_find(labels, from, to, &ref, &slots);
 
-	if (ref->to != search->to)
-		return 0;
-	if (search->slots++ == 0 || (search->interior && !ref->interior)) {
-		/* The first, but rather one that points at the very start. */
-		text_done(&search->text);
-		search->text = (struct text){ 0 };
-		names_reference(&search->text, ref, search->from >= search->heap->nodes ?
-				&search->heap->root[search->from - search->heap->nodes] : NULL);
-		if (ref->interior)
-			text_printf(&search->text, " (into +%" PRIu64 ")", ref->target_offset);
-		search->interior = ref->interior;
+	if (r < 0)
+		return r;
+	if (slots) {
+		names_reference(&text, &ref, root);
+		if (ref.interior)
+			text_printf(&text, " (into +%" PRIu64 ")", ref.target_offset);
 	}
+	label = text_take(&text);
+	if (!label)
+		return -ENOMEM;
+	*ret_label = label;
+	*ret_interior = slots && ref.interior;
+	if (ret_slots)
+		*ret_slots = slots;
 	return 0;
 }
 
 int chain_label(const struct heap *heap, uint32_t from, uint32_t to, char **ret_label, bool *ret_interior,
 		uint64_t *ret_slots)
 {
-	struct label_search search = { .heap = heap, .from = from, .to = to };
-	int r = heap_references(heap, from, find_label, &search);
+	struct labels *labels = labels_new(heap);
+	int r = labels ? find_label(labels, heap, from, to, ret_label, ret_interior, ret_slots) : -ENOMEM;
 
-	if (r < 0) {
-		text_done(&search.text);
-		return r;
-	}
-	if (!search.slots)
-		text_append(&search.text, "");
-	char *label = text_take(&search.text);
-	if (!label)
-		return -ENOMEM;
-	*ret_label = label;
-	*ret_interior = search.interior;
-	if (ret_slots)
-		*ret_slots = search.slots;
-	return 0;
+	labels_free(labels);
+	return r;
 }
 
 int64_t chain_path(const struct heap *heap, const struct reach *reach, uint32_t node, uint32_t **ret_path)
@@ -140,7 +128,7 @@ static uint32_t run_length(const struct heap *heap, const uint32_t *path, uint32
 }
 
 /* One step for path[i], its edge to path[i + 1] repeated `times`. */
-static int step_for(const struct heap *heap, const uint32_t *path, uint32_t length, uint32_t i,
+static int step_for(struct labels *labels, const struct heap *heap, const uint32_t *path, uint32_t length, uint32_t i,
 		    uint32_t times, uint64_t count, struct chain *chain, size_t *room)
 {
 	struct chain_step *step = add_step(chain, room);
@@ -160,7 +148,7 @@ static int step_for(const struct heap *heap, const uint32_t *path, uint32_t leng
 		return -ENOMEM;
 	if (i + 1 < length) {
 		char *label;
-		int r = chain_label(heap, id, path[i + 1], &label, &step->interior, NULL);
+		int r = find_label(labels, heap, id, path[i + 1], &label, &step->interior, NULL);
 
 		if (r < 0)
 			return r;
@@ -202,7 +190,8 @@ static int cut_middle(struct chain *chain)
 	return 0;
 }
 
-int chain_make(const struct heap *heap, const uint32_t *path, uint32_t length, struct chain *ret_chain)
+int chain_make(struct labels *labels, const struct heap *heap, const uint32_t *path, uint32_t length,
+	       struct chain *ret_chain)
 {
 	struct chain chain = { 0 };
 	size_t room = 0;
@@ -217,16 +206,16 @@ int chain_make(const struct heap *heap, const uint32_t *path, uint32_t length, s
 				turn = t;
 		}
 		if (!turn) {
-			r = step_for(heap, path, length, i, 1, 1, &chain, &room);
+			r = step_for(labels, heap, path, length, i, 1, 1, &chain, &room);
 			i++;
 			continue;
 		}
 		/* One turn stands for all but the last one, which is written out. */
 		uint32_t rounds = run / turn - 1;
 		for (uint32_t t = 0; t < turn && r == 0; t++)
-			r = step_for(heap, path, length, i + t, t + 1 == turn ? rounds : 1, rounds, &chain, &room);
+			r = step_for(labels, heap, path, length, i + t, t + 1 == turn ? rounds : 1, rounds, &chain, &room);
 		for (uint32_t t = 0; t < turn && r == 0; t++)
-			r = step_for(heap, path, length, i + run - turn + t, 1, 1, &chain, &room);
+			r = step_for(labels, heap, path, length, i + run - turn + t, 1, 1, &chain, &room);
 		i += run;
 	}
 	if (r == 0)

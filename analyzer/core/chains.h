@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "core/heap.h"
+#include "core/labels.h"
 #include "core/reach.h"
 
 #define CHAIN_MAX 64
@@ -38,9 +39,11 @@ struct chain {
 	size_t count;
 };
 
-/* Make a chain of a path of graph ids, each referring to the next. Labels are read from the heap.
+/* Make a chain of a path of graph ids, each referring to the next. Labels are read from the heap
+ * through `labels`, which is of the same heap.
  * Returns 0 with *ret_chain (chain_done()), -ENOMEM, or -EBADMSG when the file is damaged. */
-int chain_make(const struct heap *heap, const uint32_t *path, uint32_t length, struct chain *ret_chain)
+int chain_make(struct labels *labels, const struct heap *heap, const uint32_t *path, uint32_t length,
+	       struct chain *ret_chain)
 	__attribute__((warn_unused_result));
 void chain_done(struct chain *chain);
 

@@ -420,7 +420,7 @@ static int find_chain(struct judge *j, struct suspect *suspect)
 	if (length < 0)
 		r = (int)length;
 	if (length > 0)
-		r = chain_make(j->heap, path, (uint32_t)length, &suspect->chain);
+		r = chain_make(j->labels, j->heap, path, (uint32_t)length, &suspect->chain);
 	if (r == 0)
 		r = group_steps(j, cluster, &suspect->chain);
 	free(path);
@@ -430,7 +430,7 @@ static int find_chain(struct judge *j, struct suspect *suspect)
 		if (length < 0)
 			r = (int)length;
 		if (length > 0)
-			r = chain_make(j->heap, path, (uint32_t)length, &suspect->cycle);
+			r = chain_make(j->labels, j->heap, path, (uint32_t)length, &suspect->cycle);
 		free(path);
 	}
 	mark_cluster(j, cluster, 0);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/kinds.h"
+#include "core/labels.h"
 #include "core/suspects.h"
 #include "core/text.h"
 #include "core/thresholds.h"
@@ -94,13 +95,14 @@ int judge_init(struct judge *j, const struct series *series, const struct growth
 	size_t types = series->type_count;
 
 	*j = (struct judge){ .series = series, .growth = growth, .heap = last->heap, .reach = last->reach };
+	j->labels = labels_new(last->heap);
 	j->mark = calloc((size_t)last->heap->nodes + 1, 1);
 	j->depth = calloc((size_t)last->heap->nodes + 1, sizeof(*j->depth));
 	j->type_bytes = calloc(types * series->count + 1, sizeof(*j->type_bytes));
 	j->lost_before = calloc(types + 1, sizeof(*j->lost_before));
 	j->lost_now = calloc(types + 1, sizeof(*j->lost_now));
 	j->lost_used = calloc(types + 1, sizeof(*j->lost_used));
-	if (!j->mark || !j->depth || !j->type_bytes || !j->lost_before || !j->lost_now || !j->lost_used)
+	if (!j->labels || !j->mark || !j->depth || !j->type_bytes || !j->lost_before || !j->lost_now || !j->lost_used)
 		return -ENOMEM;
 
 	for (uint32_t i = 0; i < j->reach->reached; i++) {
@@ -125,6 +127,7 @@ int judge_init(struct judge *j, const struct series *series, const struct growth
 
 void judge_done(struct judge *j)
 {
+	labels_free(j->labels);
 	free(j->mark);
 	free(j->depth);
 	free(j->type_bytes);

@@ -16,6 +16,7 @@
 #include "core/growth.h"
 #include "core/series.h"
 
+struct labels;
 struct suspect;
 
 enum judge_answer { JUDGE_SUSPECT, JUDGE_TURNOVER, JUDGE_NOISE };
@@ -25,6 +26,7 @@ struct judge {
 	const struct growth *growth;
 	const struct heap *heap;	/* the last */
 	const struct reach *reach;	/* of the last */
+	struct labels *labels;		/* of the last */
 	uint8_t *mark;			/* by node of the last: scratch, zero between uses */
 	uint32_t *depth;		/* by node of the last: steps from its root */
 	uint64_t live_bytes;		/* counted bytes of the last */

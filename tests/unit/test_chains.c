@@ -50,7 +50,9 @@ TEST(a_long_list_is_folded_into_one_step)
 	build_list(&m);
 	load(&m, &heap, &series);
 	ASSERT_INT_EQ(chain_path(heap, series->heaps[0].reach, 200, &path), 202);
-	ASSERT_INT_EQ(chain_make(heap, path, 202, &chain), 0);
+	struct labels *labels = labels_new(heap);
+	ASSERT_NOT_NULL(labels);
+	ASSERT_INT_EQ(chain_make(labels, heap, path, 202, &chain), 0);
 	ASSERT_U64_EQ(chain.count, 4);
 	EXPECT_STR_EQ(chain.steps[0].type, "global");
 	EXPECT_STR_EQ(chain.steps[0].name, "g_list");
@@ -64,6 +66,7 @@ TEST(a_long_list_is_folded_into_one_step)
 	EXPECT_STR_EQ(chain.steps[3].name, "0x100000");
 	EXPECT(chain.steps[3].edge == NULL);
 	chain_done(&chain);
+	labels_free(labels);
 	free(path);
 	series_free(series);
 	heap_free(heap);
@@ -88,14 +91,57 @@ TEST(a_path_of_many_kinds_is_cut_in_the_middle_and_says_so)
 	}
 	load(&m, &heap, &series);
 	int64_t length = chain_path(heap, series->heaps[0].reach, 299, &path);
-	ASSERT_INT_EQ(chain_make(heap, path, (uint32_t)length, &chain), 0);
+	struct labels *labels = labels_new(heap);
+	ASSERT_NOT_NULL(labels);
+	ASSERT_INT_EQ(chain_make(labels, heap, path, (uint32_t)length, &chain), 0);
 	EXPECT_U64_EQ(chain.count, CHAIN_MAX);
 	EXPECT_STR_EQ(chain.steps[CHAIN_MAX - 1].type, "T299");
 	EXPECT(chain.steps[CHAIN_MAX / 2].role == CHAIN_CUT);
 	EXPECT_U64_EQ(chain.steps[CHAIN_MAX / 2].count, 301 - CHAIN_MAX + 1);
 	chain_done(&chain);
+	labels_free(labels);
 	free(path);
 	series_free(series);
+	heap_free(heap);
+	model_done(&m);
+}
+
+static void check_label(struct labels *labels, uint32_t from, uint32_t to, uint64_t value, uint64_t slots)
+{
+	struct heap_reference ref = { 0 };
+	uint64_t met = 0;
+
+	ASSERT_INT_EQ(labels_find(labels, from, to, &ref, &met), 0);
+	EXPECT_U64_EQ(met, slots);
+	if (slots)
+		EXPECT_U64_EQ(ref.value, value);
+}
+
+TEST(labels_of_large_and_small_sources_are_the_same_reference)
+{
+	struct model m = { 0 };
+
+	model_type(&m, "t", HEAP_TYPE_KIND);
+	for (uint32_t i = 0; i < 200; i++)
+		model_block(&m, 0x1000 + i * 0x10000, 16, i, 0, MODEL_NO_STACK);
+	for (uint32_t large = 0; large < 40; large++)		/* more than are remembered */
+		for (uint32_t i = 50; i < 150; i++)
+			model_edge(&m, large, i, (149 - i) * 8 + large);
+	model_edge(&m, 3, 60, 100000);
+	model_edge(&m, 45, 60, 8);
+	model_edge(&m, 45, 60, 24);
+	struct heap *heap = model_build(&m);
+	struct labels *labels = labels_new(heap);
+	ASSERT_NOT_NULL(labels);
+	for (int round = 0; round < 2; round++)
+		for (uint32_t large = 0; large < 40; large++) {
+			check_label(labels, large, 77, 72 * 8 + large, 1);
+			check_label(labels, large, 160, 0, 0);
+		}
+	check_label(labels, 3, 60, 89 * 8 + 3, 2);
+	check_label(labels, 45, 60, 8, 2);
+	check_label(labels, 45, 61, 0, 0);
+	labels_free(labels);
 	heap_free(heap);
 	model_done(&m);
 }
