@@ -15,6 +15,7 @@
 #include "core/weigh.h"
 
 #define TYPES_SHOWN 10			/* kinds of grown objects below one point */
+#define WAY_SHOWN 7			/* of these, kept for the way to what grew, however small they are */
 
 struct painter {
 	struct picture *picture;
@@ -108,19 +109,40 @@ struct shown_kind {			/* grown objects of a cluster that are alike */
 	uint64_t count, bytes, new_count, new_bytes;
 	int node;			/* in the picture */
 	bool one_size;
+	bool on_way;			/* the chain to what grew leads through it */
 };
 
 static int compare_kinds(const void *a, const void *b)
 {
 	const struct shown_kind *x = a, *y = b;
 
+	if (x->on_way != y->on_way)
+		return x->on_way ? -1 : 1;
 	return x->new_bytes > y->new_bytes ? -1 : x->new_bytes < y->new_bytes;
 }
 
-/* The kinds of a cluster, heaviest first; of_node gets the place of each of its nodes' kinds.
- * list has room for as many as there are nodes. Returns their number or -ENOMEM. */
-static int64_t find_kinds(const struct painter *p, const struct cluster *cluster, struct shown_kind *list,
-			  uint32_t *of_node)
+/* The last steps of the way are what a person asks for, and often the smallest objects. */
+static void mark_way(const struct heap *heap, const struct chain *way, const struct kinds *kinds,
+		     struct shown_kind *list)
+{
+	uint32_t marked = 0;
+
+	for (size_t i = way->count; i > 0 && marked < WAY_SHOWN; i--) {
+		uint32_t id = way->steps[i - 1].id;
+		int64_t number = id < heap->nodes ? kinds_find(kinds, heap, id) : -ENOENT;
+
+		if (number >= 0 && !list[number].on_way) {
+			list[number].on_way = true;
+			marked++;
+		}
+	}
+}
+
+/* The kinds of a cluster, those on the way (NULL: none) first, then the heaviest; of_node gets the
+ * place of each of its nodes' kinds. list has room for as many as there are nodes. Returns their
+ * number or -ENOMEM. */
+static int64_t find_kinds(const struct painter *p, const struct cluster *cluster, const struct chain *way,
+			  struct shown_kind *list, uint32_t *of_node)
 {
 	const struct dominators_span *span = &p->growth->span;
 	const struct heap *heap = p->heap;
@@ -158,6 +180,8 @@ static int64_t find_kinds(const struct painter *p, const struct cluster *cluster
 		list[number].one_size &= heap->bytes[v] == heap->bytes[list[number].sample];
 	}
 	int64_t count = kinds.count;
+	if (way && count)
+		mark_way(heap, way, &kinds, list);
 	kinds_done(&kinds);
 	place = malloc(((size_t)count + 1) * sizeof(*place));
 	if (!place)
@@ -201,7 +225,8 @@ static int add_kind(struct painter *p, const struct cluster *cluster, struct sho
 
 struct flow {				/* references from one kind (or the point) to another */
 	uint64_t count, bytes;
-	uint32_t from, to;		/* one of them */
+	uint32_t from, to;		/* the first of them */
+	uint32_t last_from, last_to;	/* the last of them */
 };
 
 /* Count the references between the kinds: row 0 is the point. marks say which kind a node is of. */
@@ -228,9 +253,36 @@ static void count_flows(const struct painter *p, const struct cluster *cluster, 
 				flow->from = v;
 				flow->to = w;
 			}
+			flow->last_from = v;
+			flow->last_to = w;
 			flow->bytes += series_last(p->growth->series)->bytes[w];
 		}
 	}
+}
+
+/* What the references of a flow have in common: a label, else its form. */
+static int label_flow(const struct heap *heap, const struct flow *flow, char **ret_label, bool *ret_interior)
+{
+	char *first, *last;
+	bool interior;
+	int r = chain_label(heap, flow->from, flow->to, &first, ret_interior, NULL);
+
+	if (r < 0)
+		return r;
+	r = chain_label(heap, flow->last_from, flow->last_to, &last, &interior, NULL);
+	if (r < 0) {
+		free(first);
+		return r;
+	}
+	if (strcmp(first, last) != 0) {
+		const char *form = *first == '[' && *last == '[' ? "[*]" : *first == '.' && *last == '.' ? ".*" : "...";
+
+		free(first);
+		first = strdup(form);
+	}
+	free(last);
+	*ret_label = first;
+	return first ? 0 : -ENOMEM;
 }
 
 static int connect_kinds(struct painter *p, const struct cluster *cluster, int point, const struct shown_kind *kinds,
@@ -252,7 +304,7 @@ static int connect_kinds(struct painter *p, const struct cluster *cluster, int p
 			/* Few references back from what grew are noise in a picture; the way down is not. */
 			if (!flow->count || source < 0)
 				continue;
-			r = chain_label(p->heap, flow->from, flow->to, &label, &interior, NULL);
+			r = label_flow(p->heap, flow, &label, &interior);
 			if (r == 0 && from == 0 && flow->count > 1 && strncmp(label, "lru_cache", 9) != 0) {
 				free(label);
 				label = strdup("[*]");
@@ -276,11 +328,11 @@ static int connect_kinds(struct painter *p, const struct cluster *cluster, int p
 	return r;
 }
 
-static int paint_kinds(struct painter *p, const struct cluster *cluster, int point,
+static int paint_kinds(struct painter *p, const struct cluster *cluster, const struct chain *way, int point,
 		       struct shown_kind *list, uint32_t *of_node)
 {
 	uint32_t shown, room = PICTURE_NODES - (uint32_t)p->picture->node_count;
-	int64_t count = find_kinds(p, cluster, list, of_node);
+	int64_t count = find_kinds(p, cluster, way, list, of_node);
 	uint64_t rest_count = 0, rest_bytes = 0;
 	char size[TEXT_SIZE];
 	int r = count < 0 ? (int)count : 0;
@@ -307,11 +359,11 @@ static int paint_kinds(struct painter *p, const struct cluster *cluster, int poi
 	return r;
 }
 
-static int paint_growth(struct painter *p, const struct cluster *cluster, int point)
+static int paint_growth(struct painter *p, const struct cluster *cluster, const struct chain *way, int point)
 {
 	uint32_t *of_node = malloc(((size_t)cluster->node_count + 1) * sizeof(*of_node));
 	struct shown_kind *list = calloc((size_t)cluster->node_count + 1, sizeof(*list));
-	int r = of_node && list ? paint_kinds(p, cluster, point, list, of_node) : -ENOMEM;
+	int r = of_node && list ? paint_kinds(p, cluster, way, point, list, of_node) : -ENOMEM;
 
 	free(of_node);
 	free(list);
@@ -326,7 +378,7 @@ static int paint_suspect(struct painter *p, const struct suspect *s)
 	size_t upto = 0;
 
 	if (s->cluster->unreachable)
-		return paint_growth(p, s->cluster, -1);
+		return paint_growth(p, s->cluster, NULL, -1);
 	while (upto < s->chain.count && s->chain.steps[upto].id != s->cluster->point)
 		upto++;
 	if (upto == s->chain.count && upto)
@@ -349,7 +401,7 @@ static int paint_suspect(struct painter *p, const struct suspect *s)
 	}
 	if (s->cluster->resized && s->cluster->node_count == 1)
 		return 0;
-	return paint_growth(p, s->cluster, last);
+	return paint_growth(p, s->cluster, &s->chain, last);
 }
 
 static int init_painter(struct painter *p, const char *title)
