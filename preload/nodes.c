@@ -259,6 +259,13 @@ int ld__nodes_new(struct nodes *nodes, struct node_object *objects, uint32_t obj
 	if (!nodes->mappings)
 		goto done;
 	sorted = radix_sort(keys, other, count, differ);
+	if (sorted == keys) {		/* the other half is not needed while the columns fill */
+		kernel_unmap(other, room * sizeof(*other));
+		other = NULL;
+	} else {
+		kernel_unmap(keys, room * sizeof(*keys));
+		keys = NULL;
+	}
 	order_equals(nodes, sorted, count);
 	r = fill_columns(nodes, sorted, count, objects);
 done:

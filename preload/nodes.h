@@ -27,7 +27,6 @@ struct node_extent {
 /* A Python object that becomes a node, see objects.h. */
 struct node_object {
 	uint64_t addr;			/* 0 = part of a module's data: no node */
-	uint64_t bytes;			/* of the node */
 	uint32_t own_bytes;		/* from addr */
 	uint32_t type;			/* the caller's business */
 	uint32_t node;			/* set by ld__nodes_new() */

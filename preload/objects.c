@@ -124,7 +124,7 @@ static void take_object(const struct python_object *object, void *data)
 	}
 	objects->items = items;
 	items[objects->count++] = (struct node_object) {
-		.addr = is_static(objects, object->object) ? 0 : object->addr, .bytes = object->bytes,
+		.addr = is_static(objects, object->object) ? 0 : object->addr,
 		.own_bytes = object->own_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)object->own_bytes,
 		.type = object->type_index, .node = STREAM_NONE,
 	};
@@ -224,7 +224,7 @@ void ld__objects_join(struct objects *objects, struct nodes *nodes, struct rtti 
 
 uint64_t ld__objects_bytes(const struct objects *objects, uint32_t node)
 {
-	return objects->items[objects->nodes->object[node]].bytes;
+	return ld__python_bytes(objects->nodes->object[node]);
 }
 
 uint32_t ld__objects_unexplained(const struct objects *objects, uint32_t node)
@@ -454,7 +454,7 @@ void ld__objects_write_meta(struct objects *objects, struct writer *writer)
 		    objects->nodes->blocks[objects->nodes->source[node]].kind != STREAM_NODE_PYTHON))
 			continue;
 		count++;
-		bytes += objects->items[i].bytes;
+		bytes += ld__python_bytes((uint32_t)i);
 	}
 	ld__python_facts(write_fact, writer);
 	ld__writer_meta_number(writer, "objects", count);

@@ -99,6 +99,9 @@ void ld__python_references(uint32_t index,
  * known is not a reference. */
 bool ld__python_held(uint64_t word);
 
+/* sys.getsizeof of object number `index`. */
+uint64_t ld__python_bytes(uint32_t index);
+
 /* References of object number `index` that nothing explains by now. */
 uint32_t ld__python_unexplained(uint32_t index);
 

@@ -22,7 +22,7 @@
 
 #define BUMP_CHUNK (4u << 20)
 #define BUMP_HEADER 16u
-#define LOOP_SECONDS 5
+#define LOOP_SECONDS 3
 
 void *ld__py_map(uint64_t bytes)
 {

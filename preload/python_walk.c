@@ -845,6 +845,11 @@ uint64_t ld__python_enumerate(void (*object)(const struct python_object *object,
 	return py_count();
 }
 
+uint64_t ld__python_bytes(uint32_t index)
+{
+	return py_item(index)->bytes;
+}
+
 uint32_t ld__python_unexplained(uint32_t index)
 {
 	return unexplained(py_item(index));

@@ -46,7 +46,7 @@ class Graph:
                     self.buffers.setdefault(int(parts[1]), []).append((int(parts[2]), parts[3] == "1"))
                 elif kind == "R":
                     self.roots.append((int(parts[1]), int(parts[2]), parts[3], []))
-                elif kind == "r":
+                elif kind == "r" and parts[5] == "1":
                     self.roots[-1][3].append((LABELS[int(parts[1])], int(parts[2]), parts[3], int(parts[4])))
                 elif kind == "F":
                     self.facts[parts[1]] = parts[2]
