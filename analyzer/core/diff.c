@@ -529,6 +529,8 @@ static int arrange(struct maker *m, uint32_t made, const char **bare)
 	if (!order || !rows || !diff->place) {
 		free(order);
 		free(rows);
+		free(diff->place);
+		diff->place = NULL;	/* says that all made rows are still there */
 		return -ENOMEM;
 	}
 	for (uint32_t i = 0; i < made; i++)
