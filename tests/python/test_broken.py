@@ -135,7 +135,7 @@ def start_and_end(python, version):
     while not snapper.enough() and time.monotonic() - begin < 12:
         work()
     snapper.end()
-    snapper.failed = [f for f in snapper.failed if "ended before it answered" not in f]
+    snapper.failed = [f for f in snapper.failed if "before it answered" not in f]
     snapper.report("%s starting and ending" % ".".join(map(str, version)))
 
 
@@ -148,7 +148,8 @@ for python, version in found:
         broken_traversals(python, version)
     if not only or "embed" in only:
         embedded_locally(python, version)
-    if (not only or "hammer" in only) and version[:2] in ((3, 8), (3, 11), (3, 12), (3, 13)):
+    # Not 3.8, whose end can meet a waiting snapshot badly: see docs/LIMITS.md.
+    if "hammer" in only or (not only and version[:2] in ((3, 11), (3, 12), (3, 13))):
         start_and_end(python, version)
 if not only or "held" in only:
     held_from_c("/usr/bin/python3")

@@ -36,13 +36,26 @@ captures, folder = scratch("ld"), scratch("python")
 ENV = shim_environment(captures)
 
 
+def differing(got, names):
+    return sorted(name for name in names if plain.get(name) != got.get(name))
+
+
 def work():
+    """A test that watches the clock may lose a race on a loaded machine; what the library breaks breaks
+    again. So what differs is run once more, still under snapshots, and must then be as without."""
     with_status, got, text = session(ENV, folder, TESTS, True)
-    expect(with_status == status, "python3 -m test: status %s without the shim, %s with it: %s"
-           % (status, with_status, text[-300:]))
-    other = sorted((name, plain.get(name), got.get(name)) for name in set(plain) | set(got)
-                   if plain.get(name) != got.get(name))
-    expect(not other, "%d of %d tests end otherwise under the shim (test, without, with): %s" % (len(other), len(plain), other[:6]))
+    other = differing(got, set(plain) | set(got))
+    if other:
+        modules = sorted({name.split("(test.")[-1].split(".")[0] for name in other})
+        print("once more, since they differed: %s" % ", ".join(other), flush=True)
+        again, got, text = session(ENV, folder, modules, True)
+        other = differing(got, other)
+        expect(again == 0, "python3 -m test %s: status %s the second time: %s" % (" ".join(modules), again, text[-300:]))
+    else:
+        expect(with_status == status, "python3 -m test: status %s without the shim, %s with it: %s"
+               % (status, with_status, text[-300:]))
+    expect(not other, "%d of %d tests end otherwise under the shim, twice: %s" % (
+        len(other), len(plain), [(name, plain.get(name), got.get(name)) for name in other[:6]]))
 
 
 while_snapping("python3", work, captures, seconds=20)
