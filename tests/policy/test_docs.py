@@ -248,10 +248,10 @@ SAMPLES = {"N": "1", "TIME": "1s", "SIZE": "1M", "ADDR": "0x10", "PID": "1"}
 
 
 def command_lines(text):
-    """Every command line of ours: in blocks, and between backticks. What follows a pipe, a comment or a
+    """Every command line of ours: in blocks but those of ```text, and between backticks. What follows a pipe, a comment or a
     redirection is not ours; alternatives and what may be left out are taken as given."""
     spans = re.findall(r"`+([^`]+)`+", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
-    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```(?!text)\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     spans += [line for block in blocks for line in block.splitlines()]
     spans += re.findall(r"^(?:    |\t)(.*)$", text, re.MULTILINE)
     for span in spans:
