@@ -3,7 +3,7 @@
  *
  * Level by level from the object. Backwards, one pass over all edges finds the referrers of a whole
  * level, so no reverse graph is kept. A node shows at most `width` neighbours; the others are one
- * stub with their number. */
+ * cut with their number. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@ struct near {
 	const struct series *series;
 	const struct heap *heap;
 	struct picture *picture;
-	uint32_t id[PICTURE_NODES];	/* graph id of each picture node; HEAP_NONE = a stub */
+	uint32_t id[PICTURE_NODES];	/* graph id of each picture node; HEAP_NONE = a cut */
 	uint32_t shown[PICTURE_NODES];	/* neighbours shown of each */
 	uint64_t hidden[PICTURE_NODES];	/* and left out */
 	size_t left_for_room;		/* neighbours that did not fit into the picture at all */
@@ -152,8 +152,8 @@ int pattern_of_neighbours(const struct series *series, const uint32_t *nodes, si
 			continue;
 		snprintf(text, sizeof(text), "%" PRIu64 " more %s", n.hidden[i],
 			 n.backwards ? "referrers" : "references");
-		struct picture_node stub = { .type = text, .count = n.hidden[i], .role = PICTURE_CUT };
-		r = picture_add_node(n.picture, &stub);
+		struct picture_node cut = { .type = text, .count = n.hidden[i], .role = PICTURE_CUT };
+		r = picture_add_node(n.picture, &cut);
 		if (r >= 0) {
 			struct picture_edge edge = { .from = (uint32_t)(n.backwards ? r : (int)i),
 						     .to = (uint32_t)(n.backwards ? (int)i : r), .count = n.hidden[i] };

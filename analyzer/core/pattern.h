@@ -28,7 +28,7 @@ int pattern_of_chains(const struct chain_set *set, struct picture **ret_picture)
 enum pattern_direction { PATTERN_REFS, PATTERN_BACKREFS };
 
 /* What an object refers to, or what refers to it, `depth` steps far, at most `width` neighbours a
- * node (the rest is one stub). */
+ * node (the rest is one cut). */
 int pattern_of_neighbours(const struct series *series, const uint32_t *nodes, size_t count,
 			  enum pattern_direction direction, unsigned depth, unsigned width,
 			  struct picture **ret_picture) __attribute__((warn_unused_result));

@@ -17,7 +17,7 @@ enum picture_role {
 	PICTURE_ACCUMULATES,		/* the accumulation point: where growth fans out */
 	PICTURE_GREW,			/* what grew (the suspect's own objects) */
 	PICTURE_UNREACHABLE,		/* no reference was found */
-	PICTURE_CUT,			/* a stub: "12 more referrers", "...4096 more" */
+	PICTURE_CUT,			/* left out: "12 more referrers", "...4096 more" */
 };
 
 struct picture_node {
