@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What leakdiff costs, against nothing and against others, measured in one interleaved run.
 
-    tests/bench/run.py [--quick] [--json FILE] [PART ...]      parts: pairs pause scan blocks start
+    tests/bench/run.py [--quick] [--json FILE] [PART ...]      parts: pairs pause scan blocks objects start
 
 Every round runs each configuration once, in order; a ratio is taken against the plain run of the same
 round; medians are printed, with the smallest and largest. Times of a shared machine move: quote ratios.
@@ -13,6 +13,8 @@ Configurations whose program is not installed are left out, and that is said.
   pause   how long a service stands still for a snapshot, against a bare fork of the same process
   scan    words of memory walked per second by the snapshot child
   blocks  a heap of a million blocks: snapshot, ingest and diff
+  objects a Python heap of 1 and 5 million objects: pause, whole answer, memory and file size, against
+          gc.get_objects() and objgraph
   start   start-up of /bin/true and of python3
 """
 import argparse
@@ -24,6 +26,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -149,11 +152,12 @@ def measure_pairs(quick):
 class Talker:
     """A bench program that answers lines."""
 
-    def __init__(self, argv, folder):
-        self.process = start(argv, env=shim_environment(folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, argv, folder, shim=True):
+        env = shim_environment(folder) if shim else clean_environment()
+        self.process = start(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.pid = self.process.pid
-        self.line()
-        if not wait_until(lambda: leakdiff("status", self.pid).returncode == 0, 20, 0.1):
+        self.first = self.line()
+        if shim and not wait_until(lambda: leakdiff("status", self.pid).returncode == 0, 20, 0.1):
             sys.exit("the process does not answer leakdiff status: %s" % leakdiff("status", self.pid).stderr)
 
     def line(self):
@@ -282,6 +286,143 @@ def measure_blocks(quick):
                          "diff_s": statistics.median(seconds["diff"]), "snapshot_bytes": os.path.getsize(second)}
 
 
+# -- Python objects ------------------------------------------------------------
+
+def snapshot_child(pid):
+    """The pid of the snapshot child of a process; None = there is none."""
+    for name in os.listdir("/proc"):
+        try:
+            with open("/proc/%d/stat" % int(name)) as f:
+                comm, rest = f.read().split("(", 1)[1].rsplit(")", 1)
+        except (OSError, ValueError, IndexError):
+            continue
+        if comm == "leakdiff-snap" and int(rest.split()[1]) == pid:
+            return int(name)
+    return None
+
+
+def private_bytes(pid):
+    """Memory that exists for this process alone: its own, and pages that it or its parent changed since the fork."""
+    total = 0
+    with open("/proc/%d/smaps_rollup" % pid) as f:
+        for line in f:
+            if line.startswith(("Private_Clean:", "Private_Dirty:")):
+                total += int(line.split()[1]) << 10
+    return total
+
+
+class ChildMemory(threading.Thread):
+    """Looks at the memory of a process's snapshot child until it is told to stop."""
+
+    def __init__(self, pid):
+        super().__init__()
+        self.pid, self.most, self.ended = pid, 0, threading.Event()
+        self.start()
+
+    def run(self):
+        child = None
+        while not self.ended.wait(0.02):
+            child = child or snapshot_child(self.pid)
+            try:
+                self.most = max(self.most, private_bytes(child)) if child else 0
+            except (OSError, ProcessLookupError):
+                child = None
+
+    def end(self):
+        self.ended.set()
+        self.join()
+        return self.most
+
+
+def blob_bytes(path, what):
+    done = leakdiff("sql", path, "SELECT 'total=' || %s" % what)
+    return int(re.search(r"total=(\d+)", done.stdout).group(1))
+
+
+def objects_once(million, rounds):
+    """One size: a service under the library, and the same program without it, in which the peers run."""
+    argv = ["/usr/bin/python3", os.path.join(SOURCE, "tests", "bench", "objects.py"), str(int(million * 1e6))]
+    folder = scratch("snaps")
+    ours, peer = Talker(argv, scratch("ld")), Talker(argv, scratch("ld"), shim=False)
+    first, second = os.path.join(folder, "1.snap"), os.path.join(folder, "2.snap")
+    pauses, gaps, gets, growths, answers, ours_answers, takes, children, diffs, parts = [], [], [], [], [], [], [], [], [], []
+    for _ in range(rounds):
+        gets.append(peer.ask("get") / 1e6)
+        peer.ask("growth")
+        growths.append(peer.ask("growth") / 1e6)
+        peer.ask("more")
+        answers.append(growths[-1] / 1e3 + peer.ask("answer") / 1e9)
+        snapshot(ours.pid, first)
+        ours.ask("more")
+        looking = ChildMemory(ours.pid)
+        ours.process.stdin.write("watch\n")
+        ours.process.stdin.flush()
+        time.sleep(0.05)
+        takes.append(snapshot(ours.pid, second))
+        gaps.append(ours.ask("stop") / 1e6)
+        children.append(looking.end())
+        begin = time.monotonic()
+        done = leakdiff(first, second)
+        diffs.append(time.monotonic() - begin)
+        if done.returncode != 1 or "Request" not in done.stdout:
+            print("the growth was not found: status %s\n%s%s" % (done.returncode, done.stdout, done.stderr))
+        ours_answers.append(2 * takes[-1] + diffs[-1])
+        meta = facts(second)
+        pauses.append(meta["pause_ns"] / 1e6)
+        parts.append(meta)
+    heap = meta["rss_anon_bytes"] - meta["own_bytes"]
+    sizes = {name: blob_bytes(second, what) for name, what in (
+        ("nodes", "(SELECT sum(length(data)) FROM node_chunks)"),
+        ("edges", "(SELECT sum(length(targets) + length(labels)) FROM edge_chunks)"))}
+    tool = ours.first.split("tool=")[1]
+    stop(ours.process, 1, signal.SIGKILL)
+    stop(peer.process, 1, signal.SIGKILL)
+    median = statistics.median
+    return {
+        "objects": meta["python_objects"], "heap": heap, "tool": tool, "nodes": meta["nodes"], "edges": meta["edges"],
+        "file": os.path.getsize(second), "node_bytes": sizes["nodes"] / meta["nodes"], "edge_bytes": sizes["edges"] / meta["edges"],
+        "pause": pauses, "gap": gaps, "get": gets, "growth": growths, "answer": answers, "ours": ours_answers, "take": takes, "diff": diffs,
+        "child": median(children) / heap, "child_said": meta.get("child_peak_bytes", 0) / heap,
+        "cpu": median(m["child_cpu_ns"] for m in parts) / 1e9,
+        "get_ratio": median(g / p for g, p in zip(gets, pauses)), "growth_ratio": median(g / p for g, p in zip(growths, pauses)),
+        "answer_ratio": median(a / o for a, o in zip(answers, ours_answers)),
+    }
+
+
+def measure_objects(quick):
+    sizes = [objects_once(million, 2 if quick else 3) for million in ((0.2, 1) if quick else (1, 5))]
+    tool = sizes[0]["tool"]
+    other = "objgraph.show_growth()" if tool.startswith("objgraph") else "Counter of gc.get_objects()"
+    title = ["%.1f M objects" % (s["objects"] / 1e6) for s in sizes]
+    if not tool.startswith("objgraph"):
+        print("left out: objgraph (python3-objgraph is not installed); a Counter over gc.get_objects() and gc.get_referrers() stand for it")
+    table("Python: how long the program stands still, ms; peers in the same run (%s)" % tool, ["what stands still"] + title, [
+        ["leakdiff snap: pause"] + [spread(s["pause"], "%.1f") for s in sizes],
+        ["leakdiff snap: a busy thread's gap"] + [spread(s["gap"], "%.1f") for s in sizes],
+        ["gc.get_objects()"] + [spread(s["get"], "%.0f") for s in sizes],
+        [other] + [spread(s["growth"], "%.0f") for s in sizes],
+        ["gc.get_objects() / pause"] + ["%.1f" % s["get_ratio"] for s in sizes],
+        [other + " / pause"] + ["%.0f" % s["growth_ratio"] for s in sizes]])
+    table("Python: from the first look to the holder, s", ["whole answer"] + title, [
+        ["leakdiff: two snapshots and diff"] + [spread(s["ours"]) for s in sizes],
+        ["  one snapshot, ingest included"] + [spread(s["take"]) for s in sizes],
+        ["  processor time of the child"] + ["%.2f" % s["cpu"] for s in sizes],
+        ["  diff"] + [spread(s["diff"]) for s in sizes],
+        [other + " twice, then a chain"] + [spread(s["answer"]) for s in sizes],
+        ["ratio, theirs / ours"] + ["%.2f" % s["answer_ratio"] for s in sizes]])
+    table("Python: what a snapshot takes", ["memory and file"] + title, [
+        ["heap of the service, MiB"] + ["%.0f" % (s["heap"] / 2 ** 20) for s in sizes],
+        ["child's memory, share of the heap, seen from outside"] + ["%.2f" % s["child"] for s in sizes],
+        ["child's memory, as the snapshot says"] + ["%.2f" % s["child_said"] for s in sizes],
+        ["nodes, million"] + ["%.2f" % (s["nodes"] / 1e6) for s in sizes],
+        ["references, million"] + ["%.2f" % (s["edges"] / 1e6) for s in sizes],
+        ["file, MB"] + ["%.1f" % (s["file"] / 1e6) for s in sizes],
+        ["bytes a node, its own columns"] + ["%.2f" % s["node_bytes"] for s in sizes],
+        ["bytes a reference"] + ["%.2f" % s["edge_bytes"] for s in sizes],
+        ["file bytes a node, references and all"] + ["%.2f" % (s["file"] / s["nodes"]) for s in sizes]])
+    RESULTS["objects"] = {title[i]: {k: (statistics.median(v) if isinstance(v, list) else v) for k, v in s.items()} for i, s in enumerate(sizes)}
+
+
 # -- start-up --------------------------------------------------------------------
 
 def measure_start(quick):
@@ -326,14 +467,14 @@ def machine():
         os.cpu_count(), model, memory, platform.release(), platform.libc_ver()[1], pages, os.getloadavg()[0])
 
 
-PARTS = {"pairs": measure_pairs, "pause": measure_pause, "scan": measure_pause, "blocks": measure_blocks, "start": measure_start}
+PARTS = {"pairs": measure_pairs, "pause": measure_pause, "scan": measure_pause, "blocks": measure_blocks, "objects": measure_objects, "start": measure_start}
 
 
 def main():
     parser = argparse.ArgumentParser(description="What leakdiff costs, in one interleaved run.")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller sizes: some minutes less")
     parser.add_argument("--json", metavar="FILE", help="also write the medians there")
-    parser.add_argument("parts", nargs="*", metavar="PART", help="pairs, pause, scan, blocks, start; default: all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="pairs, pause, scan, blocks, objects, start; default: all")
     words = parser.parse_args()
     unknown = [part for part in words.parts if part not in PARTS]
     if unknown:
