@@ -29,41 +29,35 @@ static int add_retained(const struct series *series, struct diff *diff)
 	uint32_t *row_of = diff->row_of, nodes = h->heap->nodes;
 	struct reach_leaks *leaks = NULL;
 	struct dominators *tree = NULL;
-	struct dominators_span span = { 0 };
-	uint32_t *at = NULL, *open_until = NULL;
+	uint32_t *open_until = NULL;
 	uint64_t *retained = NULL;
 	int r = reach_find_leaks(h->heap, h->reach, &leaks);
 
 	if (r == 0)
 		r = dominators_compute(h->heap, h->reach, leaks, &tree);
-	if (r == 0)
-		r = dominators_number(tree, &span);
 	if (r < 0)
 		goto out;
 	retained = malloc((size_t)tree->count * sizeof(*retained));
-	at = malloc((size_t)tree->count * sizeof(*at));
 	open_until = calloc((size_t)diff->made_rows + 1, sizeof(*open_until));
-	r = retained && at && open_until ? 0 : -ENOMEM;
+	r = retained && open_until ? 0 : -ENOMEM;
 	if (r < 0)
 		goto out;
-	dominators_retain(tree, nodes, h->bytes, retained);
 	for (uint32_t id = 0; id < tree->count; id++)
-		at[span.first[id]] = id;
-	/* In span order a subtree is one interval: while a row is open, its members are inside one. */
+		retained[id] = id < nodes ? series_bytes(h, id) : 0;
+	dominators_retain(tree, retained);
+	/* In this order a subtree is one interval: while a row is open, its members are inside one. */
 	for (uint32_t i = 0; i < tree->count; i++) {
-		uint32_t v = at[i];
+		uint32_t v = tree->order[i];
 
 		if (v >= nodes || row_of[v] == HEAP_NONE || diff->place[row_of[v]] == HEAP_NONE ||
 		    i < open_until[row_of[v]])
 			continue;
-		open_until[row_of[v]] = span.last[v];
+		open_until[row_of[v]] = tree->last[v];
 		diff->rows[diff->place[row_of[v]]].retained_bytes += retained[v];
 	}
 out:
 	free(retained);
-	free(at);
 	free(open_until);
-	dominators_span_done(&span);
 	dominators_free(tree);
 	reach_leaks_free(leaks);
 	return r;

@@ -16,7 +16,7 @@ int load_trouble(int error)
 	case EBADMSG:
 		return cmd_trouble("the snapshot file is damaged: `leakdiff check` says where");
 	case EOVERFLOW:
-		return cmd_trouble("the snapshot has more blocks than can be numbered (about 4 billion)");
+		return cmd_trouble("the snapshot has more blocks or references than can be numbered (about 4 billion)");
 	}
 	return cmd_trouble("%s", strerror(-error));
 }

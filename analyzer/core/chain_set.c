@@ -151,7 +151,7 @@ int chain_set_make(const struct series *series, const uint32_t *nodes, size_t co
 	set->heap = heap;
 	set->matched = count;
 	for (size_t i = 0; i < count; i++) {
-		set->matched_bytes += h->bytes[nodes[i]];
+		set->matched_bytes += series_bytes(h, nodes[i]);
 		set->unreachable += h->reach->region[nodes[i]] == REACH_NONE;
 	}
 	if (count > limit)

@@ -214,7 +214,7 @@ static uint64_t filed_size(const struct maker *m, const struct series_heap *h, u
 	if (last != HEAP_NONE && m->resized[last])
 		return SIZE_ANY;
 	/* A mapping counts what its blocks leave over: then its size says nothing about its bytes. */
-	if (h->bytes[node] != heap->bytes[node] * weigh_count(heap, node))
+	if (series_bytes(h, node) != heap->bytes[node] * weigh_count(heap, node))
 		return SIZE_ANY;
 	return heap->bytes[node];
 }
@@ -281,9 +281,9 @@ static int number_heap(struct maker *m, uint32_t index)
 			m->groups[slot->group].repeating++;
 		}
 		if (index == 0)
-			add_end(m, slot, 0, weigh_count(heap, v), h->bytes[v]);
+			add_end(m, slot, 0, weigh_count(heap, v), series_bytes(h, v));
 		if (index + 1 == m->series->count)
-			add_end(m, slot, 1, weigh_count(heap, v), h->bytes[v]);
+			add_end(m, slot, 1, weigh_count(heap, v), series_bytes(h, v));
 	}
 	return 0;
 }
@@ -418,9 +418,9 @@ static void add_up(struct maker *m)
 			else if (row->state != state)
 				row->state = DIFF_MIXED;
 			row->count[k] += count;
-			row->bytes[k] += h->bytes[v];
+			row->bytes[k] += series_bytes(h, v);
 			diff->count[k] += count;
-			diff->bytes[k] += h->bytes[v];
+			diff->bytes[k] += series_bytes(h, v);
 			if (k != last_index)
 				continue;
 			diff->row_of[v] = r;
@@ -432,10 +432,10 @@ static void add_up(struct maker *m)
 			}
 			if (series_is_new(series, v)) {
 				row->new_count += count;
-				row->new_bytes += h->bytes[v];
+				row->new_bytes += series_bytes(h, v);
 				if (series_is_survivor(series, v)) {
 					row->survivor_count += count;
-					row->survivor_bytes += h->bytes[v];
+					row->survivor_bytes += series_bytes(h, v);
 				}
 			}
 		}

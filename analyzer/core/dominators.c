@@ -2,93 +2,125 @@
  * L3  dominators.c - the dominator tree by semi-NCA (Georgiadis and Tarjan).
  *
  *   1. Depth-first numbering from `top`. From here on ids are preorder numbers: a parent is smaller
- *      than its children, so most memory accesses of the main loop are near each other.
- *   2. The reverse graph in preorder numbers, by counting.
+ *      than its children, so most memory accesses of the main loop are near each other. References
+ *      that became tree edges are told by `parent`; only the others are stored, reversed.
+ *   2. These others, by counting.
  *   3. Semidominators from the last number to the first, with path compression over the part of the
  *      tree that is already done. No buckets: that is what semi-NCA saves over Lengauer and Tarjan.
  *   4. Dominators from the first number to the last: the nearest common ancestor of the parent and
  *      the semidominator is found by walking up the dominators that are already known.
+ *   5. Intervals, and back from numbers to ids.
  *
- * Every walk keeps its own stack: linked lists make trees that are millions deep. */
+ * Arrays are used again as soon as what they hold is no longer asked for; each step says of which.
+ * Every walk keeps its own stack: linked lists make trees that are millions deep. What bounds the time
+ * is memory that is not in the cache, so steps 1, 2 and 5 ask for it some elements ahead. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/dominators.h"
+#include "core/large.h"
+
+#define AHEAD 8u			/* elements whose memory is asked for in advance */
+
+struct link {				/* of a number in the forest of step 3 */
+	uint32_t ancestor;
+	uint32_t label;			/* smallest semidominator on the compressed path, itself included */
+};
 
 struct work {
 	const struct heap *heap;
-	const struct reach *reach;
-	const struct reach_leaks *leaks;
+	const uint8_t *region;
 	uint32_t top, lost, count;
+	uint32_t *top_to;		/* what top refers to: roots, lost, blocks of the dynamic linker */
+	uint32_t top_count;
+	const uint32_t *lost_to;
+	uint32_t lost_count;
 	uint32_t *number;		/* id -> preorder number */
 	uint32_t *order;		/* preorder number -> id */
-	uint32_t *parent;		/* the arrays from here on are by preorder number */
-	uint32_t *semi, *label, *idom;
-	uint64_t *pred_start;
-	uint32_t *pred;
+	uint32_t *parent;		/* the arrays from here on are by preorder number; becomes the dominator */
+	uint32_t *pred_start;		/* into pred, count + 1 long; becomes the semidominator */
+	uint32_t *pred;			/* numbers that refer to it, its parent left out */
+	struct link *forest;
 };
 
-/* The successors of any id as one range, [0, length): virtual nodes count upwards, others by CSR. */
-static uint64_t successors(const struct work *w, uint32_t id)
+struct targets {
+	const uint32_t *at;
+	uint32_t count;
+	uint8_t region;			/* only targets whose region is not smaller count */
+};
+
+static inline struct targets targets_of(const struct work *w, uint32_t id)
 {
-	if (id == w->top)
-		return (uint64_t)w->heap->roots + 1 + w->reach->loader_count;
-	if (id == w->lost)
-		return w->leaks->head_count;
-	return w->heap->edge_start[id + 1] - w->heap->edge_start[id];
+	if (id < w->top)
+		return (struct targets){ w->heap->edge_to + w->heap->edge_start[id],
+					 (uint32_t)(w->heap->edge_start[id + 1] - w->heap->edge_start[id]), w->region[id] };
+	return id == w->top ? (struct targets){ w->top_to, w->top_count, 0 } :
+	       (struct targets){ w->lost_to, w->lost_count, 0 };
 }
 
-/* The i-th successor, or HEAP_NONE where the edge does not count. */
-static uint32_t successor(const struct work *w, uint32_t id, uint64_t i)
+static inline bool target_counts(const struct work *w, struct targets t, uint32_t to)
 {
-	uint32_t to;
+	/* most sources are held by something strong, and then every edge counts */
+	return t.region == REACH_HELD || to >= w->top || w->region[to] >= t.region;
+}
 
-	if (id == w->top) {
-		if (i < w->heap->roots)
-			return w->heap->nodes + (uint32_t)i;
-		return i == w->heap->roots ? w->lost : w->reach->loader[i - w->heap->roots - 1];
+static void fetch_targets(const struct work *w, struct targets t)
+{
+	for (uint32_t i = 0; i < t.count && i < AHEAD; i++) {
+		__builtin_prefetch(&w->number[t.at[i]]);
+		if (t.at[i] < w->top)
+			__builtin_prefetch(&w->heap->edge_start[t.at[i]]);
 	}
-	if (id == w->lost)
-		return w->leaks->head[i];
-	to = w->heap->edge_to[w->heap->edge_start[id] + i];
-	return reach_edge_counts(w->reach, id, to) ? to : HEAP_NONE;
 }
 
-/* Step 1. Uses semi as the path and pred_start as the position in each path element: both are free
- * until later. A node's predecessors are counted on the way, in label. */
+/* Step 1. forest[v].ancestor is the position in the targets of each number on the path to the root. The
+ * references that are no tree edges are counted in pred_start. */
 static void number_nodes(struct work *w)
 {
-	uint32_t *path = w->semi, *pred_count = w->label;
-	uint64_t *position = w->pred_start;
-	uint32_t next = 0, depth = 0;
+	struct link *position = w->forest;
+	uint32_t next = 1, v = 0;
+	struct targets t = targets_of(w, w->top);
 
 	memset(w->number, 0xff, (size_t)w->count * sizeof(*w->number));
-	memset(pred_count, 0, (size_t)w->count * sizeof(*pred_count));
-	w->number[w->top] = next;
-	w->order[next] = w->top;
-	w->parent[next++] = 0;
-	path[0] = w->top;
-	position[0] = 0;
+	memset(w->pred_start, 0, ((size_t)w->count + 1) * sizeof(*w->pred_start));
+	w->number[w->top] = 0;
+	w->order[0] = w->top;
+	w->parent[0] = 0;
+	position[0].ancestor = 0;
 	for (;;) {
-		uint32_t id = path[depth];
+		uint32_t i = position[v].ancestor, to = HEAP_NONE;
 
-		if (position[depth] == successors(w, id)) {
-			if (depth-- == 0)
+		for (; i < t.count; i++) {
+			uint32_t known;
+
+			if (i + AHEAD < t.count)
+				__builtin_prefetch(&w->number[t.at[i + AHEAD]]);
+			if (!target_counts(w, t, t.at[i]))
+				continue;
+			known = w->number[t.at[i]];
+			if (known == HEAP_NONE) {
+				to = t.at[i++];
 				break;
-			continue;
+			}
+			if (w->parent[known] != v)
+				w->pred_start[known]++;
 		}
-		uint32_t to = successor(w, id, position[depth]++);
-		if (to == HEAP_NONE)
-			continue;
-		pred_count[to]++;	/* by id here: numbers are not complete yet */
-		if (w->number[to] != HEAP_NONE)
-			continue;
-		w->number[to] = next;
-		w->order[next] = to;
-		w->parent[next++] = w->number[id];
-		path[++depth] = to;
-		position[depth] = 0;
+		position[v].ancestor = i;
+		if (to != HEAP_NONE) {
+			w->number[to] = next;
+			w->order[next] = to;
+			w->parent[next] = v;
+			position[next].ancestor = 0;
+			v = next++;
+			t = targets_of(w, to);
+			fetch_targets(w, t);
+		} else if (v) {
+			v = w->parent[v];
+			t = targets_of(w, w->order[v]);
+		} else {
+			return;
+		}
 	}
 }
 
@@ -97,26 +129,42 @@ static int reverse_edges(struct work *w)
 {
 	uint64_t total = 0;
 
-	for (uint32_t i = 0; i < w->count; i++) {
-		w->pred_start[i] = total;
-		total += w->label[w->order[i]];
+	for (uint32_t v = 0; v < w->count; v++) {
+		uint32_t length = w->pred_start[v];
+
+		w->pred_start[v] = (uint32_t)total;
+		total += length;
 	}
-	w->pred_start[w->count] = total;
-	w->pred = malloc((total + 1) * sizeof(*w->pred));
+	w->pred_start[w->count] = (uint32_t)total;
+	w->pred = large_array(total, sizeof(*w->pred));
 	if (!w->pred)
 		return -ENOMEM;
 
 	/* Sources in preorder, so each list comes out ascending; pred_start is moved up by the filling
 	 * and moved back by one place after it. */
-	for (uint32_t i = 0; i < w->count; i++) {
-		uint32_t id = w->order[i];
-		uint64_t length = successors(w, id);
+	for (uint32_t v = 0; v < w->count; v++) {
+		struct targets t = targets_of(w, w->order[v]);
 
-		for (uint64_t k = 0; k < length; k++) {
-			uint32_t to = successor(w, id, k);
+		if (v + 3 * AHEAD < w->count && w->order[v + 3 * AHEAD] < w->top)
+			__builtin_prefetch(&w->heap->edge_start[w->order[v + 3 * AHEAD]]);
+		if (v + 2 * AHEAD < w->count)
+			__builtin_prefetch(targets_of(w, w->order[v + 2 * AHEAD]).at);
+		if (v + AHEAD < w->count) {
+			struct targets later = targets_of(w, w->order[v + AHEAD]);
 
-			if (to != HEAP_NONE)
-				w->pred[w->pred_start[w->number[to]]++] = i;
+			for (uint32_t i = 0; i < later.count && i < 4; i++)
+				__builtin_prefetch(&w->number[later.at[i]]);
+		}
+		for (uint32_t i = 0; i < t.count; i++) {
+			uint32_t to;
+
+			if (i + AHEAD < t.count)
+				__builtin_prefetch(&w->number[t.at[i + AHEAD]]);
+			if (!target_counts(w, t, t.at[i]))
+				continue;
+			to = w->number[t.at[i]];
+			if (w->parent[to] != v)
+				w->pred[w->pred_start[to]++] = v;
 		}
 	}
 	memmove(w->pred_start + 1, w->pred_start, (size_t)w->count * sizeof(*w->pred_start));
@@ -124,85 +172,143 @@ static int reverse_edges(struct work *w)
 	return 0;
 }
 
-/* The number with the smallest semidominator on the forest path above v, where numbers >= `linked`
- * hang in the forest. Compresses the path; `ancestor` is the forest, path a stack to walk it. */
-static uint32_t evaluate(struct work *w, uint32_t *ancestor, uint32_t *path, uint32_t v, uint32_t linked)
+/* The smallest semidominator on the forest path above v, where numbers >= `linked` hang in the forest.
+ * Compresses the path; `path` is a stack to walk it. */
+static inline uint32_t evaluate(struct link *forest, uint32_t *path, uint32_t v, uint32_t linked)
 {
 	uint32_t depth = 0;
+	struct link above;
 
-	if (v < linked)
-		return v;
-	while (ancestor[v] >= linked) {
+	while (forest[v].ancestor >= linked) {
 		path[depth++] = v;
-		v = ancestor[v];
+		v = forest[v].ancestor;
 	}
+	above = forest[v];
 	while (depth > 0) {
-		uint32_t u = path[--depth];
+		struct link *link = &forest[path[--depth]];
 
-		if (w->semi[w->label[v]] < w->semi[w->label[u]])
-			w->label[u] = w->label[v];
-		ancestor[u] = ancestor[v];
-		v = u;
+		if (link->label < above.label)
+			above.label = link->label;
+		*link = above;
 	}
-	return w->label[v];
+	return above.label;
 }
 
-/* Steps 3 and 4. `ancestor` begins as a copy of parent; number and idom are free to be used. */
+/* Steps 3 and 4. The path is in `number`, which nobody asks any more; a semidominator takes the place
+ * of the start of its predecessors, which have been seen then. */
 static void find_dominators(struct work *w)
 {
-	uint32_t *ancestor = w->number, *path = w->idom;
+	uint32_t end = w->pred_start[w->count], *semi = w->pred_start;
 
-	for (uint32_t v = 0; v < w->count; v++) {
-		w->semi[v] = w->label[v] = v;
-		ancestor[v] = w->parent[v];
-	}
+	for (uint32_t v = 0; v < w->count; v++)
+		w->forest[v] = (struct link){ w->parent[v], v };
 	for (uint32_t v = w->count - 1; v > 0; v--) {
-		uint32_t semi = w->parent[v];
+		uint32_t start = w->pred_start[v], best = w->parent[v];
 
-		for (uint64_t e = w->pred_start[v]; e < w->pred_start[v + 1]; e++) {
-			uint32_t best = w->semi[evaluate(w, ancestor, path, w->pred[e], v + 1)];
+		for (uint32_t e = start; e < end; e++) {
+			uint32_t from = w->pred[e];
 
-			if (best < semi)
-				semi = best;
+			if (from > v)
+				from = evaluate(w->forest, w->number, from, v + 1);
+			if (from < best)
+				best = from;
 		}
-		w->semi[v] = semi;
+		end = start;
+		w->forest[v].label = best;
+		semi[v] = best;
 	}
-	w->idom[0] = 0;
 	for (uint32_t v = 1; v < w->count; v++) {
 		uint32_t d = w->parent[v];
 
-		while (d > w->semi[v])
-			d = w->idom[d];
-		w->idom[v] = d;
+		while (d > semi[v])
+			d = w->parent[d];
+		w->parent[v] = d;
 	}
+}
+
+/* Step 5. The forest is two arrays now, the semidominators a third. */
+static int make_tree(struct work *w, struct dominators *tree)
+{
+	uint32_t *size = (uint32_t *)w->forest, *next = size + w->count, *first = w->pred_start;
+
+	tree->idom = w->number;
+	w->number = NULL;
+	tree->first = large_array(w->count, sizeof(uint32_t));
+	tree->last = large_array(w->count, sizeof(uint32_t));
+	tree->order = large_array(w->count, sizeof(uint32_t));
+	if (!tree->first || !tree->last || !tree->order)
+		return -ENOMEM;
+	for (uint32_t v = 0; v < w->count; v++)
+		size[v] = 1;
+	for (uint32_t v = w->count - 1; v > 0; v--)
+		size[w->parent[v]] += size[v];
+	/* Each takes the next free interval of its dominator's; when all are placed, what is free next
+	 * in an interval is its end. */
+	first[0] = 0;
+	next[0] = 1;
+	for (uint32_t v = 1; v < w->count; v++) {
+		first[v] = next[w->parent[v]];
+		next[w->parent[v]] += size[v];
+		next[v] = first[v] + 1;
+	}
+	for (uint32_t v = 0; v < w->count; v++) {
+		uint32_t id = w->order[v];
+
+		if (v + 2 * AHEAD < w->count) {
+			uint32_t later = w->order[v + 2 * AHEAD];
+
+			__builtin_prefetch(&tree->idom[later], 1);
+			__builtin_prefetch(&tree->first[later], 1);
+			__builtin_prefetch(&tree->last[later], 1);
+		}
+		tree->idom[id] = w->order[w->parent[v]];
+		tree->first[id] = first[v];
+		tree->last[id] = next[v];
+		tree->order[first[v]] = id;
+	}
+	return 0;
+}
+
+static int list_top(struct work *w, const struct reach *reach)
+{
+	w->top_count = w->heap->roots + 1 + reach->loader_count;
+	w->top_to = malloc((size_t)w->top_count * sizeof(*w->top_to));
+	if (!w->top_to)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < w->heap->roots; i++)
+		w->top_to[i] = w->heap->nodes + i;
+	w->top_to[w->heap->roots] = w->lost;
+	for (uint32_t i = 0; i < reach->loader_count; i++)
+		w->top_to[w->heap->roots + 1 + i] = reach->loader[i];
+	return 0;
 }
 
 int dominators_compute(const struct heap *heap, const struct reach *reach,
 		       const struct reach_leaks *leaks, struct dominators **ret_tree)
 {
-	struct work w = { .heap = heap, .reach = reach, .leaks = leaks };
+	struct work w = { .heap = heap, .region = reach->region, .lost_to = leaks->head, .lost_count = leaks->head_count };
 	struct dominators *tree;
-	size_t n;
 	int r = -ENOMEM;
 
-	if ((uint64_t)heap->nodes + heap->roots + 2 >= HEAP_NONE)
+	if ((uint64_t)heap->nodes + heap->roots + 2 >= HEAP_NONE ||
+	    heap->edges + heap->roots + leaks->head_count + reach->loader_count >= HEAP_NONE)
 		return -EOVERFLOW;
 	w.top = heap->nodes + heap->roots;
 	w.lost = w.top + 1;
 	w.count = w.top + 2;
-	n = w.count;
 
 	tree = calloc(1, sizeof(*tree));
 	if (!tree)
 		return -ENOMEM;
-	w.number = malloc(n * sizeof(uint32_t));
-	w.order = malloc(n * sizeof(uint32_t));
-	w.parent = malloc(n * sizeof(uint32_t));
-	w.semi = malloc(n * sizeof(uint32_t));
-	w.label = malloc(n * sizeof(uint32_t));
-	w.idom = malloc(n * sizeof(uint32_t));
-	w.pred_start = malloc((n + 1) * sizeof(uint64_t));
-	if (!w.number || !w.order || !w.parent || !w.semi || !w.label || !w.idom || !w.pred_start)
+	tree->count = w.count;
+	tree->top = w.top;
+	tree->lost = w.lost;
+	w.number = large_array(w.count, sizeof(uint32_t));
+	w.order = large_array(w.count, sizeof(uint32_t));
+	w.parent = large_array(w.count, sizeof(uint32_t));
+	w.pred_start = large_array(w.count + 1ull, sizeof(uint32_t));
+	w.forest = large_array(w.count, sizeof(*w.forest));
+	if (!w.number || !w.order || !w.parent || !w.pred_start || !w.forest || list_top(&w, reach) < 0)
 		goto fail;
 
 	number_nodes(&w);
@@ -210,29 +316,22 @@ int dominators_compute(const struct heap *heap, const struct reach *reach,
 	if (r < 0)
 		goto fail;
 	find_dominators(&w);
-
-	/* Back from preorder numbers to ids, in an array that has done its work. */
-	for (uint32_t v = 0; v < w.count; v++)
-		w.number[w.order[v]] = w.order[w.idom[v]];
-	tree->count = w.count;
-	tree->top = w.top;
-	tree->lost = w.lost;
-	tree->idom = w.number;
-	tree->order = w.order;
+	free(w.pred);
+	w.pred = NULL;
+	r = make_tree(&w, tree);
+	if (r < 0)
+		goto fail;
 	*ret_tree = tree;
-	w.number = w.order = NULL;
 	tree = NULL;
-	r = 0;
 fail:
-	free(tree);
+	dominators_free(tree);
+	free(w.top_to);
 	free(w.number);
 	free(w.order);
 	free(w.parent);
-	free(w.semi);
-	free(w.label);
-	free(w.idom);
 	free(w.pred_start);
 	free(w.pred);
+	free(w.forest);
 	return r;
 }
 
@@ -241,58 +340,22 @@ struct dominators *dominators_free(struct dominators *tree)
 	if (tree) {
 		free(tree->idom);
 		free(tree->order);
+		free(tree->first);
+		free(tree->last);
 		free(tree);
 	}
 	return NULL;
 }
 
-void dominators_retain(const struct dominators *tree, uint32_t nodes, const uint64_t *weight,
-		       uint64_t *ret_retained)
+void dominators_retain(const struct dominators *tree, uint64_t *sums)
 {
-	memcpy(ret_retained, weight, (size_t)nodes * sizeof(*weight));
-	memset(ret_retained + nodes, 0, (size_t)(tree->count - nodes) * sizeof(*weight));
 	for (uint32_t i = tree->count - 1; i > 0; i--) {
 		uint32_t id = tree->order[i];
 
-		ret_retained[tree->idom[id]] += ret_retained[id];
+		if (i > 2 * AHEAD) {
+			__builtin_prefetch(&sums[tree->order[i - 2 * AHEAD]]);
+			__builtin_prefetch(&tree->idom[tree->order[i - 2 * AHEAD]]);
+		}
+		sums[tree->idom[id]] += sums[id];
 	}
-}
-
-int dominators_number(const struct dominators *tree, struct dominators_span *ret_span)
-{
-	size_t n = tree->count;
-	uint32_t *first = calloc(n, sizeof(*first));
-	uint32_t *last = calloc(n, sizeof(*last));
-
-	if (!first || !last) {
-		free(first);
-		free(last);
-		return -ENOMEM;
-	}
-	/* Sizes of subtrees in `last`, then places: each node takes the next free interval of its
-	 * dominator's, whose fill is kept in the dominator's own `last` until all are placed. */
-	for (uint32_t i = tree->count - 1; i > 0; i--) {
-		uint32_t id = tree->order[i];
-
-		last[tree->idom[id]] += ++last[id];
-	}
-	last[tree->top] = 1;		/* next free place below top */
-	for (uint32_t i = 1; i < tree->count; i++) {
-		uint32_t id = tree->order[i], size = last[id];
-
-		first[id] = last[tree->idom[id]];
-		last[tree->idom[id]] += size;
-		last[id] = first[id] + 1;
-	}
-	/* Each `last` has grown to the end of its own interval. */
-	ret_span->first = first;
-	ret_span->last = last;
-	return 0;
-}
-
-void dominators_span_done(struct dominators_span *span)
-{
-	free(span->first);
-	free(span->last);
-	span->first = span->last = NULL;
 }

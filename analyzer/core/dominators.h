@@ -9,7 +9,9 @@
  *
  * (1) The graph is that of reach.h, edges filtered by reach_edge_counts().
  * (2) idom[top] is top itself; every other node's dominator comes before it in `order`.
- * (3) Retained bytes of a node are the weights of its subtree: one sweep, any weight. */
+ * (3) `order` is a preorder of the tree: what a node holds is the interval first .. last - 1 of it, the
+ *     node itself at order[first]. So d dominates v when first[d] <= first[v] < last[d].
+ * (4) Retained bytes of a node are the weights of its subtree: one sweep, any weight. */
 #ifndef LEAKDIFF_DOMINATORS_H
 #define LEAKDIFF_DOMINATORS_H
 
@@ -21,29 +23,23 @@
 struct dominators {
 	uint32_t count;			/* nodes + roots + 2 */
 	uint32_t top, lost;		/* ids of the virtual nodes */
-	uint32_t *idom;			/* by id, count long */
-	uint32_t *order;		/* all ids, dominators before what they dominate, count long */
+	/* all `count` long; idom, first and last by id */
+	uint32_t *idom;
+	uint32_t *order;		/* all ids, dominators before what they dominate */
+	uint32_t *first, *last;		/* places in order, see (3) */
 };
 
 /* Compute the tree by semi-NCA. leaks: the heads hang below `lost`; everything unreachable is
- * reached from some head. Peak memory about 28 bytes a node and 4 an edge beyond the heap.
- * Returns 0 with *ret_tree (dominators_free()), -EOVERFLOW when ids do not fit, or -ENOMEM. */
+ * reached from some head. Peak memory about 24 bytes a node and 4 for each reference beyond the first
+ * to a node; 16 bytes a node stay. Returns 0 with *ret_tree (dominators_free()), -EOVERFLOW when ids do
+ * not fit, or -ENOMEM. */
 int dominators_compute(const struct heap *heap, const struct reach *reach,
 		       const struct reach_leaks *leaks, struct dominators **ret_tree)
 	__attribute__((warn_unused_result));
 struct dominators *dominators_free(struct dominators *tree);
 
-/* Sum weights over subtrees. weight is `nodes` long (roots and virtual nodes weigh nothing);
- * ret_retained, tree->count long, is the caller's array. */
-void dominators_retain(const struct dominators *tree, uint32_t nodes, const uint64_t *weight,
-		       uint64_t *ret_retained);
-
-/* Interval numbers of the tree: d dominates v when first[d] <= first[v] < last[d]. */
-struct dominators_span {
-	uint32_t *first, *last;		/* tree->count long */
-};
-int dominators_number(const struct dominators *tree, struct dominators_span *ret_span)
-	__attribute__((warn_unused_result));
-void dominators_span_done(struct dominators_span *span);
+/* Sum weights over subtrees, in place: `sums`, tree->count long, holds the weight of each id and gets
+ * that of all that the id dominates, itself included. */
+void dominators_retain(const struct dominators *tree, uint64_t *sums);
 
 #endif

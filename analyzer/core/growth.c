@@ -11,6 +11,7 @@
 
 #include "core/growth.h"
 #include "core/kinds.h"
+#include "core/large.h"
 #include "core/mark.h"
 #include "core/walk.h"
 #include "core/weigh.h"
@@ -23,8 +24,7 @@ struct finder {
 	const struct heap *heap;	/* the last one */
 	const struct reach *reach;
 	struct walk walk;		/* over the dominator tree */
-	uint64_t *own;			/* grown bytes that no cluster has claimed */
-	uint32_t *at;			/* id at each place of the span numbering */
+	uint8_t *taken;			/* by node: a cluster has claimed its growth */
 	uint64_t min_bytes;
 	uint32_t *start;		/* stack of starts */
 	uint32_t start_count, start_room;
@@ -33,7 +33,7 @@ struct finder {
 	uint32_t *type_count, *touched, touched_count;
 	uint32_t *type_below;		/* what mostly grew below the children of a type, or TYPE_MIXED */
 	uint8_t *mark;			/* by node: scratch, zero between uses */
-	uint32_t *group_of;		/* by node: scratch, HEAP_NONE between uses */
+	uint32_t *group_of;		/* by node: scratch, group + 1, zero between uses */
 	uint32_t path_walks;		/* so many are done */
 };
 
@@ -68,12 +68,18 @@ static struct cluster *new_cluster(struct finder *f)
 	return cluster;
 }
 
+/* Grown bytes of a node that no cluster has claimed. */
+static uint64_t own_bytes(const struct finder *f, uint32_t v)
+{
+	return walk_own(&f->walk, v);
+}
+
 static int take_node(struct finder *f, struct cluster *cluster, uint32_t v)
 {
-	if (!f->own[v])
+	if (!own_bytes(f, v))
 		return 0;
-	cluster->bytes += f->own[v];
-	f->own[v] = 0;
+	cluster->bytes += f->growth->bytes[v];
+	f->taken[v] = 1;
 	return push_id(&cluster->node, &cluster->node_count, &cluster->node_room, v);
 }
 
@@ -81,14 +87,14 @@ static int take_node(struct finder *f, struct cluster *cluster, uint32_t v)
  * right by whoever calls, once for all items. */
 static int take_item(struct finder *f, struct cluster *cluster, uint32_t item)
 {
-	const struct dominators_span *span = &f->growth->span;
+	const struct dominators *tree = f->growth->tree;
 	int r = 0;
 
 	/* Companions are in the cluster, but the items are those of the kind that came first. */
 	if (cluster->item_count == 0 || f->heap->type[item] == f->heap->type[cluster->item[0]])
 		r = push_id(&cluster->item, &cluster->item_count, &cluster->item_room, item);
-	for (uint32_t i = span->first[item]; i < span->last[item] && r == 0; i++) {
-		uint32_t id = f->at[i];
+	for (uint32_t i = tree->first[item]; i < tree->last[item] && r == 0; i++) {
+		uint32_t id = tree->order[i];
 
 		if (id < f->heap->nodes)
 			r = take_node(f, cluster, id);
@@ -203,6 +209,18 @@ out:
 	return r;
 }
 
+/* Before growth.retained is made: few are asked for. */
+static uint64_t retained_bytes(const struct finder *f, uint32_t id)
+{
+	const struct dominators *tree = f->growth->tree;
+	uint64_t bytes = 0;
+
+	for (uint32_t i = tree->first[id]; i < tree->last[id]; i++)
+		if (tree->order[i] < f->heap->nodes)
+			bytes += series_bytes(series_last(f->series), tree->order[i]);
+	return bytes;
+}
+
 static int finish_cluster(struct finder *f, struct cluster *cluster)
 {
 	const struct growth *growth = f->growth;
@@ -216,8 +234,8 @@ static int finish_cluster(struct finder *f, struct cluster *cluster)
 	cluster->resized = cluster->point < f->heap->nodes &&
 			   f->series->earlier[cluster->point] != HEAP_NONE &&
 			   growth->bytes[cluster->point] * 2 > cluster->bytes;
-	if (cluster->resized && growth->retained[cluster->point] > cluster->bytes)
-		cluster->retained_bytes = growth->retained[cluster->point];
+	if (cluster->resized && retained_bytes(f, cluster->point) > cluster->bytes)
+		cluster->retained_bytes = retained_bytes(f, cluster->point);
 	return find_main(f, cluster);
 }
 
@@ -318,8 +336,8 @@ static int make_cluster(struct finder *f, uint32_t point, const uint32_t *items,
 		}
 	}
 	/* A holder that was resized, or replaced by a larger one, to make room is part of what grew. */
-	if (r == 0 && point < f->heap->nodes && f->own[point]) {
-		carried = f->own[point];
+	if (r == 0 && point < f->heap->nodes && own_bytes(f, point)) {
+		carried = own_bytes(f, point);
 		r = take_node(f, cluster, point);
 		take_off(f, point, carried);
 	}
@@ -372,7 +390,7 @@ static int count_links(struct finder *f, const uint32_t *items, const struct ite
 
 	for (uint32_t g = 0; g < group_count; g++)
 		for (uint32_t i = 0; i < groups[g].count; i++)
-			f->group_of[items[groups[g].first + i]] = g;
+			f->group_of[items[groups[g].first + i]] = g + 1;
 	for (uint32_t g = 0; g < group_count && r == 0; g++)
 		for (uint32_t i = 0; i < groups[g].count && r == 0; i++) {
 			uint32_t v = items[groups[g].first + i];
@@ -381,7 +399,7 @@ static int count_links(struct finder *f, const uint32_t *items, const struct ite
 				uint32_t to = f->group_of[f->heap->edge_to[e]];
 				int is_new;
 
-				if (to == HEAP_NONE || to == g)
+				if (to == 0 || --to == g)
 					continue;
 				int64_t n = intern_number(&links->pairs, intern_pair(g, to), &is_new);
 				if (n < 0) {
@@ -398,7 +416,7 @@ static int count_links(struct finder *f, const uint32_t *items, const struct ite
 		}
 	for (uint32_t g = 0; g < group_count; g++)
 		for (uint32_t i = 0; i < groups[g].count; i++)
-			f->group_of[items[groups[g].first + i]] = HEAP_NONE;
+			f->group_of[items[groups[g].first + i]] = 0;
 	return r;
 }
 
@@ -504,9 +522,9 @@ static int flood_from(struct finder *f, uint32_t source)
 static int cluster_by_paths(struct finder *f, uint32_t top, uint32_t *items, uint32_t count)
 {
 	const struct heap *heap = f->heap;
-	struct walk walk = { .heap = heap, .earlier = f->series->earlier, .own = f->own,
-			     .count = heap->nodes + heap->roots };
-	uint32_t *parent = NULL, *inside = NULL, kept = 0, heaviest = HEAP_NONE, point;
+	struct walk walk = { .heap = heap, .earlier = f->series->earlier, .bytes = f->growth->bytes, .taken = f->taken,
+			     .parent = f->reach->parent, .count = heap->nodes + heap->roots };
+	uint32_t *inside = NULL, kept = 0, heaviest = HEAP_NONE, point;
 	int r = -ENOMEM;
 
 	(void)top;
@@ -516,20 +534,16 @@ static int cluster_by_paths(struct finder *f, uint32_t top, uint32_t *items, uin
 	}
 	f->path_walks++;
 	walk.left = calloc((size_t)walk.count + 1, sizeof(*walk.left));
-	parent = malloc(((size_t)walk.count + 1) * sizeof(*parent));
 	inside = malloc(((size_t)count + 1) * sizeof(*inside));
-	if (!walk.left || !parent || !inside)
+	if (!walk.left || !inside)
 		goto out;
-	memcpy(parent, f->reach->parent, (size_t)heap->nodes * sizeof(*parent));
-	memset(parent + heap->nodes, 0xff, (size_t)heap->roots * sizeof(*parent));
-	walk.parent = parent;
 	for (uint32_t i = 0; i < count; i++)
 		walk.left[items[i]] = f->walk.left[items[i]];
 	for (uint32_t i = f->reach->reached; i > 0; i--) {
 		uint32_t v = f->reach->order[i - 1];
 
-		if (parent[v] != HEAP_NONE)
-			walk.left[parent[v]] += walk.left[v];
+		if (walk.left[v] && walk.parent[v] != HEAP_NONE)
+			walk.left[walk.parent[v]] += walk.left[v];
 	}
 	for (uint32_t root = heap->nodes; root < walk.count; root++)
 		if (walk.left[root] && (heaviest == HEAP_NONE || walk.left[root] > walk.left[heaviest]))
@@ -562,7 +576,6 @@ static int cluster_by_paths(struct finder *f, uint32_t top, uint32_t *items, uin
 out:
 	walk_done(&walk);
 	free(walk.left);
-	free(parent);
 	free(inside);
 	return r;
 }
@@ -659,7 +672,7 @@ static int find_from(struct finder *f, uint32_t start)
 		r = split_children(f, point, on_way, &items, &count);
 		if (r == 0)
 			r = cluster_items(f, items, count, cluster_at_point, point);
-		if (r == 0 && resized && f->own[point])
+		if (r == 0 && resized && own_bytes(f, point))
 			r = make_cluster(f, point, NULL, 0);
 	}
 	free(items);
@@ -737,7 +750,7 @@ static int find_unreachable(struct finder *f)
 		while (from < to) {
 			uint32_t v = queue[from++];
 
-			bytes += f->own[v];
+			bytes += own_bytes(f, v);
 			for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1]; e++) {
 				uint32_t w = heap->edge_to[e];
 
@@ -810,7 +823,6 @@ static int find(struct finder *f)
 {
 	struct growth *growth = f->growth;
 	size_t n = f->heap->nodes, t = f->heap->type_count;
-	uint64_t *weight;
 	int r;
 
 	r = mark_grown(f->series, &growth->bytes, &growth->total_bytes);
@@ -818,49 +830,37 @@ static int find(struct finder *f)
 		r = reach_find_leaks(f->heap, f->reach, &growth->leaks);
 	if (r == 0)
 		r = dominators_compute(f->heap, f->reach, growth->leaks, &growth->tree);
-	if (r == 0)
-		r = dominators_number(growth->tree, &growth->span);
 	if (r < 0)
 		return r;
 
-	f->own = malloc((n + 1) * sizeof(*f->own));
+	f->taken = calloc(n + 1, 1);
 	f->mark = calloc(n + 1, 1);
-	f->group_of = malloc((n + 1) * sizeof(*f->group_of));
-	f->at = malloc((size_t)growth->tree->count * sizeof(*f->at));
+	f->group_of = calloc(n + 1, sizeof(*f->group_of));
 	f->type_bytes = calloc(t + 1, sizeof(*f->type_bytes));
 	f->type_count = calloc(t + 1, sizeof(*f->type_count));
 	f->touched = malloc((t + 1) * sizeof(*f->touched));
 	f->type_below = malloc((t + 1) * sizeof(*f->type_below));
-	f->walk.left = malloc((size_t)growth->tree->count * sizeof(*f->walk.left));
-	growth->retained = malloc((size_t)growth->tree->count * sizeof(*growth->retained));
-	if (!f->own || !f->mark || !f->group_of || !f->at || !f->type_bytes || !f->type_count || !f->touched ||
-	    !f->type_below || !f->walk.left || !growth->retained)
+	f->walk.left = large_array(growth->tree->count, sizeof(*f->walk.left));
+	if (!f->taken || !f->mark || !f->group_of || !f->type_bytes || !f->type_count || !f->touched || !f->type_below ||
+	    !f->walk.left)
 		return -ENOMEM;
-	memset(f->group_of, 0xff, (n + 1) * sizeof(*f->group_of));
 	memset(f->type_below, 0xff, (t + 1) * sizeof(*f->type_below));
-	memcpy(f->own, growth->bytes, n * sizeof(*f->own));
-	dominators_retain(growth->tree, f->heap->nodes, series_last(f->series)->bytes, growth->retained);
-	for (uint32_t id = 0; id < growth->tree->count; id++)
-		f->at[growth->span.first[id]] = id;
+	f->walk.heap = f->heap;
+	f->walk.earlier = f->series->earlier;
+	f->walk.bytes = growth->bytes;
+	f->walk.taken = f->taken;
+	f->walk.parent = growth->tree->idom;
+	f->walk.count = growth->tree->count;
 	f->min_bytes = GROWTH_MIN_BYTES;
 	if ((double)f->min_bytes < GROWTH_MIN_SHARE * (double)growth->total_bytes)
 		f->min_bytes = (uint64_t)(GROWTH_MIN_SHARE * (double)growth->total_bytes);
 
-	r = find_unreachable(f);	/* first: it zeroes its share of `own` */
+	r = find_unreachable(f);	/* first: it claims its share */
 	if (r < 0)
 		return r;
-	weight = malloc((n + 1) * sizeof(*weight));
-	if (!weight)
-		return -ENOMEM;
-	for (uint32_t v = 0; v < n; v++)
-		weight[v] = f->reach->region[v] == REACH_NONE ? 0 : f->own[v];
-	dominators_retain(growth->tree, f->heap->nodes, weight, f->walk.left);
-	free(weight);
-	f->walk.heap = f->heap;
-	f->walk.earlier = f->series->earlier;
-	f->walk.own = f->own;
-	f->walk.parent = growth->tree->idom;
-	f->walk.count = growth->tree->count;
+	for (uint32_t id = 0; id < growth->tree->count; id++)
+		f->walk.left[id] = id >= n || f->reach->region[id] == REACH_NONE ? 0 : own_bytes(f, id);
+	dominators_retain(growth->tree, f->walk.left);
 	r = walk_init(&f->walk);
 	if (r == 0)
 		r = find_held(f);
@@ -868,9 +868,16 @@ static int find(struct finder *f)
 		return r;
 	find_cycles(growth);
 	for (uint32_t v = 0; v < n; v++)
-		growth->rest_bytes += f->own[v];
+		growth->rest_bytes += own_bytes(f, v);
 	if (growth->cluster_count)
 		qsort(growth->clusters, growth->cluster_count, sizeof(*growth->clusters), compare_clusters);
+
+	/* Nobody walks any more: the array is used again. */
+	growth->retained = f->walk.left;
+	f->walk.left = NULL;
+	for (uint32_t id = 0; id < growth->tree->count; id++)
+		growth->retained[id] = id < n ? series_bytes(series_last(f->series), id) : 0;
+	dominators_retain(growth->tree, growth->retained);
 	return 0;
 }
 
@@ -887,8 +894,7 @@ int growth_find(const struct series *series, struct growth **ret_growth)
 	}
 	walk_done(&f.walk);
 	free(f.walk.left);
-	free(f.own);
-	free(f.at);
+	free(f.taken);
 	free(f.start);
 	free(f.type_bytes);
 	free(f.type_count);
@@ -918,7 +924,6 @@ struct growth *growth_free(struct growth *growth)
 	free(growth->retained);
 	reach_leaks_free(growth->leaks);
 	dominators_free(growth->tree);
-	dominators_span_done(&growth->span);
 	free(growth);
 	return NULL;
 }

@@ -53,7 +53,6 @@ struct growth {
 	uint64_t total_bytes;		/* of them all */
 	struct reach_leaks *leaks;	/* of the last heap */
 	struct dominators *tree;	/* of the last heap */
-	struct dominators_span span;
 	uint64_t *retained;		/* all bytes retained, by id of the tree */
 	struct cluster *clusters;	/* heaviest first */
 	uint32_t cluster_count;

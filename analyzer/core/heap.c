@@ -15,7 +15,7 @@ struct built {
 	struct heap_owner owner;	/* first: heap.owner points here */
 	const struct heap_reference *refs;
 	uint64_t *ref_start;		/* nodes + roots + 1 long, into refs */
-	uint64_t *edge_start;
+	uint32_t *edge_start;
 	uint32_t *edge_to;
 };
 
@@ -78,7 +78,9 @@ int heap_build(const struct heap *model, const struct heap_reference *refs, size
 	if (!built->ref_start || !built->edge_start || !built->edge_to)
 		goto fail;
 
-	r = -EINVAL;
+	r = ref_count >= HEAP_NONE ? -EOVERFLOW : -EINVAL;
+	if (r == -EOVERFLOW)
+		goto fail;
 	for (uint64_t source = 0; source < sources; source++) {
 		uint64_t first = used;
 
@@ -96,12 +98,12 @@ int heap_build(const struct heap *model, const struct heap_reference *refs, size
 			if (i == first || built->edge_to[i] != built->edge_to[i - 1])
 				built->edge_to[kept++] = built->edge_to[i];
 		used = kept;
-		built->edge_start[source] = first;
+		built->edge_start[source] = (uint32_t)first;
 	}
 	if (next != ref_count)		/* not sorted by source, or a source that does not exist */
 		goto fail;
 	built->ref_start[sources] = next;
-	built->edge_start[sources] = used;
+	built->edge_start[sources] = (uint32_t)used;
 
 	heap->edges = used;
 	heap->edge_start = built->edge_start;

@@ -111,7 +111,7 @@ struct heap {
 	const uint8_t *flags;		/* enum heap_node_flags */
 
 	/* references: targets of graph node v are edge_to[edge_start[v]] .. edge_to[edge_start[v + 1] - 1] */
-	const uint64_t *edge_start;	/* nodes + roots + 1 long */
+	const uint32_t *edge_start;	/* nodes + roots + 1 long */
 	const uint32_t *edge_to;	/* node ids, never roots; sorted within a source */
 
 	const struct heap_root *root;	/* `roots` long; graph id = nodes + index */

@@ -73,7 +73,7 @@ static int add_node(struct leak_list *list, struct intern *table, size_t *room, 
 	}
 	entry = &list->entries[number];
 	entry->count += weigh_count(h->heap, v);
-	entry->bytes += h->bytes[v];
+	entry->bytes += series_bytes(h, v);
 	if (h->heap->birth[v] && (!entry->oldest_birth || h->heap->birth[v] < entry->oldest_birth))
 		entry->oldest_birth = h->heap->birth[v];
 	return 0;
@@ -107,10 +107,10 @@ int leak_list_make(const struct series *series, const char *pattern, struct leak
 			continue;
 		r = add_node(list, &table, &room, h, v, &key);
 		list->blocks += weigh_count(heap, v);
-		list->bytes += h->bytes[v];
+		list->bytes += series_bytes(h, v);
 		if (key.direct || key.cycle) {
 			list->direct_blocks += weigh_count(heap, v);
-			list->direct_bytes += h->bytes[v];
+			list->direct_bytes += series_bytes(h, v);
 		}
 	}
 	intern_done(&table);

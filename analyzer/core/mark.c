@@ -56,7 +56,7 @@ static int mark_by_rows(const struct series *series, uint64_t *bytes)
 		if (want <= 0)
 			continue;
 		want -= (int64_t)weigh_count(last->heap, v);
-		bytes[v] = last->bytes[v];
+		bytes[v] = series_bytes(last, v);
 	}
 	free(list);
 	diff_free(diff);
@@ -68,9 +68,9 @@ static uint64_t grown_bytes(const struct series *series, uint32_t v)
 	const struct series_heap *last = series_last(series);
 
 	if (series_is_new(series, v))
-		return last->bytes[v];
+		return series_bytes(last, v);
 	if (last->reach->region[v] == REACH_NONE)
-		return series_was_referenced(series, v) ? last->bytes[v] : 0;
+		return series_was_referenced(series, v) ? series_bytes(last, v) : 0;
 	return series_resized_bytes(series, v);
 }
 
@@ -89,9 +89,11 @@ int mark_grown(const struct series *series, uint64_t **ret_bytes, uint64_t *ret_
 		return r;
 	}
 	for (uint32_t v = 0; v < heap->nodes && series->count > 1; v++) {
-		if (series->same_process && weigh_is_counted(heap, v))
-			bytes[v] = grown_bytes(series, v);
-		total += bytes[v];
+		uint64_t grew = series->same_process && weigh_is_counted(heap, v) ? grown_bytes(series, v) : bytes[v];
+
+		total += grew;
+		if (grew)		/* most did not grow: what is never written takes no memory */
+			bytes[v] = grew;
 	}
 	*ret_bytes = bytes;
 	*ret_total = total;

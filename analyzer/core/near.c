@@ -40,7 +40,7 @@ static int add(struct near *n, uint32_t id, bool is_start)
 	struct picture_node node = {
 		.type = type, .name = name, .count = 1,
 		.addr = is_root ? 0 : n->heap->addr[id],
-		.bytes = is_root ? 0 : series_last(n->series)->bytes[id],
+		.bytes = is_root ? 0 : series_bytes(series_last(n->series), id),
 		.role = is_root ? PICTURE_ROOT : is_start ? PICTURE_GREW :
 			series_last(n->series)->reach->region[id] == REACH_NONE ? PICTURE_UNREACHABLE : PICTURE_PLAIN,
 	};

@@ -144,7 +144,7 @@ static void mark_way(const struct heap *heap, const struct chain *way, const str
 static int64_t find_kinds(const struct painter *p, const struct cluster *cluster, const struct chain *way,
 			  struct shown_kind *list, uint32_t *of_node)
 {
-	const struct dominators_span *span = &p->growth->span;
+	const struct dominators *tree = p->growth->tree;
 	const struct heap *heap = p->heap;
 	struct kinds kinds = { 0 };
 	uint32_t *place;
@@ -170,13 +170,13 @@ static int64_t find_kinds(const struct painter *p, const struct cluster *cluster
 		int64_t number;
 
 		if (p->growth->bytes[v] || v == cluster->point || !weigh_is_counted(heap, v) ||
-		    span->first[v] < span->first[cluster->point] || span->first[v] >= span->last[cluster->point])
+		    tree->first[v] < tree->first[cluster->point] || tree->first[v] >= tree->last[cluster->point])
 			continue;
 		number = kinds_find(&kinds, heap, v);
 		if (number < 0)
 			continue;
 		list[number].count += weigh_count(heap, v);
-		list[number].bytes += series_last(p->growth->series)->bytes[v];
+		list[number].bytes += series_bytes(series_last(p->growth->series), v);
 		list[number].one_size &= heap->bytes[v] == heap->bytes[list[number].sample];
 	}
 	int64_t count = kinds.count;
@@ -255,7 +255,7 @@ static void count_flows(const struct painter *p, const struct cluster *cluster, 
 			}
 			flow->last_from = v;
 			flow->last_to = w;
-			flow->bytes += series_last(p->growth->series)->bytes[w];
+			flow->bytes += series_bytes(series_last(p->growth->series), w);
 		}
 	}
 }

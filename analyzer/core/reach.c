@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/large.h"
 #include "core/reach.h"
 
 enum tier { TIER_GLOBAL, TIER_TLS, TIER_PYTHON, TIER_MAPPING, TIER_STACK, TIER_LIBRARY, TIER_SCRATCH,
@@ -129,9 +130,9 @@ int reach_flood(const struct heap *heap, struct reach **ret_reach)
 	reach = calloc(1, sizeof(*reach));
 	if (!reach)
 		return -ENOMEM;
-	reach->region = malloc((size_t)heap->nodes + heap->roots + 1);
-	reach->parent = malloc(((size_t)heap->nodes + 1) * sizeof(*reach->parent));
-	flood.queue = malloc(((size_t)heap->nodes + 1) * sizeof(*flood.queue));
+	reach->region = large_array((uint64_t)heap->nodes + heap->roots, 1);
+	reach->parent = large_array((uint64_t)heap->nodes + heap->roots, sizeof(*reach->parent));
+	flood.queue = large_array(heap->nodes, sizeof(*flood.queue));
 	flood.reach = reach;
 	if (!reach->region || !reach->parent || !flood.queue) {
 		free(flood.queue);
@@ -139,7 +140,7 @@ int reach_flood(const struct heap *heap, struct reach **ret_reach)
 		return -ENOMEM;
 	}
 	memset(reach->region, REACH_NONE, heap->nodes);
-	memset(reach->parent, 0xff, (size_t)heap->nodes * sizeof(*reach->parent));
+	memset(reach->parent, 0xff, ((size_t)heap->nodes + heap->roots) * sizeof(*reach->parent));
 	for (uint32_t i = 0; i < heap->roots; i++)
 		reach->region[heap->nodes + i] = region_of(reach_root_tier(&heap->root[i]));
 

@@ -34,7 +34,7 @@ enum reach_region { REACH_HELD = 0, REACH_NONE = 255 };
 
 struct reach {
 	uint8_t *region;		/* enum reach_region of every graph node, nodes + roots long */
-	uint32_t *parent;		/* graph node that each node was first met from; HEAP_NONE = not reached, or (5) */
+	uint32_t *parent;		/* graph node that each node was first met from; HEAP_NONE = not reached, (5), or a root */
 	uint32_t *order;		/* the reached nodes, parents before children, `reached` long */
 	uint32_t reached;		/* number of nodes that some root reaches */
 	uint32_t *loader;		/* the nodes of (5), ascending */

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "core/series.h"
-#include "core/weigh.h"
 
 #define START_TOLERANCE_NS 2000000000u	/* a pid is not used again within two seconds */
 
@@ -249,7 +248,7 @@ int series_make(const struct heap *const *heaps, size_t count, struct series **r
 	for (size_t k = 0; k < count; k++) {
 		series->heaps[k].heap = heaps[k];
 		series->same_process &= same_process(heaps[k], heaps[0]);
-		r = weigh_nodes(heaps[k], &series->heaps[k].bytes);
+		r = weigh_nodes(heaps[k], &series->heaps[k].weights);
 		if (r == 0)
 			r = reach_flood(heaps[k], &series->heaps[k].reach);
 		if (r < 0)
@@ -274,7 +273,7 @@ struct series *series_free(struct series *series)
 	if (!series)
 		return NULL;
 	for (size_t k = 0; k < series->count; k++) {
-		free(series->heaps[k].bytes);
+		weights_free(series->heaps[k].weights);
 		free(series->heaps[k].type);
 		free(series->heaps[k].later);
 		reach_free(series->heaps[k].reach);
@@ -304,13 +303,13 @@ bool series_is_survivor(const struct series *series, uint32_t node)
 uint64_t series_resized_bytes(const struct series *series, uint32_t node)
 {
 	const struct heap *first = series->heaps[0].heap, *last = series_last(series)->heap;
-	uint64_t before, now = series_last(series)->bytes[node];
+	uint64_t before, now = series_bytes(series_last(series), node);
 
 	/* A mapping also grows in bytes of its own when a block inside it is freed: that is no resize. */
 	if (series->count < 2 || series->earlier[node] == HEAP_NONE ||
 	    last->bytes[node] <= first->bytes[series->earlier[node]])
 		return 0;
-	before = series->heaps[0].bytes[series->earlier[node]];
+	before = series_bytes(&series->heaps[0], series->earlier[node]);
 	return now > before ? now - before : 0;
 }
 

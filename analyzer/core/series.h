@@ -20,10 +20,11 @@
 #include "core/heap.h"
 #include "core/intern.h"
 #include "core/reach.h"
+#include "core/weigh.h"
 
 struct series_heap {
 	const struct heap *heap;
-	uint64_t *bytes;		/* of each node, weigh.h */
+	struct weights *weights;	/* see series_bytes() */
 	uint32_t *type;			/* number in series.types of each local type */
 	struct reach *reach;
 	uint32_t *later;		/* the same block in the last heap or HEAP_NONE; NULL for the last */
@@ -52,6 +53,12 @@ struct series *series_free(struct series *series);
 static inline const struct series_heap *series_last(const struct series *series)
 {
 	return &series->heaps[series->count - 1];
+}
+
+/* What a node of one of the heaps counts for, weigh.h. */
+static inline uint64_t series_bytes(const struct series_heap *h, uint32_t node)
+{
+	return weigh_bytes(h->weights, node);
 }
 
 /* Is this node of the last heap new? */

@@ -15,6 +15,7 @@
 
 #include "core/chunks.h"
 #include "core/heap_owner.h"
+#include "core/large.h"
 #include "core/store_internal.h"
 #include "core/text.h"
 #include "preload/stream.h"
@@ -41,7 +42,7 @@ struct loaded {
 
 	struct chunk_nodes columns;
 	uint32_t *stack_type;
-	uint64_t *edge_start;
+	uint32_t *edge_start;
 	uint32_t *edge_to;
 	struct heap_type *types;
 	struct heap_frame *frames;
@@ -672,7 +673,7 @@ static int append_chunk(struct loaded *loaded, const struct chunk_edges *edges, 
 		if (source + 1ull < *next)		/* only the last source may go on */
 			return -EBADMSG;
 		while (*next <= source)
-			loaded->edge_start[(*next)++] = *at;
+			loaded->edge_start[(*next)++] = (uint32_t)*at;
 		for (uint32_t e = edges->start[i]; e < edges->start[i + 1]; e++)
 			if (edges->target[e] != source)
 				loaded->edge_to[(*at)++] = edges->target[e];
@@ -717,7 +718,13 @@ static int read_edges(struct loaded *loaded, uint64_t total, char **ret_error)
 	struct scan scan;
 	int r;
 
-	loaded->edge_start = reallocarray(NULL, sources + 1, sizeof(*loaded->edge_start));
+	if (total >= HEAP_NONE) {
+		free(edges);
+		*ret_error = text_format("%s has %" PRIu64 " references, more than the 4 billion that can be numbered",
+					 loaded->file->path, total);
+		return -EOVERFLOW;
+	}
+	loaded->edge_start = large_array(sources + 1, sizeof(*loaded->edge_start));
 	loaded->edge_to = malloc(sizeof(*loaded->edge_to));	/* never NULL, however few */
 	if (!edges || !loaded->edge_start || !loaded->edge_to) {
 		free(edges);
@@ -748,7 +755,7 @@ static int read_edges(struct loaded *loaded, uint64_t total, char **ret_error)
 	if (done != total)
 		return damaged(loaded, ret_error, "edge_chunks", scan.row + 1);
 	while (next <= sources)
-		loaded->edge_start[next++] = at;
+		loaded->edge_start[next++] = (uint32_t)at;
 	for (uint64_t v = 0; v < sources; v++) {
 		r = sort_targets(loaded->edge_to + loaded->edge_start[v],
 				 loaded->edge_start[v + 1] - loaded->edge_start[v]);

@@ -224,7 +224,7 @@ static void group_step(const struct judge *j, const struct cluster *cluster, str
 	for (uint32_t k = 0; k < cluster->node_count; k++)
 		if (kinds_are_alike(j->heap, cluster->node[k], step->id)) {
 			count += weigh_count(j->heap, cluster->node[k]);
-			bytes += series_last(j->series)->bytes[cluster->node[k]];
+			bytes += series_bytes(series_last(j->series), cluster->node[k]);
 		}
 	step->count = count;
 	step->bytes = bytes;

@@ -114,10 +114,10 @@ int judge_init(struct judge *j, const struct series *series, const struct growth
 		const struct series_heap *h = &series->heaps[k];
 
 		for (uint32_t v = 0; v < h->heap->nodes; v++)
-			j->type_bytes[k * types + h->type[h->heap->type[v]]] += h->bytes[v];
+			j->type_bytes[k * types + h->type[h->heap->type[v]]] += series_bytes(h, v);
 	}
 	for (uint32_t v = 0; v < last->heap->nodes; v++) {
-		j->live_bytes += last->bytes[v];
+		j->live_bytes += series_bytes(last, v);
 		if (growth->bytes[v] && birth_place(series, last->heap->birth[v]) >= 0.75)
 			j->late_births += weigh_count(last->heap, v);
 	}
@@ -138,7 +138,6 @@ void judge_done(struct judge *j)
 	free(j->lost_used);
 	reach_leaks_free(j->past_leaks);
 	dominators_free(j->past_tree);
-	dominators_span_done(&j->past_span);
 	free(j->past_keeper);
 	*j = (struct judge){ 0 };
 }
@@ -155,8 +154,6 @@ static int make_past(struct judge *j)
 	r = reach_find_leaks(first->heap, first->reach, &j->past_leaks);
 	if (r == 0)
 		r = dominators_compute(first->heap, first->reach, j->past_leaks, &j->past_tree);
-	if (r == 0)
-		r = dominators_number(j->past_tree, &j->past_span);
 	if (r < 0)
 		return r;
 	j->past_keeper = malloc((size_t)j->past_tree->count * sizeof(*j->past_keeper));
@@ -173,8 +170,8 @@ static int make_past(struct judge *j)
 
 static bool past_dominates(const struct judge *j, uint32_t above, uint32_t below)
 {
-	return j->past_span.first[above] <= j->past_span.first[below] &&
-	       j->past_span.first[below] < j->past_span.last[above];
+	return j->past_tree->first[above] <= j->past_tree->first[below] &&
+	       j->past_tree->first[below] < j->past_tree->last[above];
 }
 
 /* The accumulation point in the first snapshot: the nearest dominator that was there already. A table
@@ -293,7 +290,7 @@ static int count_losses(struct judge *j, const struct cluster *cluster, uint64_t
 			if (is_like(j, &like, v) &&
 			    (past_dominates(j, point, keeper) || past_dominates(j, keeper, point))) {
 				count += weigh_count(first->heap, v);
-				bytes += first->bytes[v];
+				bytes += series_bytes(first, v);
 			}
 		}
 	}

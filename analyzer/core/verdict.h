@@ -40,7 +40,6 @@ struct judge {
 	/* the first snapshot's dominators, made when first needed */
 	struct reach_leaks *past_leaks;
 	struct dominators *past_tree;
-	struct dominators_span past_span;
 	uint32_t *past_keeper;		/* by id: the nearest dominator, or itself, that is still there: a root,
 					 * a block that lives on, or the top */
 };

@@ -47,8 +47,8 @@ static bool is_new(const struct walk *walk, uint32_t id)
 
 static bool grew_itself(const struct walk *walk, uint32_t id)
 {
-	return id < walk->heap->nodes && walk->own[id] &&
-	       (double)walk->own[id] >= GROWTH_OWN_SHARE * (double)walk->left[id];
+	return id < walk->heap->nodes && walk_own(walk, id) &&
+	       (double)walk_own(walk, id) >= GROWTH_OWN_SHARE * (double)walk->left[id];
 }
 
 static uint32_t heaviest_child(const struct walk *walk, uint32_t id)

@@ -15,17 +15,24 @@
 struct walk {
 	const struct heap *heap;
 	const uint32_t *earlier;	/* by node: HEAP_NONE = it is new */
-	const uint64_t *own;		/* unclaimed grown bytes of each node itself, `nodes` long */
+	const uint64_t *bytes;		/* grown bytes of each node itself, `nodes` long, ... */
+	const uint8_t *taken;		/* ... and whether a cluster has claimed them */
 	const uint32_t *parent;		/* by id; the top's is itself or HEAP_NONE */
 	uint32_t count;			/* ids */
 	uint64_t *left;			/* growth in the subtree of each id that no cluster has claimed */
-	uint64_t *child_start;		/* children that carried growth at the beginning */
+	uint32_t *child_start;		/* children that carried growth at the beginning */
 	uint32_t *child;
 	uint32_t *path;			/* of the last walk, `count` long */
 	uint32_t depth;			/* index of the point in path; path[depth + 1] is on the way to the items */
 	uint32_t end;			/* index of the last element of path */
 	bool resized;			/* the point itself grew */
 };
+
+/* Unclaimed grown bytes of a node. */
+static inline uint64_t walk_own(const struct walk *walk, uint32_t node)
+{
+	return walk->taken[node] ? 0 : walk->bytes[node];
+}
 
 /* Fill child_start and child from parent and left. Returns 0 or -ENOMEM; walk_done() in either case. */
 int walk_init(struct walk *walk) __attribute__((warn_unused_result));

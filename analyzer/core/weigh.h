@@ -22,8 +22,30 @@ static inline uint64_t weigh_count(const struct heap *heap, uint32_t node)
 	return !weigh_is_counted(heap, node) ? 0 : heap->weight ? heap->weight[node] : 1;
 }
 
-/* The bytes of every node by the rules above. Returns 0 with *ret_bytes (`nodes` long, the caller
- * frees it), or -ENOMEM. */
-int weigh_nodes(const struct heap *heap, uint64_t **ret_bytes) __attribute__((warn_unused_result));
+/* What the nodes of one heap weigh: nearly all of them their own bytes, those that enclose others less. */
+struct weights {
+	const struct heap *heap;
+	uint64_t *encloses;		/* one bit a node */
+	struct enclosing { uint64_t bytes; uint32_t node; } *enclosing;	/* by node, what is left of each */
+	uint32_t enclosing_count;
+};
+
+/* Weigh every node by the rules above. Returns 0 with *ret_weights (weights_free()), or -ENOMEM. */
+int weigh_nodes(const struct heap *heap, struct weights **ret_weights) __attribute__((warn_unused_result));
+struct weights *weights_free(struct weights *weights);
+
+/* What is left of a node that encloses others. */
+uint64_t weigh_rest(const struct weights *weights, uint32_t node);
+
+static inline uint64_t weigh_bytes(const struct weights *weights, uint32_t node)
+{
+	const struct heap *heap = weights->heap;
+	uint64_t bytes;
+
+	if (!weigh_is_counted(heap, node))
+		return 0;
+	bytes = weights->encloses[node / 64] >> node % 64 & 1 ? weigh_rest(weights, node) : heap->bytes[node];
+	return heap->weight ? bytes * heap->weight[node] : bytes;
+}
 
 #endif

@@ -78,7 +78,7 @@ TEST(references_out_of_order_or_to_nowhere_are_refused)
 TEST(a_mapping_weighs_what_its_blocks_leave_over)
 {
 	struct model m = { 0 };
-	uint64_t *bytes = NULL;
+	struct weights *weights = NULL;
 
 	model_type(&m, "t", HEAP_TYPE_KIND);
 	model_flag(&m, model_block(&m, 0x1000, 0x1000, 1, 0, MODEL_NO_STACK), HEAP_MAPPING);
@@ -87,12 +87,12 @@ TEST(a_mapping_weighs_what_its_blocks_leave_over)
 	model_block(&m, 0x2000, 0x40, 1, 0, MODEL_NO_STACK);	/* behind it */
 	model_flag(&m, model_block(&m, UINT64_MAX - 8, 64, 1, 0, MODEL_NO_STACK), HEAP_MAPPING);	/* wraps: damaged */
 	struct heap *heap = model_build(&m);
-	ASSERT_INT_EQ(weigh_nodes(heap, &bytes), 0);
-	EXPECT_U64_EQ(bytes[0], 0x1000 - 0x180);
-	EXPECT_U64_EQ(bytes[1], 0x100);
-	EXPECT_U64_EQ(bytes[3], 0x40);
-	EXPECT_U64_EQ(bytes[4], 64);
-	free(bytes);
+	ASSERT_INT_EQ(weigh_nodes(heap, &weights), 0);
+	EXPECT_U64_EQ(weigh_bytes(weights, 0), 0x1000 - 0x180);
+	EXPECT_U64_EQ(weigh_bytes(weights, 1), 0x100);
+	EXPECT_U64_EQ(weigh_bytes(weights, 3), 0x40);
+	EXPECT_U64_EQ(weigh_bytes(weights, 4), 64);
+	weights_free(weights);
 	heap_free(heap);
 	model_done(&m);
 }
