@@ -5,6 +5,7 @@
  *                   SWITCH_OFF     forward only
  *                   SWITCH_COLD    nothing is set up yet: the first call does it
  *                   SWITCH_WAKE    record, but first start the agent again
+ *                   SWITCH_GATE    what it was before, but whoever is held waits first: see gate.h
  *                   0              the kernel wiped the page: this is a fork child, see process.h
  *
  * The word lies alone in a page with MADV_WIPEONFORK, so that even a raw clone(2) is noticed by the
@@ -25,6 +26,7 @@ enum switch_state {
 	SWITCH_OFF,
 	SWITCH_COLD,
 	SWITCH_WAKE,
+	SWITCH_GATE,
 };
 
 struct ring;

@@ -27,6 +27,7 @@
 #include "preload/clock.h"
 #include "preload/config.h"
 #include "preload/drain.h"
+#include "preload/gate.h"
 #include "preload/hooks.h"
 #include "preload/live.h"
 #include "preload/modules.h"
@@ -79,6 +80,8 @@ bool ld__capture_on(void)
 {
 	uint32_t word = *ld__switch;
 
+	if (word == SWITCH_GATE)
+		word = ld__gate_behind();
 	return word == SWITCH_ON || word == SWITCH_WAKE;
 }
 
@@ -237,9 +240,11 @@ static uint64_t monotonic_ns(void)
 
 static bool wake(void)
 {
-	uint32_t waiting = SWITCH_WAKE;
+	uint32_t waiting = SWITCH_WAKE, word = *ld__switch;
 
-	switch (*ld__switch) {
+	if (word == SWITCH_GATE)
+		word = ld__gate_pass();
+	switch (word) {
 	case SWITCH_COLD:
 		return boot();
 	case SWITCH_WIPED:

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "arena.h"
+#include "gate.h"
 #include "guard.h"
 #include "python_private.h"
 #include "sys.h"
@@ -191,6 +192,13 @@ const char *ld__python_why(void)
 	return api_why ? api_why : "";
 }
 
+/* Has the interpreter begun to end, or ended? */
+static bool is_ending(void)
+{
+	return (ld__py.Py_IsFinalizing && ld__py.Py_IsFinalizing()) ||
+	       (ld__py._Py_IsFinalizing && ld__py._Py_IsFinalizing()) || !ld__py.Py_IsInitialized();
+}
+
 bool ld__python_present(const char **ret_why)
 {
 	const char *why = NULL;
@@ -198,9 +206,8 @@ bool ld__python_present(const char **ret_why)
 	if (!ld__python_loaded())
 		why = api_why;
 	else if (!ld__py.Py_IsInitialized())
-		why = "the Python interpreter is not initialised yet";
-	else if ((ld__py.Py_IsFinalizing && ld__py.Py_IsFinalizing()) ||
-		 (ld__py._Py_IsFinalizing && ld__py._Py_IsFinalizing()))
+		why = "the Python interpreter is not initialised";
+	else if (is_ending())
 		why = "the Python interpreter is shutting down";
 	else
 		return true;
@@ -209,9 +216,15 @@ bool ld__python_present(const char **ret_why)
 	return false;
 }
 
-/* --- the GIL ------------------------------------------------------------------------------- */
+/* --- the GIL -------------------------------------------------------------------------------
+ *
+ * What PyGILState_Ensure() does, in two steps, since it crashes in an interpreter that has ended by the
+ * time it gets to run:
+ *   (1) a thread state is made, behind the gate: nobody can finish the end of the interpreter meanwhile
+ *   (2) the GIL is awaited with it. If the interpreter ends now, it ends this thread, as it does every
+ *       other that waits there; whoever waits for this thread then gives up. */
 
-enum gil_state { GIL_IDLE, GIL_WAITING, GIL_RUNNING, GIL_DONE, GIL_ABANDONED, GIL_LATE };
+enum gil_state { GIL_IDLE, GIL_WAITING, GIL_RUNNING, GIL_DONE, GIL_ABANDONED, GIL_LATE, GIL_REFUSED };
 
 static struct {
 	uint32_t state;			/* enum gil_state; a futex */
@@ -221,24 +234,46 @@ static struct {
 	void *data;
 } gil;
 
+static void leave_word(uint32_t state)
+{
+	__atomic_store_n(&gil.state, state, __ATOMIC_RELEASE);
+	ld__sys3(SYS_futex, &gil.state, FUTEX_WAKE, 1);
+}
+
+static void *make_state(void)
+{
+	void *tstate = NULL;
+
+	ld__gate_close(is_ending);
+	if (!is_ending())
+		tstate = ld__py.PyThreadState_New(ld__py.PyInterpreterState_Main());
+	ld__gate_open();
+	return tstate;
+}
+
 static void *hold_gil(void *unused)
 {
 	uint32_t expected = GIL_WAITING;
-	int ensured;
+	void *tstate;
 
 	(void)unused;
 	ld__guard_own_thread();
-	ensured = ld__py.PyGILState_Ensure();	/* may end this thread when Python finalises */
+	tstate = make_state();
+	if (!tstate) {
+		leave_word(GIL_REFUSED);
+		return NULL;
+	}
+	ld__py.PyEval_RestoreThread(tstate);
 	if (__atomic_compare_exchange_n(&gil.state, &expected, GIL_RUNNING, false, __ATOMIC_ACQ_REL,
 					__ATOMIC_ACQUIRE)) {
 		gil.call(gil.data);
-		ld__py.PyGILState_Release(ensured);
-		__atomic_store_n(&gil.state, GIL_DONE, __ATOMIC_RELEASE);
+		expected = GIL_DONE;
 	} else {
-		ld__py.PyGILState_Release(ensured);
-		__atomic_store_n(&gil.state, GIL_LATE, __ATOMIC_RELEASE);
+		expected = GIL_LATE;
 	}
-	ld__sys3(SYS_futex, &gil.state, FUTEX_WAKE, 1);
+	ld__py.PyThreadState_Clear(tstate);
+	ld__py.PyThreadState_DeleteCurrent();
+	leave_word(expected);
 	return NULL;
 }
 
@@ -309,7 +344,7 @@ int ld__python_with_gil(void (*call)(void *data), void *data, uint64_t timeout_n
 	int r;
 
 	*ret_holder_tid = 0;
-	if (state == GIL_LATE)
+	if (state == GIL_LATE || state == GIL_REFUSED)
 		forget_thread();
 	else if (state != GIL_IDLE)
 		return -EBUSY;
@@ -321,19 +356,21 @@ int ld__python_with_gil(void (*call)(void *data), void *data, uint64_t timeout_n
 		return r;
 	for (;;) {
 		uint64_t now = now_ns();
+		bool ending;
 
 		state = __atomic_load_n(&gil.state, __ATOMIC_ACQUIRE);
-		if (state == GIL_DONE) {
+		if (state == GIL_DONE || state == GIL_REFUSED) {
 			forget_thread();
-			return 0;
+			return state == GIL_DONE ? 0 : -ECANCELED;
 		}
-		if (state == GIL_WAITING && now >= end) {
+		ending = state == GIL_WAITING && is_ending();
+		if (ending || (state == GIL_WAITING && now >= end)) {
 			uint32_t expected = GIL_WAITING;
 
-			*ret_holder_tid = gil_holder();
+			*ret_holder_tid = ending ? 0 : gil_holder();
 			if (__atomic_compare_exchange_n(&gil.state, &expected, GIL_ABANDONED, false,
 							__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-				return -ETIMEDOUT;
+				return ending ? -ECANCELED : -ETIMEDOUT;
 			continue;
 		}
 		/* once it runs it is as bounded as a snapshot is */

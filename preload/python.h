@@ -40,6 +40,7 @@ const char *ld__python_why(void);
  *   0            call has run
  *   -ETIMEDOUT   the GIL could not be had in time; call will not run (the thread goes away by itself
  *                when it gets the GIL), ret_holder_tid names the thread that holds it (0 = unknown)
+ *   -ECANCELED   the interpreter is ending
  *   -EBUSY       such a late thread still waits
  *   other        the thread could not be made */
 int ld__python_with_gil(void (*call)(void *data), void *data, uint64_t timeout_ns,

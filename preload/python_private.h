@@ -74,8 +74,10 @@ struct py_allocator {			/* PyMemAllocatorEx */
 #define PYTHON_FUNCTIONS(X)                                                                         \
 	X(1, int, Py_IsInitialized, (void))                                                         \
 	X(1, const char *, Py_GetVersion, (void))                                                   \
-	X(1, int, PyGILState_Ensure, (void))                                                        \
-	X(1, void, PyGILState_Release, (int))                                                       \
+	X(1, void *, PyThreadState_New, (void *))                                                   \
+	X(1, void, PyThreadState_Clear, (void *))                                                   \
+	X(1, void, PyThreadState_DeleteCurrent, (void))                                             \
+	X(1, void, PyEval_RestoreThread, (void *))                                                  \
 	X(1, void *, PyGILState_GetThisThreadState, (void))                                         \
 	X(1, py_object *, PyList_New, (long))                                                       \
 	X(1, int, PyDict_Next, (py_object *, long *, py_object **, py_object **))                   \
@@ -97,7 +99,7 @@ struct py_allocator {			/* PyMemAllocatorEx */
 	X(1, int, PyCode_Addr2Line, (py_object *, int))                                             \
 	X(0, py_object *, PyType_GetDict, (py_object *))                                            \
 	X(0, void, PyMem_GetAllocator, (int, struct py_allocator *))                                \
-	X(0, void *, PyInterpreterState_Main, (void))                                               \
+	X(1, void *, PyInterpreterState_Main, (void))                                               \
 	X(0, int, PyGC_Disable, (void))                                                             \
 	X(0, int, PyGC_IsEnabled, (void))                                                           \
 	X(0, int, _Py_IsFinalizing, (void))                                                         \

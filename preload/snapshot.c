@@ -290,6 +290,8 @@ static void hold_still(struct pause *pause)
 		ld__text_format(job->python_note, sizeof(job->python_note), 0,
 				r == -ETIMEDOUT ? "Python's objects are missing: the GIL could not "
 						  "be had within 5 s (held by thread %u)"
+				: r == -ECANCELED ? "Python's objects are missing: the Python "
+						    "interpreter is shutting down"
 				: r == -EBUSY ? "Python's objects are missing: an earlier request "
 						"still waits for the GIL"
 					      : "Python's objects are missing: no thread could be "

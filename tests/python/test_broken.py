@@ -148,8 +148,7 @@ for python, version in found:
         broken_traversals(python, version)
     if not only or "embed" in only:
         embedded_locally(python, version)
-    # Not 3.8, whose end can meet a waiting snapshot badly: see docs/LIMITS.md.
-    if "hammer" in only or (not only and version[:2] in ((3, 11), (3, 12), (3, 13))):
+    if "hammer" in only or (not only and version[:2] in ((3, 8), (3, 11), (3, 12), (3, 13))):
         start_and_end(python, version)
 if not only or "held" in only:
     held_from_c("/usr/bin/python3")
