@@ -17,7 +17,7 @@
 struct buffer {
 	uint64_t addr;
 	uint32_t object, node;
-	bool counted;
+	const char *what;		/* see struct python_buffer */
 };
 
 struct segment {
@@ -151,7 +151,7 @@ static void take_buffer(const struct python_buffer *buffer, void *data)
 	}
 	objects->buffers = buffers;
 	buffers[objects->buffer_count++] = (struct buffer) {
-		buffer->addr, buffer->index, STREAM_NONE, buffer->counted,
+		buffer->addr, buffer->index, STREAM_NONE, buffer->what,
 	};
 }
 
@@ -178,13 +178,13 @@ struct node_object *ld__objects_list(struct objects *objects, uint32_t *ret_coun
 /* ---- joining ---- */
 
 /* "attributes of X": a buffer that its owner's size does not count is a thing of its own. */
-static uint32_t values_type(struct objects *objects, struct rtti *rtti, uint32_t object)
+static uint32_t values_type(struct objects *objects, struct rtti *rtti, uint32_t object, const char *what)
 {
 	struct type *type = &objects->types[objects->items[object].type];
 	char name[256];
 
 	if (!type->values_index) {
-		ld__text_format(name, sizeof(name), 0, "attributes of %s", ld__python_type_name(type->addr));
+		ld__text_format(name, sizeof(name), 0, "%s of %s", what, ld__python_type_name(type->addr));
 		type->values_index = ld__rtti_add(rtti, type->addr + 1, name, STREAM_TYPE_PYTHON) + 1;
 	}
 	return type->values_index - 1;
@@ -202,9 +202,9 @@ static void mark_buffers(struct objects *objects, struct rtti *rtti)
 		if (node == STREAM_NONE || nodes->flags[node] & (NODE_MAPPING | NODE_OBJECT))
 			continue;
 		buffer->node = node;
-		nodes->flags[node] |= NODE_OWNED | (buffer->counted ? NODE_FOLDED : 0);
-		if (!buffer->counted)
-			nodes->type[node] = values_type(objects, rtti, buffer->object);
+		nodes->flags[node] |= NODE_OWNED | (buffer->what ? 0 : NODE_FOLDED);
+		if (buffer->what)
+			nodes->type[node] = values_type(objects, rtti, buffer->object, buffer->what);
 	}
 }
 
@@ -306,7 +306,7 @@ uint32_t ld__objects_origin(const struct objects *objects, uint32_t node)
 
 	for (uint64_t i = first_buffer(objects, object);
 	     i < objects->buffer_count && objects->buffers[i].object == object; i++)
-		if (objects->buffers[i].node != STREAM_NONE && objects->buffers[i].counted)
+		if (objects->buffers[i].node != STREAM_NONE && !objects->buffers[i].what)
 			return objects->buffers[i].node;
 	return STREAM_NONE;
 }
@@ -436,6 +436,25 @@ void ld__objects_write_traces(struct objects *objects, struct writer *writer, co
 	traces.count = 0;
 	ld__writer_section(writer, STREAM_PYTRACES);
 	ld__python_traces(write_thread, write_trace, &traces);
+}
+
+static void write_cache(const struct python_cache *cache, void *data)
+{
+	struct objects *objects = data;
+	struct stream_pycache out = {
+		.node = objects->items[cache->index].node, .entries = cache->entries, .maxsize = cache->maxsize,
+		.hits = cache->hits, .misses = cache->misses,
+	};
+
+	if (out.node != STREAM_NONE)
+		ld__writer_put(objects->writer, &out, sizeof(out));
+}
+
+void ld__objects_write_caches(struct objects *objects, struct writer *writer)
+{
+	objects->writer = writer;
+	ld__writer_section(writer, STREAM_PYCACHES);
+	ld__python_caches(write_cache, objects);
 }
 
 static void write_fact(const char *key, const char *value, void *data)

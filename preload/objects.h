@@ -54,6 +54,9 @@ void ld__objects_give_roots(struct objects *objects, uint32_t first, struct edge
 /* Write PYTHREADS and PYTRACES. */
 void ld__objects_write_traces(struct objects *objects, struct writer *writer, const struct stop *stop);
 
+/* Write PYCACHES. */
+void ld__objects_write_caches(struct objects *objects, struct writer *writer);
+
 /* META pairs (META is open). */
 void ld__objects_write_meta(struct objects *objects, struct writer *writer);
 

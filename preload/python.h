@@ -72,7 +72,8 @@ struct python_buffer {			/* memory that an object owns beside itself */
 	uint64_t owner;			/* object */
 	uint32_t index;			/* its index; buffers come in ascending order */
 	uint64_t addr;			/* somewhere in the native block, usually its first byte */
-	bool counted;			/* its bytes are part of the owner's size already */
+	const char *what;		/* NULL: its bytes are part of the owner's size already; else what
+					 * it is of the owner: "attributes" */
 };
 
 /* Visit every object, in no order. Objects that lie in no allocation (static types, None) come too.
@@ -123,6 +124,16 @@ struct python_root {
 void ld__python_roots(bool (*placed)(uint32_t index, void *data),
 		      void (*root)(const struct python_root *root, void *data),
 		      void (*reference)(const struct python_reference *ref, void *data), void *data);
+
+struct python_cache {			/* a functools.lru_cache */
+	uint32_t index;			/* of the wrapper object */
+	uint64_t entries;
+	int64_t maxsize;		/* -1 = unbounded, INT64_MIN = unknown */
+	uint64_t hits, misses;		/* UINT64_MAX = unknown */
+};
+
+/* Visit every lru_cache wrapper. After ld__python_enumerate(). */
+void ld__python_caches(void (*visit)(const struct python_cache *cache, void *data), void *data);
 
 enum python_trace_kind { PYTHON_TRACE_THREAD = 1, PYTHON_TRACE_TASK, PYTHON_TRACE_GREENLET };
 

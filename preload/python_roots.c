@@ -106,6 +106,46 @@ void ld__python_roots(bool (*placed)(uint32_t index, void *data),
 	}
 }
 
+/* --- caches -------------------------------------------------------------------------------- */
+
+static struct python_cache cache_read;
+
+/* functools' C structure is the same from 3.8 to 3.13: root link (prev 16, next 24), cache 72, hits 80,
+ * function 88, maxsize 96, misses 104. Each object is asked whether that is true of it: the dict must be
+ * the one that the traversal showed, and a ring has links only where there is a bound and an entry. */
+static void read_cache(uint64_t index)
+{
+	const struct py_item *item = py_item((uint32_t)index);
+	uint64_t object = item->object, dict = ld__py_lru_dict(py_info(item), object);
+	int64_t maxsize, hits, misses;
+	bool linked;
+
+	cache_read.entries = dict ? py_word(dict, 16) : 0;
+	maxsize = (int64_t)py_word(object, 96);
+	hits = (int64_t)py_word(object, 80);
+	misses = (int64_t)py_word(object, 104);
+	linked = py_word(object, 24) != object;
+	if (!dict || py_word(object, 72) != dict || maxsize < -1 || hits < 0 || misses < 0 ||
+	    linked != (maxsize > 0 && cache_read.entries > 0) ||
+	    (maxsize >= 0 && cache_read.entries > (uint64_t)maxsize))
+		return;
+	cache_read.maxsize = maxsize;
+	cache_read.hits = (uint64_t)hits;
+	cache_read.misses = (uint64_t)misses;
+}
+
+void ld__python_caches(void (*visit)(const struct python_cache *cache, void *data), void *data)
+{
+	for (uint32_t n = 0; n < py_count(); n++) {
+		if (py_info(py_item(n))->kind != PY_LRU_CACHE || (py_item(n)->type & ITEM_FAULTED))
+			continue;
+		cache_read = (struct python_cache){ .index = n, .maxsize = INT64_MIN, .hits = UINT64_MAX,
+						    .misses = UINT64_MAX };
+		ld__py_guarded(read_cache, n);
+		visit(&cache_read, data);
+	}
+}
+
 /* --- names and facts ----------------------------------------------------------------------- */
 
 static char type_text[512];

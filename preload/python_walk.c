@@ -689,9 +689,9 @@ static void *buffer_data;
 
 static uint32_t own_index;
 
-static void own(uint64_t owner, uint64_t addr, bool counted)
+static void own_as(uint64_t owner, uint64_t addr, const char *what)
 {
-	struct python_buffer buffer = { owner, own_index, addr, counted };
+	struct python_buffer buffer = { owner, own_index, addr, what };
 
 	if (!addr)
 		return;
@@ -700,17 +700,38 @@ static void own(uint64_t owner, uint64_t addr, bool counted)
 	ld__py_guard_pause(false);
 }
 
+static void own(uint64_t owner, uint64_t addr)
+{
+	own_as(owner, addr, NULL);
+}
+
+/* A deque's blocks; from 3.11 on it keeps some that it emptied: a count at 72, up to 16 after it. */
+static void own_deque(const struct py_type_info *info, uint64_t deque)
+{
+	uint64_t at = py_word(deque, 24);	/* leftmost; a block's right link is its last word */
+	uint64_t spare = info->basicsize >= 216 ? py_word(deque, 72) : 0;
+
+	for (int n = 0; at && n < 1 << 24; n++) {
+		own(deque, at);
+		if (at == py_word(deque, 32))
+			break;
+		at = py_word(at, 520);
+	}
+	for (uint64_t i = 0; i < spare && spare <= 16; i++)
+		own_as(deque, py_word(deque, 80 + 8l * (long)i), "spare blocks");
+}
+
 static void own_str(const struct py_type_info *info, uint64_t str)
 {
 	uint32_t state = (uint32_t)py_int(str, 32);
 	int ascii_bytes = ld__py.version < 312 ? 48 : 40;
 
 	if (!(state & 32)) {			/* not compact: a subclass, or made by the old API */
-		own(str, py_word(str, ascii_bytes + (ld__py.version < 312 ? 24 : 16)), true);
+		own(str, py_word(str, ascii_bytes + (ld__py.version < 312 ? 24 : 16)));
 		return;
 	}
 	if (!(state & 64) && info->exact && py_word(str, ascii_bytes) >= 256)
-		own(str, py_word(str, ascii_bytes + 8), true);	/* its UTF-8 form */
+		own(str, py_word(str, ascii_bytes + 8));	/* its UTF-8 form */
 }
 
 static void own_buffers(uint64_t index)
@@ -723,40 +744,34 @@ static void own_buffers(uint64_t index)
 	own_index = (uint32_t)index;
 	switch (info->kind) {
 	case PY_LIST:
-		own(object, py_word(object, LIST_ITEMS), true);
+		own(object, py_word(object, LIST_ITEMS));
 		break;
 	case PY_DICT:
-		own(object, py_word(object, DICT_KEYS), !ld__py_dict_is_split(object));
+		own_as(object, py_word(object, DICT_KEYS), ld__py_dict_is_split(object) ? "attribute names" : NULL);
 		if (ld__py_dict_is_split(object) && !ld__py_dict_is_embedded(object))
-			own(object, py_word(object, DICT_VALUES), true);
+			own(object, py_word(object, DICT_VALUES));
 		break;
 	case PY_SET:
 		at = py_word(object, 40);
 		if (at != object + 64)
-			own(object, at, true);
+			own(object, at);
 		break;
 	case PY_STR:
 		own_str(info, object);
 		break;
 	case PY_BYTEARRAY:
-		own(object, py_word(object, 32), true);
+		own(object, py_word(object, 32));
 		break;
 	case PY_ARRAY:
-		own(object, py_word(object, 24), true);
+		own(object, py_word(object, 24));
 		break;
 	case PY_DEQUE:
-		at = py_word(object, 24);	/* leftmost block; a block's right link is its last word */
-		for (int n = 0; at && n < 1 << 24; n++) {
-			own(object, at, true);
-			if (at == py_word(object, 32))
-				break;
-			at = py_word(at, 520);
-		}
+		own_deque(info, object);
 		break;
 	case PY_TYPE:
 		if (info->flags && (py_word(object, TP_FLAGS) & FLAG_HEAPTYPE)) {
-			own(object, py_word(object, ld__py.layout.ht_keys), true);
-			own(object, py_word(object, 176), false);	/* tp_doc */
+			own(object, py_word(object, ld__py.layout.ht_keys));
+			own_as(object, py_word(object, 176), "docstring");	/* tp_doc */
 		}
 		break;
 	default:
@@ -764,7 +779,7 @@ static void own_buffers(uint64_t index)
 	}
 	if ((info->flags & FLAG_MANAGED_DICT) && ld__py_inline_values(info, object, &values) &&
 	    values.separate)
-		own(object, values.values, false);
+		own_as(object, values.values, "attributes");
 }
 
 /* --- face ---------------------------------------------------------------------------------- */

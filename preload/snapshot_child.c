@@ -579,8 +579,10 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 	ld__rtti_write(walk.rtti);
 	write_maps();
 	write_nodes(stacks);
-	if (walk.objects)
+	if (walk.objects) {
 		ld__objects_write_traces(walk.objects, walk.writer, job->stop);
+		ld__objects_write_caches(walk.objects, walk.writer);
+	}
 	ld__writer_flush(walk.writer);
 
 	ld__fault_limit(TRACEBACK_LIMIT_NS, true);

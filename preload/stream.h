@@ -28,7 +28,7 @@
 
 #define STREAM_MAGIC "LDSTREAM"		/* 8 bytes, no NUL */
 #define STREAM_MAJOR 1
-#define STREAM_MINOR 1
+#define STREAM_MINOR 2
 #define STREAM_CHUNK_MAX (1u << 20)
 #define STREAM_NONE UINT32_MAX		/* "no such id" for every 32-bit id */
 
@@ -64,6 +64,7 @@ struct stream_chunk {
 	X(PYFRAMES, 15, "array of struct stream_pyframe: Python code locations in stacks")           \
 	X(PYTHREADS, 16, "array of struct stream_pythread: Python's threads, tasks, greenlets (1.1)") \
 	X(PYTRACES, 17, "array of struct stream_pytrace: their frames (1.1)")                        \
+	X(PYCACHES, 18, "array of struct stream_pycache: functools.lru_cache, how full each is (1.2)") \
 	X(END, 255, "struct stream_end")
 
 enum stream_type {
@@ -183,6 +184,14 @@ struct stream_pytrace {
 	uint32_t line, flags;
 };
 
+struct stream_pycache {			/* one functools.lru_cache */
+	uint32_t node;			/* node id of the wrapper */
+	uint32_t reserved;
+	uint64_t entries;
+	int64_t maxsize;		/* -1 = none (maxsize=None); INT64_MIN = could not be read */
+	uint64_t hits, misses;		/* UINT64_MAX = could not be read */
+};
+
 enum stream_type_source {
 	STREAM_TYPE_RTTI = 1,		/* name is an Itanium-mangled type name, as in type_info::name() */
 	STREAM_TYPE_PYTHON,		/* name is module.qualname */
@@ -288,6 +297,7 @@ _Static_assert(sizeof(struct stream_stack) == 16, "layout");
 _Static_assert(sizeof(struct stream_pyframe) == 16, "layout");
 _Static_assert(sizeof(struct stream_pythread) == 24, "layout");
 _Static_assert(sizeof(struct stream_pytrace) == 24, "layout");
+_Static_assert(sizeof(struct stream_pycache) == 40, "layout");
 _Static_assert(sizeof(struct stream_type_name) == 16, "layout");
 _Static_assert(sizeof(struct stream_node) == 48, "layout");
 _Static_assert(sizeof(struct stream_root) == 32, "layout");

@@ -137,6 +137,7 @@ static json_t *chain_steps(const struct chain *chain)
 
 		set(step, "type", name(s->type));
 		set(step, "name", name(s->name));
+		set(step, "detail", s->detail ? name(s->detail) : json_null());
 		set(step, "size", number(s->size));
 		set(step, "count", number(s->count));
 		set(step, "bytes", number(s->bytes));
@@ -258,6 +259,7 @@ static json_t *suspect_object(const struct heap *heap, const struct suspect *s, 
 		point = json_object();
 		set(point, "type", name(s->point_type));
 		set(point, "name", name(s->point_name));
+		set(point, "detail", s->point_detail ? name(s->point_detail) : json_null());
 		set(point, "children", number(s->children));
 		set(o, "accumulates_in", point);
 	} else {

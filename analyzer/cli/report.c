@@ -144,6 +144,8 @@ void report_chain(FILE *out, const struct chain *chain, size_t indent)
 	for (size_t i = 0; i < chain->count; i++) {
 		const struct chain_step *step = &chain->steps[i];
 
+		if (chain_is_own(chain, i))
+			continue;
 		if (i)
 			fprintf(out, "%*s", (int)indent, "");
 		if (i && chain->steps[i - 1].edge) {
@@ -151,6 +153,8 @@ void report_chain(FILE *out, const struct chain *chain, size_t indent)
 			if (*chain->steps[i - 1].edge) {
 				fputs(ink(INK_DIM), out);
 				put_escaped(out, chain->steps[i - 1].edge);
+				if (step->detail)
+					fprintf(out, " (%s)", step->detail);
 				fprintf(out, "%s  ", ink(INK_NONE));
 			}
 		}
@@ -356,6 +360,8 @@ static void suspect_paragraph(FILE *out, const struct heap *heap, const struct s
 			put_escaped(out, root->thread);
 			putc(')', out);
 		}
+		if (s->point_detail)
+			fprintf(out, " (%s)", s->point_detail);
 		if (s->point_type && s->cluster->point < heap->nodes) {
 			fputs(", gathers in ", out);
 			put_escaped(out, s->point_type);

@@ -32,6 +32,26 @@ char *chain_name_of(const struct heap *heap, uint32_t id)
 	return text_format("0x%" PRIx64, heap->addr[id]);
 }
 
+int chain_detail_of(const struct heap *heap, uint32_t id, char **ret_detail)
+{
+	const struct heap_cache *cache = id < heap->nodes ? heap_cache_of(heap, id) : NULL;
+	struct text text = { 0 };
+
+	*ret_detail = NULL;
+	if (!cache)
+		return 0;
+	names_cache(&text, cache);
+	*ret_detail = text_take(&text);
+	return *ret_detail ? 0 : -ENOMEM;
+}
+
+bool chain_is_own(const struct chain *chain, size_t step)
+{
+	return step > 0 && step + 1 < chain->count && chain->steps[step - 1].role == CHAIN_ROOT &&
+	       chain->steps[step].role == CHAIN_PLAIN && chain->steps[step - 1].edge &&
+	       !*chain->steps[step - 1].edge && !strcmp(chain->steps[step].type, "module");
+}
+
 char *chain_holder_name(const struct heap *heap, uint32_t root, const struct chain *chain)
 {
 	struct text text = { 0 };
@@ -144,7 +164,7 @@ static int step_for(struct labels *labels, const struct heap *heap, const uint32
 	step->bytes = id < heap->nodes ? step->size * count : 0;
 	step->type = chain_type_of(heap, id);
 	step->name = count == 1 ? chain_name_of(heap, id) : NULL;
-	if (!step->type || (count == 1 && !step->name))
+	if (!step->type || (count == 1 && !step->name) || chain_detail_of(heap, id, &step->detail) < 0)
 		return -ENOMEM;
 	if (i + 1 < length) {
 		char *label;
@@ -182,6 +202,7 @@ static int cut_middle(struct chain *chain)
 	for (size_t i = head; i < head + cut; i++) {
 		free(chain->steps[i].type);
 		free(chain->steps[i].name);
+		free(chain->steps[i].detail);
 		free(chain->steps[i].edge);
 	}
 	chain->steps[head] = middle;
@@ -233,6 +254,7 @@ void chain_done(struct chain *chain)
 	for (size_t i = 0; i < chain->count; i++) {
 		free(chain->steps[i].type);
 		free(chain->steps[i].name);
+		free(chain->steps[i].detail);
 		free(chain->steps[i].edge);
 	}
 	free(chain->steps);

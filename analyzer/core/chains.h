@@ -28,6 +28,7 @@ struct chain_step {
 	uint32_t id;			/* graph node id; HEAP_NONE for a step that stands for a cut */
 	char *type;			/* as shown; of a root its kind */
 	char *name;			/* "g_cache", "0x5581..", or NULL */
+	char *detail;			/* "lru_cache, 128 of 128 entries: full", or NULL */
 	uint64_t size;			/* of one of them */
 	uint64_t count, bytes;		/* objects that the step stands for */
 	char *edge;			/* label to the next step; NULL at the end */
@@ -60,6 +61,14 @@ int chain_label(const struct heap *heap, uint32_t from, uint32_t to, char **ret_
 /* The displayed type and name of one graph node. NULL when memory is short; the caller frees. */
 char *chain_type_of(const struct heap *heap, uint32_t id);
 char *chain_name_of(const struct heap *heap, uint32_t id);
+
+/* What else is known of one graph node, see struct chain_step: an owned string in *ret_detail, or NULL
+ * when there is nothing. Returns 0 or -ENOMEM. */
+int chain_detail_of(const struct heap *heap, uint32_t id, char **ret_detail) __attribute__((warn_unused_result));
+
+/* A root's own object (the module behind a Python module's root): it says nothing that the root does not,
+ * and texts and pictures pass it over. */
+bool chain_is_own(const struct chain *chain, size_t step);
 
 /* What a person would search for at the root of a chain: the root's name, and for a Python module the
  * attributes that follow, "app.ApiHandler.header_for". Owned string, NULL = no memory. */

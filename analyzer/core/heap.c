@@ -125,6 +125,21 @@ int heap_references(const struct heap *heap, uint32_t source,
 	return owner->references(heap, source, visit, data);
 }
 
+const struct heap_cache *heap_cache_of(const struct heap *heap, uint32_t node)
+{
+	uint32_t low = 0, high = heap->cache_count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (heap->caches[middle].node < node)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < heap->cache_count && heap->caches[low].node == node ? &heap->caches[low] : NULL;
+}
+
 struct heap *heap_free(struct heap *heap)
 {
 	if (heap) {

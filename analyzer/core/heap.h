@@ -94,6 +94,14 @@ struct heap_account {			/* parts of RSS; they sum to total_bytes */
 		 shared_bytes, leakdiff_bytes, other_bytes, total_bytes;
 };
 
+struct heap_cache {			/* a functools.lru_cache */
+	uint32_t node;
+	uint64_t entries;
+	int64_t maxsize;		/* -1 = unbounded, HEAP_UNKNOWN = could not be read */
+	int64_t hits, misses;		/* HEAP_UNKNOWN = could not be read */
+};
+#define HEAP_UNKNOWN INT64_MIN
+
 struct heap {
 	struct heap_meta meta;
 	struct heap_account account;
@@ -121,6 +129,8 @@ struct heap {
 	uint32_t stack_count;
 	const struct heap_frame *frames;
 	uint32_t frame_count;
+	const struct heap_cache *caches;	/* ascending by node */
+	uint32_t cache_count;
 
 	void *owner;			/* of whoever made it; not for others */
 };
@@ -141,6 +151,9 @@ struct heap_reference {			/* one labelled reference */
 int heap_references(const struct heap *heap, uint32_t source,
 		    int (*visit)(const struct heap_reference *ref, void *data), void *data)
 	__attribute__((warn_unused_result));
+
+/* How full the lru_cache is that a node is; NULL = it is none. */
+const struct heap_cache *heap_cache_of(const struct heap *heap, uint32_t node);
 
 /* For tests and synthetic models: make a heap from arrays. Everything that `model` points to is
  * borrowed and must outlive the heap; `refs` (sorted by from) answer heap_references().

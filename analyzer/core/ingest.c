@@ -388,6 +388,16 @@ static void write_python(struct ingest *ingest)
 			  stream_string(stream, f->function), stream_string(stream, f->file),
 			  (int64_t)f->line, stream_string(stream, f->locals));
 	}
+	for (uint32_t i = 0; i < stream->pycache_count; i++) {
+		const struct stream_pycache *c = &stream->pycaches[i];
+
+		if (c->maxsize == INT64_MIN)
+			store_put(ingest->writer, "python_caches", "iiunzz", (int64_t)i, (int64_t)c->node,
+				  c->entries, c->hits, c->misses);
+		else
+			store_put(ingest->writer, "python_caches", "iiuizz", (int64_t)i, (int64_t)c->node,
+				  c->entries, c->maxsize, c->hits, c->misses);
+	}
 }
 
 static void write_code(struct ingest *ingest)

@@ -132,6 +132,17 @@ void names_reference(struct text *text, const struct heap_reference *ref, const 
 	text_printf(text, "(reference of kind %d)", (int)ref->label);
 }
 
+void names_cache(struct text *text, const struct heap_cache *cache)
+{
+	if (cache->maxsize == HEAP_UNKNOWN)
+		text_printf(text, "lru_cache, %" PRIu64 " entries", cache->entries);
+	else if (cache->maxsize < 0)
+		text_append(text, "lru_cache, unbounded");
+	else
+		text_printf(text, "lru_cache, %" PRIu64 " of %" PRId64 " entries%s", cache->entries, cache->maxsize,
+			    cache->entries >= (uint64_t)cache->maxsize ? ": full" : "");
+}
+
 void names_frame(struct text *text, const struct heap_frame *frame)
 {
 	const char *slash = strrchr(frame->file, '/');

@@ -36,6 +36,10 @@ const char *names_root_kind(enum heap_root_kind kind);
  * at, or NULL: a root's slots are named by their offset in the variable. */
 void names_reference(struct text *text, const struct heap_reference *ref, const struct heap_root *from);
 
+/* Append how full an lru_cache is: "lru_cache, 128 of 128 entries: full", "lru_cache, 50 of 128 entries",
+ * "lru_cache, unbounded"; where the bound is unknown only its entries. */
+void names_cache(struct text *text, const struct heap_cache *cache);
+
 /* Append "function file:line" of one frame, or what is known of it. */
 void names_frame(struct text *text, const struct heap_frame *frame);
 

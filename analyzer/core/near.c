@@ -36,18 +36,20 @@ static int find(const struct near *n, uint32_t id)
 static int add(struct near *n, uint32_t id, bool is_start)
 {
 	bool is_root = id >= n->heap->nodes;
-	char *type = chain_type_of(n->heap, id), *name = chain_name_of(n->heap, id);
+	char *type = chain_type_of(n->heap, id), *name = chain_name_of(n->heap, id), *detail = NULL;
+	int r = chain_detail_of(n->heap, id, &detail);
 	struct picture_node node = {
-		.type = type, .name = name, .count = 1,
+		.type = type, .name = name, .detail = detail, .count = 1,
 		.addr = is_root ? 0 : n->heap->addr[id],
 		.bytes = is_root ? 0 : series_bytes(series_last(n->series), id),
 		.role = is_root ? PICTURE_ROOT : is_start ? PICTURE_GREW :
 			series_last(n->series)->reach->region[id] == REACH_NONE ? PICTURE_UNREACHABLE : PICTURE_PLAIN,
 	};
-	int index = type && name ? picture_add_node(n->picture, &node) : -ENOMEM;
+	int index = type && name && r == 0 ? picture_add_node(n->picture, &node) : -ENOMEM;
 
 	free(type);
 	free(name);
+	free(detail);
 	if (index >= 0)
 		n->id[index] = id;
 	return index;

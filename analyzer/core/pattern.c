@@ -74,7 +74,7 @@ static int add_step(struct painter *p, const struct chain_step *step, bool is_po
 			return -ENOMEM;
 	}
 	struct picture_node node = {
-		.type = step->type, .name = step->name, .detail = detail, .count = step->count,
+		.type = step->type, .name = step->name, .detail = detail ? detail : step->detail, .count = step->count,
 		.bytes = step->bytes, .role = step_roles[step->role],
 		.addr = step->count == 1 && step->id < p->heap->nodes ? p->heap->addr[step->id] : 0,
 		.retained_bytes = step->count == 1 && p->growth && step->id != HEAP_NONE ?
@@ -387,6 +387,8 @@ static int paint_suspect(struct painter *p, const struct suspect *s)
 		struct chain_step step = s->chain.steps[i];
 		int node;
 
+		if (chain_is_own(&s->chain, i) && i < upto)
+			continue;
 		if (i == upto && s->cluster->resized)
 			step.role = CHAIN_GREW;
 		node = add_step(p, &step, step.id == s->cluster->point);
@@ -494,7 +496,11 @@ int pattern_of_chains(const struct chain_set *set, struct picture **ret_picture)
 		if (shown && p.picture->node_count + fresh > PICTURE_NODES)
 			continue;
 		for (size_t k = 0; k < chain->count && r >= 0; k++) {
-			int node = add_step(&p, &chain->steps[k], false);
+			int node;
+
+			if (chain_is_own(chain, k))
+				continue;
+			node = add_step(&p, &chain->steps[k], false);
 
 			if (node == -E2BIG) {
 				r = picture_leave_out(p.picture, "the rest of a chain of %zu steps: see the text", chain->count);

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- schema.sql - layout of a snapshot file, format 1.1. Explained in docs/FORMAT.md.
+-- schema.sql - layout of a snapshot file, format 1.2. Explained in docs/FORMAT.md.
 --
 -- Addresses are process addresses, bytes are bytes, *_ns are nanoseconds. A birth is a number that
 -- grows with every allocation of the process: with the address it is a block's identity. An id that
@@ -97,6 +97,15 @@ CREATE TABLE python_frames (      -- where each of them was, innermost first
 	locals TEXT NOT NULL,     -- names of the local variables; values only when the service was told so
 	PRIMARY KEY (owner, depth)
 ) WITHOUT ROWID;
+
+CREATE TABLE python_caches (      -- functools.lru_cache: how full each is
+	id INTEGER PRIMARY KEY,
+	node INTEGER NOT NULL,    -- nodes.id of the wrapper
+	entries INTEGER NOT NULL, -- number of entries
+	maxsize INTEGER,          -- the bound; -1 = none (maxsize=None); NULL = could not be read
+	hits INTEGER,             -- calls answered from it; NULL = could not be read
+	misses INTEGER            -- calls that were not
+);
 
 CREATE TABLE tracebacks (         -- where each thread was, innermost first
 	thread INTEGER NOT NULL,  -- threads.id

@@ -6,6 +6,7 @@
 #include "core/shapes.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,45 +32,52 @@ static bool edge_begins(const struct chain_step *step, const char *text)
 	return step->edge && !strncmp(step->edge, text, strlen(text));
 }
 
-static int count_entries(const struct heap_reference *ref, void *data)
+/* What the bound of a cache means for whoever waits for the end of its growth. */
+static void say_bound(struct text *text, const struct heap_cache *cache, uint64_t retained_bytes)
 {
-	uint64_t *counts = data;
-	const struct heap *heap;
+	char size[TEXT_SIZE];
 
-	memcpy(&heap, &counts[2], sizeof(heap));
-	counts[0] += ref->label == HEAP_LABEL_CACHE_KEY;
-	counts[1] += !strcmp(heap->types[heap->type[ref->to]].name, "functools._lru_list_elem");
-	return 0;
+	if (cache->maxsize == HEAP_UNKNOWN)
+		text_printf(text, "the cache has %" PRIu64 " entries", cache->entries);
+	else if (cache->maxsize < 0)
+		text_printf(text, "the cache has %" PRIu64 " entries and no bound (maxsize=None): it never stops growing",
+			    cache->entries);
+	else if (cache->entries >= (uint64_t)cache->maxsize)
+		text_printf(text, "the cache is full, %" PRIu64 " of %" PRId64 " entries: the oldest makes room for a new one",
+			    cache->entries, cache->maxsize);
+	else
+		text_printf(text, "the cache has %" PRIu64 " of %" PRId64 " entries and stops growing when it is full",
+			    cache->entries, cache->maxsize);
+	if (cache->maxsize > 0 && cache->entries && cache->entries < (uint64_t)cache->maxsize)
+		text_printf(text, ", at about %s", text_size((int64_t)((double)retained_bytes / (double)cache->entries *
+								      (double)cache->maxsize), size));
+	if (cache->hits == 0 && cache->misses > 0)
+		text_printf(text, "; none of %" PRId64 " calls was answered from it", cache->misses);
 }
 
 /* functools.lru_cache: on a method its keys hold self. */
-static int say_lru_cache(const struct heap *heap, const struct chain *chain, size_t at, char **ret_shape)
+static int say_lru_cache(const struct heap *heap, const struct chain *chain, size_t at, const uint64_t *retained,
+			 char **ret_shape)
 {
-	const struct chain_step *cache = &chain->steps[at];
-	uint64_t counts[3] = { 0 };
-	const char *limit;
+	const struct chain_step *step = &chain->steps[at];
+	const struct heap_cache *cache = step->id < heap->nodes ? heap_cache_of(heap, step->id) : NULL;
+	struct text text = { 0 };
 	bool of_class, keeps_self;
-	int r;
 
-	memcpy(&counts[2], &heap, sizeof(heap));
-	if (cache->id >= heap->nodes)
-		return 0;
-	r = heap_references(heap, cache->id, count_entries, counts);
-	if (r < 0)
-		return r;
-	limit = counts[1] ? "the cache is bounded: it stops growing when it is full"
-			  : "the cache has no bound (maxsize=None): it never stops growing";
 	of_class = at >= 1 && edge_begins(&chain->steps[at - 1], ".") &&
 		   (!strcmp(chain->steps[at - 1].type, "type") || strstr(chain->steps[at - 1].type, "Meta"));
-	keeps_self = of_class && edge_is(cache, "lru_cache key") && at + 2 < chain->count &&
+	keeps_self = of_class && edge_is(step, "lru_cache key") && at + 2 < chain->count &&
 		     (edge_is(&chain->steps[at + 1], "[0]") || edge_is(&chain->steps[at + 1], "[*]"));
 	if (keeps_self)
-		*ret_shape = text_format("functools.lru_cache on the method %s keeps self alive: the key of each of its "
-					 "%llu entries holds a %s; %s", chain->steps[at - 1].edge + 1,
-					 (unsigned long long)counts[0], chain->steps[at + 2].type, limit);
+		text_printf(&text, "functools.lru_cache on the method %s keeps self alive: each of its keys holds a %s",
+			    chain->steps[at - 1].edge + 1, chain->steps[at + 2].type);
 	else
-		*ret_shape = text_format("functools.lru_cache keeps the arguments and results of %llu calls; %s",
-					 (unsigned long long)counts[0], limit);
+		text_append(&text, "functools.lru_cache keeps the arguments and the result of each call");
+	if (cache) {
+		text_append(&text, "; ");
+		say_bound(&text, cache, retained ? retained[step->id] : 0);
+	}
+	*ret_shape = text_take(&text);
 	return *ret_shape ? 0 : -ENOMEM;
 }
 
@@ -90,7 +98,8 @@ static bool is_container(const char *type)
 	return false;
 }
 
-int shape_find(const struct heap *heap, uint32_t root, const struct chain *chain, char **ret_shape)
+int shape_find(const struct heap *heap, uint32_t root, const struct chain *chain, const uint64_t *retained,
+	       char **ret_shape)
 {
 	enum heap_root_kind kind = root == HEAP_NONE ? 0 : heap->root[root].kind;
 	size_t at = 0;
@@ -99,7 +108,7 @@ int shape_find(const struct heap *heap, uint32_t root, const struct chain *chain
 	if (root == HEAP_NONE || chain->count < 2)
 		return 0;
 	if (step_of(chain, "functools._lru_cache_wrapper", &at))
-		return say_lru_cache(heap, chain, at, ret_shape);
+		return say_lru_cache(heap, chain, at, retained, ret_shape);
 	for (size_t i = 0; i < chain->count; i++) {
 		const struct chain_step *step = &chain->steps[i];
 

@@ -11,7 +11,7 @@
 
 #define STORE_APPLICATION_ID 0x4c6b4466	/* "LkDf" */
 #define STORE_MAJOR 1
-#define STORE_MINOR 1			/* 1.1: python_threads, python_frames */
+#define STORE_MINOR 2			/* 1.1: python_threads, python_frames; 1.2: python_caches */
 #define STORE_USER_VERSION (STORE_MAJOR * 1000 + STORE_MINOR)
 #define STORE_PAGE_BYTES 4096u
 
@@ -42,6 +42,11 @@ struct store_file *store_main_file(struct store *store);
 /* Load a heap from a file; see store_load(). */
 int store_file_load(struct store_file *file, struct heap **ret_heap, char **ret_error)
 	__attribute__((warn_unused_result));
+
+/* The lru_caches of a file with `nodes` nodes, ascending by node; none when it is of an older minor. The
+ * caller frees them. Returns 0, -ENOMEM, or -EBADMSG when a row cannot be. */
+int store_file_caches(struct store_file *file, uint32_t nodes, struct heap_cache **ret_caches,
+		      uint32_t *ret_count) __attribute__((warn_unused_result));
 
 /* enum stream_node_kind of each node of a heap that store_file_load() made. */
 const uint8_t *store_heap_kinds(const struct heap *heap);

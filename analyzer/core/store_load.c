@@ -54,6 +54,7 @@ struct loaded {
 	uint32_t string_count;
 	struct store_clock *clock;
 	uint32_t clock_count;
+	struct heap_cache *caches;
 
 	struct edge_chunk *chunks;
 	uint32_t chunk_count;
@@ -922,6 +923,7 @@ static void free_loaded(struct heap *heap)
 	free(loaded->notes);
 	free(loaded->strings);
 	free(loaded->clock);
+	free(loaded->caches);
 	free(loaded->chunks);
 	for (unsigned i = 0; i < CACHE_CHUNKS; i++)
 		free(loaded->cache[i].edges);
@@ -958,8 +960,13 @@ int store_file_load(struct store_file *file, struct heap **ret_heap, char **ret_
 		r = read_nodes(loaded, nodes, ret_error);
 	if (r >= 0)
 		r = read_edges(loaded, edges, ret_error);
+	if (r >= 0)
+		r = store_file_caches(file, loaded->heap.nodes, &loaded->caches, &loaded->heap.cache_count);
+	if (r == -EBADMSG)
+		damaged(loaded, ret_error, "python_caches", 0);
 	if (r < 0)
 		goto fail;
+	loaded->heap.caches = loaded->caches;
 	loaded->heap.types = loaded->types;
 	loaded->heap.frames = loaded->frames;
 	loaded->heap.stacks = loaded->stacks;

@@ -67,6 +67,7 @@ static const struct section {
 	SECTION(PYFRAMES, pyframes, pyframe_count, 1u << 28),
 	SECTION(PYTHREADS, pythreads, pythread_count, 1u << 28),
 	SECTION(PYTRACES, pytraces, pytrace_count, 1u << 28),
+	SECTION(PYCACHES, pycaches, pycache_count, 1u << 28),
 #undef SECTION
 };
 #define NODES_MAX (UINT32_MAX - (1u << 29))	/* roots and nodes share 32-bit graph ids */
@@ -541,6 +542,9 @@ static int check_tables(struct reader *reader)
 			return REFUSE(
 				reader,
 				"Python traceback frame %u has a name or owner that cannot be", i);
+	for (uint32_t i = 0; i < s->pycache_count; i++)
+		if (s->pycaches[i].node >= s->node_count)
+			return REFUSE(reader, "Python cache %u is no node", i);
 	for (uint32_t i = 0; i < s->stack_count; i++) {
 		const struct stream_stack *stack = &s->stacks[i];
 

@@ -52,6 +52,8 @@ struct stream {
 	uint32_t pythread_count;
 	struct stream_pytrace *pytraces;
 	uint32_t pytrace_count;
+	struct stream_pycache *pycaches;
+	uint32_t pycache_count;
 	struct stream_type_name *types;
 	uint32_t type_count;
 	struct stream_root *roots;

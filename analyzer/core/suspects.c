@@ -262,6 +262,7 @@ static void merge_alike(const struct judge *j, struct chain *chain)
 		    j->mark[next->id] && kinds_are_alike(j->heap, step->id, next->id)) {
 			free(step->type);
 			free(step->name);
+			free(step->detail);
 			free(step->edge);
 			continue;
 		}
@@ -464,7 +465,7 @@ static char *shown_type(const struct judge *j, const struct cluster *cluster)
 static int say_shape(struct judge *j, struct suspect *suspect)
 {
 	char *shape = NULL, *both;
-	int r = shape_find(j->heap, suspect->root, &suspect->chain, &shape);
+	int r = shape_find(j->heap, suspect->root, &suspect->chain, j->growth->retained, &shape);
 
 	if (r < 0 || !shape)
 		return r;
@@ -501,8 +502,9 @@ static int describe(struct judge *j, const struct cluster *cluster, struct suspe
 		suspect->point_name = chain_name_of(j->heap, cluster->point);
 		if (!suspect->point_type || !suspect->point_name)
 			return -ENOMEM;
+		r = chain_detail_of(j->heap, cluster->point, &suspect->point_detail);
 	}
-	return 0;
+	return r;
 }
 
 static void suspect_done(struct suspect *suspect)
@@ -513,6 +515,7 @@ static void suspect_done(struct suspect *suspect)
 	free(suspect->companions);
 	free(suspect->point_type);
 	free(suspect->point_name);
+	free(suspect->point_detail);
 	chain_done(&suspect->chain);
 	chain_done(&suspect->cycle);
 }

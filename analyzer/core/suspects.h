@@ -46,6 +46,7 @@ struct suspect {
 	size_t companion_count;
 	uint32_t root;			/* index in the last heap's roots; HEAP_NONE = none */
 	char *point_type, *point_name;	/* the accumulation point; NULL = none */
+	char *point_detail;		/* "lru_cache, unbounded", or NULL */
 	uint64_t children;		/* grown items below it */
 	struct chain chain;		/* grouped: steps stand for all that grew like them; may be empty */
 	struct chain cycle;		/* of an unreachable cycle; empty = none */

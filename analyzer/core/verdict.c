@@ -516,6 +516,32 @@ static enum judge_answer weigh_evidence(const struct judge *j, const struct prof
 	return JUDGE_SUSPECT;
 }
 
+/* A cache with a bound that is full holds no more than it does: its growth has ended. Returns whether that
+ * is so, and why. Only when its entries are the same and have become larger it goes on. */
+static bool is_full_cache(const struct judge *j, const struct cluster *cluster, uint64_t lost_count,
+			  struct text *reason)
+{
+	const struct heap_cache *cache = cluster->point < j->heap->nodes ? heap_cache_of(j->heap, cluster->point) : NULL;
+	const struct heap_cache *before;
+	uint32_t earlier;
+
+	if (!cache || cache->maxsize < 0 || cache->entries < (uint64_t)cache->maxsize)
+		return false;
+	earlier = j->series->earlier[cluster->point];
+	before = earlier == HEAP_NONE ? NULL : heap_cache_of(j->series->heaps[0].heap, earlier);
+	if (before && before->entries >= cache->entries && lost_count * 2 < cluster->main_count) {
+		text_append(reason, "; the cache was full before, but what its entries hold becomes more");
+		return false;
+	}
+	if (before && before->entries < cache->entries)
+		text_printf(reason, "; the cache has become full (%" PRIu64 " entries before, %" PRIu64 " of %" PRId64
+			    " now): it will not hold more", before->entries, cache->entries, cache->maxsize);
+	else
+		text_printf(reason, "; the cache is full (%" PRIu64 " of %" PRId64 " entries): larger ones took the place "
+			    "of smaller ones", cache->entries, cache->maxsize);
+	return true;
+}
+
 static int judge_held(struct judge *j, const struct cluster *cluster, struct suspect *suspect,
 		      enum judge_answer *ret_answer)
 {
@@ -551,7 +577,9 @@ static int judge_held(struct judge *j, const struct cluster *cluster, struct sus
 	text_printf(&reason, "%" PRIu64 " that were born since the first snapshot are still held", suspect->count);
 	if (lost_count)
 		text_printf(&reason, ", %" PRIu64 " older ones were freed", lost_count);
-	if (is_young(&p)) {
+	if (is_full_cache(j, cluster, lost_count, &reason)) {
+		verdict = SUSPECT_STABLE;
+	} else if (is_young(&p)) {
 		verdict = SUSPECT_STABLE;
 		confidence = SUSPECT_POSSIBLE;
 		text_printf(&reason, "; %" PRIu64 " of them were born just before the last snapshot: work in "

@@ -91,6 +91,9 @@ static void everything(struct builder *b)
 		builder_edge(b, true, root, STREAM_LABEL_OFFSET, root == 2 ? 0x70000 - 60 : 0x1100 + root, root % 7, 0);
 		builder_edge(b, true, root, STREAM_LABEL_OFFSET, 0x210, (root + 1) % 7, 5);
 	}
+	builder_add(b, STREAM_PYCACHES, (struct stream_pycache){ .node = 6, .entries = 3, .maxsize = 128, .misses = 3 });
+	builder_add(b, STREAM_PYCACHES, (struct stream_pycache){ .node = 2, .entries = 5, .maxsize = INT64_MIN,
+		.hits = UINT64_MAX, .misses = UINT64_MAX });
 	b->end.lost_events = 1;
 	b->end.notes = thread;
 }

@@ -6,6 +6,7 @@
  *     O object addr bytes extra type       B owner addr counted
  *     E source label value text target is_object                  (tab between all)
  *     R kind tid name                      r label value text target is_object
+ *     L wrapper entries maxsize hits misses                       (of an lru_cache; maxsize + 1, 0 = unbounded)
  *     F key value */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -88,7 +89,7 @@ static void on_buffer(const struct python_buffer *b, void *data)
 	put("B\t");
 	put_number(b->owner, "\t");
 	put_number(b->addr, "\t");
-	put_number(b->counted, "\n");
+	put_number(!b->what, "\n");
 }
 
 static void put_reference(const struct python_reference *ref)
@@ -132,6 +133,17 @@ static bool on_placed(uint32_t index, void *data)
 
 	(void)data;
 	return !dladdr((void *)(uintptr_t)list[index], &info);
+}
+
+static void on_cache(const struct python_cache *cache, void *data)
+{
+	(void)data;
+	put("L\t");
+	put_number(list[cache->index], "\t");
+	put_number(cache->entries, "\t");
+	put_number((uint64_t)cache->maxsize + 1, "\t");
+	put_number(cache->hits, "\t");
+	put_number(cache->misses, "\n");
 }
 
 static void on_fact(const char *key, const char *value, void *data)
@@ -190,6 +202,7 @@ static int child(const char *path, int edges)
 			ld__python_references((uint32_t)i, nothing, &references);
 	time_fact("references_us", &last);
 	ld__python_roots(on_placed, on_root, on_root_reference, NULL);
+	ld__python_caches(on_cache, NULL);
 	ld__python_facts(on_fact, NULL);
 	put("F\tend\t1\n");
 	flush();

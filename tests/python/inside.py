@@ -32,7 +32,7 @@ def expect(condition, sentence):
 class Graph:
     def __init__(self, path):
         self.objects, self.edges, self.buffers, self.roots, self.facts = {}, {}, {}, [], {}
-        self.owners = {}
+        self.owners, self.caches = {}, {}
         with open(path, encoding="utf-8", errors="replace", newline="\n") as f:
             for line in f:
                 parts = line.rstrip("\n").split("\t")
@@ -48,6 +48,8 @@ class Graph:
                     self.roots.append((int(parts[1]), int(parts[2]), parts[3], []))
                 elif kind == "r" and parts[5] == "1":
                     self.roots[-1][3].append((LABELS[int(parts[1])], int(parts[2]), parts[3], int(parts[4])))
+                elif kind == "L":
+                    self.caches[int(parts[1])] = tuple(map(int, parts[2:]))
                 elif kind == "F":
                     self.facts[parts[1]] = parts[2]
 
@@ -123,6 +125,20 @@ class Handler:
     @functools.lru_cache(maxsize=None)
     def unbounded(self, name):
         return Plain()
+
+
+@functools.lru_cache(maxsize=0)
+def nothing_kept(n):
+    return n
+
+
+@functools.lru_cache(maxsize=2, typed=True)
+def full(n):
+    return n
+
+
+for n in (1, 2, 3, 3):
+    full(n), nothing_kept(n)
 
 
 def closure_maker():
@@ -266,6 +282,12 @@ before = [o for o in gc.get_objects() if id(o) in known]
 gc.enable()
 graph = Graph(sys.argv[2])
 expect("end" in graph.facts, "the dump is whole")
+caches = [o for o in before if type(o).__name__ == "_lru_cache_wrapper"] + [nothing_kept, full]
+for o in caches:
+    hits, misses, maxsize, entries = o.cache_info()
+    expect(graph.caches.get(id(o)) == (entries, 0 if maxsize is None else maxsize + 1, hits, misses),
+           "cache %s is %s, it says %s itself" % (o, graph.caches.get(id(o)), o.cache_info()))
+expect(len(caches) > 4, "there are caches to compare: %d" % len(caches))
 skip = {id(before), id(addresses), id(sizes), id(known), id(compare.__code__), id(globals()), id(failures), id(gc.get_referents), id(sys._getframe()),
         id(things["default"])}
 

@@ -185,6 +185,50 @@ TEST(views_read_well)
 	store_free(store);
 }
 
+TEST(caches_are_read_by_node_and_an_older_minor_has_none)
+{
+	const char *path = make_snapshot("caches.snap", 100);
+	const struct heap_cache *cache;
+	struct store *store;
+	struct heap *heap;
+	char *error = NULL;
+
+	change(path, "INSERT INTO python_caches VALUES (0, 70, 5, 128, 1, 9), (1, 3, 6, -1, NULL, NULL), (2, 8, 7, NULL, 1, 2)");
+	reseal(path);
+	ASSERT_INT_EQ(store_open(path, &store, &error), 0);
+	ASSERT_INT_EQ(store_load(store, &heap, &error), 0);
+	EXPECT_U64_EQ(heap->cache_count, 3);
+	cache = heap_cache_of(heap, 70);
+	ASSERT_NOT_NULL(cache);
+	EXPECT(cache->entries == 5 && cache->maxsize == 128 && cache->hits == 1 && cache->misses == 9);
+	cache = heap_cache_of(heap, 3);
+	ASSERT_NOT_NULL(cache);
+	EXPECT(cache->maxsize == -1 && cache->hits == HEAP_UNKNOWN);
+	cache = heap_cache_of(heap, 8);
+	ASSERT_NOT_NULL(cache);
+	EXPECT(cache->maxsize == HEAP_UNKNOWN);
+	EXPECT(!heap_cache_of(heap, 4));
+	heap_free(heap);
+	store_free(store);
+
+	change(path, "INSERT INTO python_caches VALUES (3, 100, 5, 128, 1, 9)");
+	reseal(path);
+	ASSERT_INT_EQ(store_open(path, &store, &error), 0);
+	EXPECT_INT_EQ(store_load(store, &heap, &error), -EBADMSG);
+	EXPECT_CONTAINS(error, "python_caches");
+	free(error);
+	error = NULL;
+	store_free(store);
+
+	change(path, "DROP TABLE python_caches; PRAGMA user_version = 1001");
+	reseal(path);
+	ASSERT_INT_EQ(store_open(path, &store, &error), 0);
+	ASSERT_INT_EQ(store_load(store, &heap, &error), 0);
+	EXPECT_U64_EQ(heap->cache_count, 0);
+	heap_free(heap);
+	store_free(store);
+}
+
 TEST(an_attached_snapshot_has_its_own_nodes)
 {
 	const char *one = make_snapshot("one.snap", 10), *two = make_snapshot("it's two %.snap", 20);

@@ -376,6 +376,9 @@ TEST(ids_out_of_range_are_refused)
 
 	builder_add(&b, STREAM_PYTRACES, (struct stream_pytrace){ .owner = 0 });
 	refuse_built(&b, -EBADMSG, "Python traceback frame 0");
+
+	builder_add(&b, STREAM_PYCACHES, (struct stream_pycache){ .node = 0 });
+	refuse_built(&b, -EBADMSG, "Python cache 0");
 }
 
 TEST(a_stack_that_is_its_own_caller_is_refused)

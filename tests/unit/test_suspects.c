@@ -105,6 +105,100 @@ TEST(a_cache_that_never_evicts_is_one_growing_suspect_held_by_its_table)
 	pair_done(&p);
 }
 
+/* module -> cache (an lru_cache with `entries` of 128 entries) -> bodies; those after number `old` are born
+ * after the first snapshot. */
+static void build_lru(struct model *m, struct heap_cache *cache, uint32_t old, uint32_t first, uint32_t entries,
+		      uint32_t each)
+{
+	uint32_t type = model_type(m, "functools._lru_cache_wrapper", HEAP_TYPE_PYTHON);
+	uint32_t body_type = model_type(m, "bytes", HEAP_TYPE_PYTHON);
+	uint32_t stack = model_stack(m, "read", "app.py", 7);
+	uint32_t wrapper = model_block(m, 0x10000, 168, 1, type, MODEL_NO_STACK);
+
+	model_edge(m, MODEL_ROOT(model_root(m, HEAP_ROOT_PY_MODULE, "app")), wrapper, 0);
+	for (uint32_t i = first; i < first + entries * each; i++) {
+		uint64_t birth = i < old ? 5 * SECOND + i : 11 * SECOND + (i - old) * SECOND / 30;
+
+		model_edge(m, wrapper, model_block(m, 0x1000000 + i * 0x200000ull, 1048576, birth, body_type, stack), i * 8);
+	}
+	*cache = (struct heap_cache){ .node = wrapper, .entries = entries, .maxsize = 128, .misses = 128 };
+	m->heap.caches = cache;
+	m->heap.cache_count = 1;
+}
+
+TEST(a_bounded_cache_that_fills_up_is_growing_until_it_is_full)
+{
+	struct heap_cache before, after;
+	struct pair p = { 0 };
+
+	build_lru(&p.before, &before, 40, 0, 40, 1);
+	build_lru(&p.after, &after, 40, 0, 100, 1);
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_STR_EQ(suspect_verdict_name(p.suspects->list[0].verdict), "growing");
+	EXPECT_STR_EQ(p.suspects->list[0].point_detail, "lru_cache, 100 of 128 entries");
+	EXPECT_CONTAINS(p.suspects->list[0].reason, "the cache has 100 of 128 entries and stops growing when it is full, "
+			"at about 128 MiB; none of 128 calls was answered from it");
+	pair_done(&p);
+
+	p = (struct pair){ 0 };
+	build_lru(&p.before, &before, 100, 0, 100, 1);
+	build_lru(&p.after, &after, 100, 0, 128, 1);
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_STR_EQ(suspect_verdict_name(p.suspects->list[0].verdict), "stable");
+	EXPECT_STR_EQ(p.suspects->list[0].point_detail, "lru_cache, 128 of 128 entries: full");
+	EXPECT_CONTAINS(p.suspects->list[0].reason, "it will not hold more");
+	EXPECT(!p.suspects->grew);
+	pair_done(&p);
+
+	p = (struct pair){ 0 };
+	build_lru(&p.before, &before, 128, 0, 128, 1);
+	build_lru(&p.after, &after, 128, 40, 128, 1);	/* 40 new ones for 40 old ones */
+	pair_judge(&p);
+	EXPECT(!p.suspects->grew);
+	pair_done(&p);
+}
+
+TEST(a_full_cache_whose_entries_become_larger_is_still_growing)
+{
+	struct heap_cache before, after;
+	struct pair p = { 0 };
+
+	build_lru(&p.before, &before, 128, 0, 128, 1);
+	build_lru(&p.after, &after, 128, 0, 128, 2);
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_STR_EQ(suspect_verdict_name(p.suspects->list[0].verdict), "growing");
+	EXPECT_CONTAINS(p.suspects->list[0].reason, "the cache was full before, but what its entries hold becomes more");
+	pair_done(&p);
+}
+
+TEST(a_cache_without_a_bound_or_with_one_that_cannot_be_read_says_so)
+{
+	struct heap_cache before, after;
+	struct pair p = { 0 };
+
+	build_lru(&p.before, &before, 128, 0, 128, 1);
+	build_lru(&p.after, &after, 128, 0, 200, 1);
+	after.maxsize = -1;
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_STR_EQ(p.suspects->list[0].point_detail, "lru_cache, unbounded");
+	EXPECT_CONTAINS(p.suspects->list[0].reason, "200 entries and no bound (maxsize=None): it never stops growing");
+	pair_done(&p);
+
+	p = (struct pair){ 0 };
+	build_lru(&p.before, &before, 128, 0, 128, 1);
+	build_lru(&p.after, &after, 128, 0, 200, 1);
+	after.maxsize = HEAP_UNKNOWN;
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_STR_EQ(suspect_verdict_name(p.suspects->list[0].verdict), "growing");
+	EXPECT_STR_EQ(p.suspects->list[0].point_detail, "lru_cache, 200 entries");
+	pair_done(&p);
+}
+
 TEST(bodies_from_two_sites_in_entries_of_their_own_are_one_thing_with_two_sites)
 {
 	struct pair p = { 0 };
