@@ -45,6 +45,9 @@ def work():
     other = differing(got, set(plain) | set(got))
     expect(with_status == status, "python3 -m test: status %s without the shim, %s with it: %s"
            % (status, with_status, text[-300:]))
+    for name in other[:6]:
+        at = max(text.find(name), 0)
+        print("what was printed around it:\n%s" % text[max(at - 200, 0):at + 600], flush=True)
     expect(not other, "%d of %d tests end otherwise under the shim: %s" % (
         len(other), len(plain), [(name, plain.get(name), got.get(name)) for name in other[:6]]))
 
