@@ -40,6 +40,7 @@
 #define WAIT_SLICES 10000u		/* 10 s: then events are dropped rather than the service hung */
 #define CURSORS_FIRST 256u
 #define BATCH 8192u			/* events of all rings that one owner applies at a time, about */
+#define AHEAD 16u			/* events between asking for a block's part of the table and using it */
 
 enum { FREE = 0, HELD = 1, CONTENDED = 2 };
 
@@ -293,6 +294,8 @@ static void run(uint64_t horizon)
 	if (heap_count > 2 && heap[2].clock < limit)
 		limit = heap[2].clock;
 	do {
+		/* what is read too early, the owner's next events, costs nothing but a wrong guess */
+		ld__live_prefetch(events[(c->at + AHEAD) & mask].addr);
 		apply(c->ring, &events[c->at & mask]);
 		c->at++;
 		c->clock = c->at < c->end ? events[c->at & mask].clock : UINT64_MAX;

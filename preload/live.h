@@ -29,15 +29,19 @@ void ld__live_totals(uint64_t *ret_blocks, uint64_t *ret_bytes);
 /* Number of live mappings and their bytes. Approximate while threads run. */
 void ld__live_mapping_totals(uint64_t *ret_mappings, uint64_t *ret_bytes);
 
-/* Get the memory that every table needs. Idempotent. Returns 0 or -ENOMEM. */
+/* Get memory for the first block of all. Idempotent. Returns 0 or -ENOMEM. */
 int ld__live_init(void);
 
 /* Enter a block. One that is live at the same address is replaced and counted as an anomaly: its
- * free was never seen. Returns 0 or -ENOMEM (the block is not entered; counted as lost). */
+ * free was never seen. Returns 0, -ENOMEM or -ERANGE (an address of more than 48 bits): the block is not
+ * entered then, and counted as refused. */
 int ld__live_insert(const struct live_block *block);
 
 /* Take a block out. Returns whether it was there; ret_block may be NULL. */
 bool ld__live_remove(uint64_t addr, struct live_block *ret_block);
+
+/* Say that one of the others will be called for this address soon: it is nothing but faster then. */
+void ld__live_prefetch(uint64_t addr);
 
 /* A realloc in progress: the old block stays, since the real function may be copying out of it for a
  * long time and what it holds must not look lost, but whoever gets its address meanwhile replaces it

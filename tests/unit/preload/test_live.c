@@ -2,6 +2,8 @@
  * test_live.c - the live table against plain references: an array of blocks, a map of pages. */
 #include "preload/live.h"
 
+#include <errno.h>
+
 #include "preload/stream.h"
 #include "test.h"
 
@@ -135,6 +137,57 @@ TEST(failed_realloc_leaves_an_ordinary_block)
 	ld__live_insert(&old);
 	EXPECT_U64_EQ(ld__live_anomalies(), before + 1);
 	ld__live_clear();
+}
+
+static uint64_t wrong_sizes;
+
+static void check_size(const struct live_block *b, void *data)
+{
+	(void)data;
+	wrong_sizes += b->bytes != b->birth << 20 || b->stack != 0xffffff || b->tid != 0xfffffe ||
+		       b->kind != STREAM_NODE_PYTHON;
+}
+
+TEST(sizes_of_any_length_come_back_as_they_were)
+{
+	uint64_t blocks, bytes, sum = 0, before = ld__live_anomalies();
+	struct live_block b = { .stack = 0xffffff, .tid = 0xfffffe, .kind = STREAM_NODE_PYTHON }, out;
+
+	/* 1 MiB to 2 GiB, every one entered twice: the second takes the place of the first */
+	for (uint64_t i = 1; i <= 2048; i++) {
+		b.addr = i << 32;
+		b.bytes = b.birth = 1;
+		ASSERT_INT_EQ(ld__live_insert(&b), 0);
+		b.bytes = i << 20;
+		b.birth = i;
+		ASSERT_INT_EQ(ld__live_insert(&b), 0);
+		sum += b.bytes;
+	}
+	EXPECT_U64_EQ(ld__live_anomalies(), before + 2048);
+	ld__live_totals(&blocks, &bytes);
+	EXPECT_U64_EQ(blocks, 2048);
+	EXPECT_U64_EQ(bytes, sum);
+	EXPECT_U64_EQ(ld__live_visit(check_size, NULL), 2048);
+	EXPECT_U64_EQ(wrong_sizes, 0);
+	for (uint64_t i = 1; i <= 2048; i++) {
+		ASSERT(ld__live_remove(i << 32, &out));
+		ASSERT_U64_EQ(out.bytes, i << 20);
+	}
+	ld__live_totals(&blocks, &bytes);
+	EXPECT_U64_EQ(blocks, 0);
+	EXPECT_U64_EQ(bytes, 0);
+	ld__live_clear();
+}
+
+TEST(address_of_more_than_48_bits_is_refused_and_counted)
+{
+	struct live_block b = block_at(1ull << 48, 10, 1);
+	uint64_t before = ld__live_refused();
+
+	EXPECT_INT_EQ(ld__live_insert(&b), -ERANGE);
+	EXPECT_U64_EQ(ld__live_refused(), before + 1);
+	EXPECT(!ld__live_remove(b.addr, NULL));
+	EXPECT(!ld__live_remove(0, NULL));
 }
 
 static uint64_t pages[PAGES];		/* birth of the mapping that covers the page, 0 = none */
