@@ -29,6 +29,8 @@ static int answer(const struct loaded *loaded, const struct diff_options *rows)
 	int status = 0, r;
 
 	r = diff_make(loaded->series, rows, &diff);
+	for (size_t k = 0; k < loaded->count; k++)	/* only the rows know of threads */
+		heap_drop(loaded->heaps[k], HEAP_PART_THREAD);
 	if (r == 0)
 		r = suspects_find(loaded->series, &suspects);
 	/* The picture first: when it cannot be written, no half answer stands on the terminal. */

@@ -65,7 +65,7 @@ out:
 
 static int run(int argc, char **argv)
 {
-	struct diff_options rows = { .min_bytes = options.min_bytes, .type = options.type };
+	struct diff_options rows = { .min_bytes = options.min_bytes, .type = options.type, .keep_nodes = true };
 	struct diff *diff = NULL;
 	struct loaded loaded;
 	int status, r;

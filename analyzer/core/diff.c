@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/diff.h"
+#include "core/large.h"
 #include "core/names.h"
 #include "core/thresholds.h"
 #include "core/weigh.h"
@@ -238,7 +239,7 @@ static int number_heap(struct maker *m, uint32_t index)
 	uint32_t last_group = HEAP_NONE, last_slot = 0;
 	int r;
 
-	m->slot_of[index] = malloc(((size_t)heap->nodes + 1) * sizeof(uint32_t));
+	m->slot_of[index] = large_array(heap->nodes, sizeof(uint32_t));
 	free(m->key_of);
 	m->key_of = malloc(((size_t)locals + 1) * sizeof(uint32_t));
 	if (!m->slot_of[index] || !m->key_of)
@@ -401,14 +402,11 @@ static void add_up(struct maker *m)
 		const struct series_heap *h = &series->heaps[k];
 
 		for (uint32_t v = 0; v < h->heap->nodes; v++) {
-			if (m->slot_of[k][v] == HEAP_NONE) {
-				if (k == last_index)
-					diff->row_of[v] = HEAP_NONE;
+			if (m->slot_of[k][v] == HEAP_NONE)
 				continue;
-			}
 			uint32_t r = m->slots[m->slot_of[k][v]].row;
 			struct diff_row *row = &diff->rows[r];
-			uint64_t count = weigh_count(h->heap, v), birth = h->heap->birth[v];
+			uint64_t count = weigh_count(h->heap, v);
 			enum diff_state state = h->reach->region[v] == REACH_NONE ? DIFF_UNREACHABLE :
 				DIFF_REFERENCED;
 
@@ -423,7 +421,8 @@ static void add_up(struct maker *m)
 			diff->bytes[k] += series_bytes(h, v);
 			if (k != last_index)
 				continue;
-			diff->row_of[v] = r;
+			uint64_t birth = h->heap->birth[v];
+			m->slot_of[k][v] = r;		/* becomes diff.row_of */
 			if (birth) {
 				if (!row->oldest_birth || birth < row->oldest_birth)
 					row->oldest_birth = birth;
@@ -576,9 +575,8 @@ static int build(struct maker *m)
 	diff->made_rows = made = make_rows(m);
 	diff->rows = calloc((size_t)made + 1, sizeof(*diff->rows));
 	diff->numbers = calloc(((size_t)made + 1) * n * 2, sizeof(*diff->numbers));
-	diff->row_of = malloc(((size_t)series_last(m->series)->heap->nodes + 1) * sizeof(*diff->row_of));
 	bare = calloc((size_t)made + 1, sizeof(*bare));
-	if (!diff->rows || !diff->numbers || !diff->row_of || !bare) {
+	if (!diff->rows || !diff->numbers || !bare) {
 		free(bare);
 		return -ENOMEM;
 	}
@@ -603,6 +601,10 @@ static int build(struct maker *m)
 		add_up(m);
 		diff->row_count = 0;
 		r = arrange(m, made, bare);
+	}
+	if (r == 0 && m->options->keep_nodes) {
+		diff->row_of = m->slot_of[n - 1];
+		m->slot_of[n - 1] = NULL;
 	}
 	free(bare);
 	return r;

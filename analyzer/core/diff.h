@@ -46,8 +46,8 @@ struct diff {
 	uint64_t *count, *bytes;	/* totals per snapshot over all rows, hidden ones included */
 	size_t hidden_rows;		/* left out because min_bytes or the type pattern asked for it */
 	uint64_t hidden_bytes;		/* their bytes in the last snapshot */
-	uint32_t *row_of;		/* row of each node of the last heap before sorting and hiding; */
-	uint32_t *place;		/* place[row_of[v]] is its index in rows, HEAP_NONE = hidden */
+	uint32_t *row_of;		/* keep_nodes: row of each node of the last heap before sorting and */
+	uint32_t *place;		/* hiding; place[row_of[v]] is its index in rows, HEAP_NONE = hidden */
 	uint32_t made_rows;		/* how many there were before hiding */
 	uint64_t *numbers;		/* storage of count and bytes of all rows */
 };
@@ -57,6 +57,7 @@ struct diff_options {
 	enum diff_sort sort;
 	uint64_t min_bytes;		/* hide rows that neither grew nor shrank by this much; one snapshot: that are smaller */
 	const char *type;		/* pattern or NULL */
+	bool keep_nodes;		/* is diff.row_of wanted? */
 };
 
 /* Returns 0 with *ret_diff (diff_free()), or -ENOMEM. */

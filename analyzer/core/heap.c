@@ -32,6 +32,17 @@ static void built_free(struct heap *heap)
 	free(heap);
 }
 
+static void built_drop(struct heap *heap, unsigned parts)
+{
+	struct built *built = heap->owner;
+
+	if (parts & HEAP_PART_EDGES) {	/* all other columns are borrowed */
+		free(built->edge_start);
+		free(built->edge_to);
+		built->edge_start = built->edge_to = NULL;
+	}
+}
+
 static int built_references(const struct heap *heap, uint32_t source,
 			    int (*visit)(const struct heap_reference *ref, void *data), void *data)
 {
@@ -71,6 +82,7 @@ int heap_build(const struct heap *model, const struct heap_reference *refs, size
 		goto fail;
 	built->owner.free = built_free;
 	built->owner.references = built_references;
+	built->owner.drop = built_drop;
 	built->refs = refs;
 	built->ref_start = malloc((sources + 1) * sizeof(*built->ref_start));
 	built->edge_start = malloc((sources + 1) * sizeof(*built->edge_start));
@@ -138,6 +150,19 @@ const struct heap_cache *heap_cache_of(const struct heap *heap, uint32_t node)
 			high = middle;
 	}
 	return low < heap->cache_count && heap->caches[low].node == node ? &heap->caches[low] : NULL;
+}
+
+void heap_drop(struct heap *heap, unsigned parts)
+{
+	const struct heap_owner *owner = heap->owner;
+
+	owner->drop(heap, parts);
+	if (parts & HEAP_PART_EDGES)
+		heap->edge_start = heap->edge_to = NULL;
+	if (parts & HEAP_PART_IDENTITY)
+		heap->addr = heap->birth = NULL;
+	if (parts & HEAP_PART_THREAD)
+		heap->thread = NULL;
 }
 
 struct heap *heap_free(struct heap *heap)

@@ -5,7 +5,8 @@
  *                   nodes .. nodes+roots-1  root nodes (a variable, a thread's stack frame, ...)
  *
  * (1) Compact columns, 32-bit ids, CSR references; no allocation per node.
- * (2) A heap is immutable once made. The columns are public so that passes are plain loops.
+ * (2) A heap is immutable once made; heap_drop() only takes away. The columns are public so that passes
+ *     are plain loops.
  * (3) Edges that are weak (STREAM_LABEL never yields one today) or self references are absent;
  *     every pass uses the same edges.
  * (4) Labels are not in memory: heap_references() reads them again from the file for one source.
@@ -160,6 +161,15 @@ const struct heap_cache *heap_cache_of(const struct heap *heap, uint32_t node);
  * edge_start and edge_to are computed from refs. Returns 0 or -ENOMEM, -EINVAL. */
 int heap_build(const struct heap *model, const struct heap_reference *refs, size_t ref_count,
 	       struct heap **ret_heap) __attribute__((warn_unused_result));
+
+/* Columns that nobody will ask for again: they are released and NULL afterwards. heap_references() goes
+ * on to answer. */
+enum heap_part {
+	HEAP_PART_EDGES = 1,		/* edge_start, edge_to */
+	HEAP_PART_IDENTITY = 2,		/* addr, birth */
+	HEAP_PART_THREAD = 4,
+};
+void heap_drop(struct heap *heap, unsigned parts);
 
 /* Release a heap, however it was made; accepts NULL, returns NULL. */
 struct heap *heap_free(struct heap *heap);

@@ -14,6 +14,8 @@
 struct heap_owner {
 	/* Releases everything: columns, strings, the owner and the heap itself. Never called with NULL. */
 	void (*free)(struct heap *heap);
+	/* Releases what is behind the columns; heap.c sets them to NULL. */
+	void (*drop)(struct heap *heap, unsigned parts);
 	/* As heap_references(); source is already known to be below nodes + roots. */
 	int (*references)(const struct heap *heap, uint32_t source,
 			  int (*visit)(const struct heap_reference *ref, void *data), void *data);

@@ -28,7 +28,7 @@ static int compare_youngest(const void *a, const void *b)
 static int mark_by_rows(const struct series *series, uint64_t *bytes)
 {
 	const struct series_heap *last = series_last(series);
-	struct diff_options options = { .by = DIFF_BY_TYPE };
+	struct diff_options options = { .by = DIFF_BY_TYPE, .keep_nodes = true };
 	uint32_t count = 0, taken_place = HEAP_NONE;
 	struct youngest *list;
 	struct diff *diff;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/large.h"
 #include "core/series.h"
 
 #define START_TOLERANCE_NS 2000000000u	/* a pid is not used again within two seconds */
@@ -156,10 +157,10 @@ static bool same_process(const struct heap *a, const struct heap *b)
 
 static uint32_t *none_array(uint32_t count)
 {
-	uint32_t *array = malloc(((size_t)count + 1) * sizeof(*array));
+	uint32_t *array = large_array(count, sizeof(*array));
 
 	if (array)
-		memset(array, 0xff, ((size_t)count + 1) * sizeof(*array));
+		memset(array, 0xff, (size_t)count * sizeof(*array));
 	return array;
 }
 
@@ -233,39 +234,82 @@ fail:
 	return r;
 }
 
-int series_make(const struct heap *const *heaps, size_t count, struct series **ret_series)
+int series_new(size_t count, struct series **ret_series)
 {
 	struct series *series = calloc(1, sizeof(*series));
-	int r = -ENOMEM;
 
 	if (!series)
 		return -ENOMEM;
 	series->heaps = calloc(count, sizeof(*series->heaps));
-	if (!series->heaps)
-		goto fail;
+	if (!series->heaps) {
+		series_free(series);
+		return -ENOMEM;
+	}
 	series->count = count;
 	series->same_process = true;
-	for (size_t k = 0; k < count; k++) {
-		series->heaps[k].heap = heaps[k];
-		series->same_process &= same_process(heaps[k], heaps[0]);
-		r = weigh_nodes(heaps[k], &series->heaps[k].weights);
-		if (r == 0)
-			r = reach_flood(heaps[k], &series->heaps[k].reach);
-		if (r < 0)
-			goto fail;
-	}
+	*ret_series = series;
+	return 0;
+}
+
+int series_add(struct series *series, const struct heap *heap)
+{
+	struct series_heap *h = &series->heaps[series->added++];
+	int r = weigh_nodes(heap, &h->weights);
+
+	h->heap = heap;
+	series->same_process &= same_process(heap, series->heaps[0].heap);
+	if (r < 0 || series->added < series->count)
+		return r;
 	r = match_all(series);
 	if (r == 0)
 		r = number_types(series);
 	if (r < 0)
-		goto fail;
-	for (uint32_t v = 0; v < series_last(series)->heap->nodes && series->same_process; v++)
+		return r;
+	for (uint32_t v = 0; v < heap->nodes && series->same_process; v++)
 		series->late += series->earlier[v] == HEAP_NONE && !series_is_new(series, v);
+	return 0;
+}
+
+int series_flood(struct series *series, size_t index)
+{
+	return reach_flood(series->heaps[index].heap, &series->heaps[index].reach);
+}
+
+int series_leave(struct series *series, size_t index)
+{
+	struct series_heap *h = &series->heaps[index];
+	struct reach_leaks *leaks = NULL;
+	int r = 0;
+
+	if (index == 0) {		/* what a holder lost is asked of its tree */
+		r = reach_find_leaks(h->heap, h->reach, &leaks);
+		if (r == 0)
+			r = dominators_compute(h->heap, h->reach, leaks, &h->tree);
+		reach_leaks_free(leaks);
+	}
+	free(h->reach->order);
+	h->reach->order = NULL;
+	return r;
+}
+
+int series_make(const struct heap *const *heaps, size_t count, struct series **ret_series)
+{
+	struct series *series;
+	int r = series_new(count, &series);
+
+	if (r < 0)
+		return r;
+	for (size_t k = 0; k < count && r == 0; k++) {
+		r = series_add(series, heaps[k]);
+		if (r == 0)
+			r = series_flood(series, k);
+	}
+	if (r < 0) {
+		series_free(series);
+		return r;
+	}
 	*ret_series = series;
 	return 0;
-fail:
-	series_free(series);
-	return r;
 }
 
 struct series *series_free(struct series *series)
@@ -277,6 +321,7 @@ struct series *series_free(struct series *series)
 		free(series->heaps[k].type);
 		free(series->heaps[k].later);
 		reach_free(series->heaps[k].reach);
+		dominators_free(series->heaps[k].tree);
 	}
 	free(series->heaps);
 	free(series->earlier);

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/dominators.h"
 #include "core/heap.h"
 #include "core/intern.h"
 #include "core/reach.h"
@@ -27,12 +28,13 @@ struct series_heap {
 	struct weights *weights;	/* see series_bytes() */
 	uint32_t *type;			/* number in series.types of each local type */
 	struct reach *reach;
+	struct dominators *tree;	/* only after series_leave() of the first heap; else NULL */
 	uint32_t *later;		/* the same block in the last heap or HEAP_NONE; NULL for the last */
 };
 
 struct series {
 	struct series_heap *heaps;
-	size_t count;
+	size_t count, added;
 	bool same_process;
 	const struct heap_type *types;	/* by number; names borrowed from the heaps */
 	uint32_t type_count;
@@ -49,6 +51,21 @@ struct series {
 int series_make(const struct heap *const *heaps, size_t count, struct series **ret_series)
 	__attribute__((warn_unused_result));
 struct series *series_free(struct series *series);
+
+/* The same step by step, so that no two heaps need to be in memory with all their columns:
+ *
+ *   series_new(count), then for each heap, oldest first:
+ *   series_add()      weighs it; the last one is matched with those before it, which is the last time
+ *                     that addresses and births (HEAP_PART_IDENTITY) of the earlier ones are looked at
+ *   series_flood()    after its references were loaded
+ *   series_leave()    of all but the last: keeps what later passes ask of its references, which can
+ *                     then be dropped (HEAP_PART_EDGES)
+ *
+ * Each returns 0 or -ENOMEM, -EOVERFLOW; series_free() in any case. */
+int series_new(size_t count, struct series **ret_series) __attribute__((warn_unused_result));
+int series_add(struct series *series, const struct heap *heap) __attribute__((warn_unused_result));
+int series_flood(struct series *series, size_t index) __attribute__((warn_unused_result));
+int series_leave(struct series *series, size_t index) __attribute__((warn_unused_result));
 
 static inline const struct series_heap *series_last(const struct series *series)
 {

@@ -395,6 +395,12 @@ int store_load(struct store *store, struct heap **ret_heap, char **ret_error)
 	return store_file_load(store->main, ret_heap, ret_error);
 }
 
+int store_load_nodes(struct store *store, struct heap **ret_heap, char **ret_error)
+{
+	*ret_error = NULL;
+	return store_file_load_nodes(store->main, ret_heap, ret_error);
+}
+
 /* The view v_growth: what an attached, later snapshot has more than the first, by type and size. A
  * view over two files can only be temporary; without it (short memory) queries say so themselves. */
 static void compare_with(struct store *store, const char *name)

@@ -28,6 +28,12 @@ int store_open(const char *path, struct store **ret_store, char **ret_error)
 int store_load(struct store *store, struct heap **ret_heap, char **ret_error)
 	__attribute__((warn_unused_result));
 
+/* The same in two steps, for those who have no room for everything at once: a heap whose edge_start and
+ * edge_to are NULL, and then these. */
+int store_load_nodes(struct store *store, struct heap **ret_heap, char **ret_error)
+	__attribute__((warn_unused_result));
+int store_load_edges(struct heap *heap, char **ret_error) __attribute__((warn_unused_result));
+
 /* Verify every chunk and cross-reference; what is found is described line by line through print.
  * Returns 0 when whole, -EBADMSG when not. */
 int store_check(struct store *store, void (*print)(const char *line, void *data), void *data)

@@ -56,6 +56,7 @@ struct loaded {
 	uint32_t clock_count;
 	struct heap_cache *caches;
 
+	uint64_t edges_claimed;		/* by the file's table meta */
 	struct edge_chunk *chunks;
 	uint32_t chunk_count;
 	struct cached_chunk cache[CACHE_CHUNKS];
@@ -500,15 +501,14 @@ static int read_tables(struct loaded *loaded, char **ret_error)
 
 static int allocate_columns(struct chunk_nodes *c, uint64_t nodes)
 {
-	nodes = nodes ? nodes : 1;
-	c->addr = reallocarray(NULL, nodes, sizeof(*c->addr));
-	c->bytes = reallocarray(NULL, nodes, sizeof(*c->bytes));
-	c->birth = reallocarray(NULL, nodes, sizeof(*c->birth));
-	c->stack = reallocarray(NULL, nodes, sizeof(*c->stack));
-	c->type = reallocarray(NULL, nodes, sizeof(*c->type));
-	c->thread = reallocarray(NULL, nodes, sizeof(*c->thread));
-	c->flags = malloc(nodes);
-	c->kind = malloc(nodes);
+	c->addr = large_array(nodes, sizeof(*c->addr));
+	c->bytes = large_array(nodes, sizeof(*c->bytes));
+	c->birth = large_array(nodes, sizeof(*c->birth));
+	c->stack = large_array(nodes, sizeof(*c->stack));
+	c->type = large_array(nodes, sizeof(*c->type));
+	c->thread = large_array(nodes, sizeof(*c->thread));
+	c->flags = large_array(nodes, 1);
+	c->kind = large_array(nodes, 1);
 	return c->addr && c->bytes && c->birth && c->stack && c->type && c->thread && c->flags &&
 			       c->kind ?
 		       0 :
@@ -540,18 +540,17 @@ static int decode_nodes(struct loaded *loaded, const void *blob, size_t bytes, u
 	return chunk_decode_nodes(loaded->coder, blob, bytes, c, first, count, &has);
 }
 
-/* Do the rows add up to the nodes that the file claims? Before memory is taken for them. */
-static int check_sum(struct loaded *loaded, uint64_t nodes, char **ret_error)
+/* Do the rows of chunks add up to what the file claims? Before memory is taken for that. */
+static int check_sum(struct loaded *loaded, const char *table, const char *sql, uint64_t claimed, char **ret_error)
 {
 	struct scan scan;
 	int r;
 
-	r = scan_begin(&scan, loaded, "node_chunks", "SELECT total(count) FROM node_chunks",
-		       ret_error);
+	r = scan_begin(&scan, loaded, table, sql, ret_error);
 	if (r >= 0)
 		r = scan_next(&scan, ret_error);
-	if (r >= 0 && sqlite3_column_double(scan.statement, 0) != (double)nodes)
-		r = damaged(loaded, ret_error, "node_chunks", 0);
+	if (r >= 0 && sqlite3_column_double(scan.statement, 0) != (double)claimed)
+		r = damaged(loaded, ret_error, table, 0);
 	sqlite3_finalize(scan.statement);
 	return r;
 }
@@ -564,7 +563,7 @@ static int read_nodes(struct loaded *loaded, uint64_t nodes, char **ret_error)
 	struct scan scan;
 	int r;
 
-	r = check_sum(loaded, nodes, ret_error);
+	r = check_sum(loaded, "node_chunks", "SELECT total(count) FROM node_chunks", nodes, ret_error);
 	if (r >= 0)
 		r = allocate_columns(c, nodes);
 	if (r < 0)
@@ -715,7 +714,6 @@ static int read_edges(struct loaded *loaded, uint64_t total, char **ret_error)
 	struct heap *heap = &loaded->heap;
 	uint64_t sources = (uint64_t)heap->nodes + heap->roots, next = 0, at = 0, done = 0;
 	struct chunk_edges *edges = malloc(sizeof(*edges));
-	uint64_t capacity = 0;
 	struct scan scan;
 	int r;
 
@@ -725,8 +723,13 @@ static int read_edges(struct loaded *loaded, uint64_t total, char **ret_error)
 					 loaded->file->path, total);
 		return -EOVERFLOW;
 	}
+	r = check_sum(loaded, "edge_chunks", "SELECT total(count) FROM edge_chunks", total, ret_error);
+	if (r < 0) {
+		free(edges);
+		return r;
+	}
 	loaded->edge_start = large_array(sources + 1, sizeof(*loaded->edge_start));
-	loaded->edge_to = malloc(sizeof(*loaded->edge_to));	/* never NULL, however few */
+	loaded->edge_to = large_array(total, sizeof(*loaded->edge_to));
 	if (!edges || !loaded->edge_start || !loaded->edge_to) {
 		free(edges);
 		return -ENOMEM;
@@ -735,15 +738,6 @@ static int read_edges(struct loaded *loaded, uint64_t total, char **ret_error)
 		       "SELECT id, first_source, last_source, count, targets FROM edge_chunks ORDER BY id", ret_error);
 	while (r >= 0 && (r = scan_next(&scan, ret_error)) > 0) {
 		r = read_edge_row(loaded, &scan, edges, &done, total);
-		if (r >= 0 && done > capacity) {
-			/* grow with what is really there, up to the total that the file claims */
-			uint64_t wanted = done * 2 < total ? done * 2 : total;
-			uint32_t *bigger = reallocarray(loaded->edge_to, wanted, sizeof(*bigger));
-
-			r = bigger ? r : -ENOMEM;
-			loaded->edge_to = bigger ? bigger : loaded->edge_to;
-			capacity = bigger ? wanted : capacity;
-		}
 		if (r >= 0)
 			r = append_chunk(loaded, edges, &next, &at);
 		if (r == -EBADMSG)
@@ -895,6 +889,26 @@ static int references(const struct heap *heap, uint32_t source,
 
 /* ---- the whole ---- */
 
+static void drop_parts(struct heap *heap, unsigned parts)
+{
+	struct loaded *loaded = heap->owner;
+
+	if (parts & HEAP_PART_EDGES) {
+		free(loaded->edge_start);
+		free(loaded->edge_to);
+		loaded->edge_start = loaded->edge_to = NULL;
+	}
+	if (parts & HEAP_PART_IDENTITY) {
+		free(loaded->columns.addr);
+		free(loaded->columns.birth);
+		loaded->columns.addr = loaded->columns.birth = NULL;
+	}
+	if (parts & HEAP_PART_THREAD) {
+		free(loaded->columns.thread);
+		loaded->columns.thread = NULL;
+	}
+}
+
 static void free_loaded(struct heap *heap)
 {
 	struct loaded *loaded = heap->owner;
@@ -936,10 +950,10 @@ static void free_loaded(struct heap *heap)
 	free(loaded);
 }
 
-int store_file_load(struct store_file *file, struct heap **ret_heap, char **ret_error)
+int store_file_load_nodes(struct store_file *file, struct heap **ret_heap, char **ret_error)
 {
 	struct loaded *loaded = calloc(1, sizeof(*loaded));
-	uint64_t nodes, edges;
+	uint64_t nodes;
 	int r = -ENOMEM;
 
 	*ret_error = NULL;
@@ -947,19 +961,17 @@ int store_file_load(struct store_file *file, struct heap **ret_heap, char **ret_
 		*ret_error = text_format("not enough memory to load %s", file->path);
 		return -ENOMEM;
 	}
-	loaded->owner = (struct heap_owner){ free_loaded, references };
+	loaded->owner = (struct heap_owner){ .free = free_loaded, .drop = drop_parts, .references = references };
 	loaded->heap.owner = loaded;
 	loaded->file = store_file_keep(file);
 	loaded->coder = chunk_coder_new();
 	if (!loaded->coder)
 		goto fail;
-	r = read_facts(loaded, &nodes, &edges, ret_error);
+	r = read_facts(loaded, &nodes, &loaded->edges_claimed, ret_error);
 	if (r >= 0)
 		r = read_tables(loaded, ret_error);
 	if (r >= 0)
 		r = read_nodes(loaded, nodes, ret_error);
-	if (r >= 0)
-		r = read_edges(loaded, edges, ret_error);
 	if (r >= 0)
 		r = store_file_caches(file, loaded->heap.nodes, &loaded->caches, &loaded->heap.cache_count);
 	if (r == -EBADMSG)
@@ -979,6 +991,34 @@ fail:
 	if (!*ret_error)
 		*ret_error = text_format("not enough memory to load %s", file->path);
 	return r;
+}
+
+int store_load_edges(struct heap *heap, char **ret_error)
+{
+	struct loaded *loaded = heap->owner;
+	int r;
+
+	*ret_error = NULL;
+	r = read_edges(loaded, loaded->edges_claimed, ret_error);
+	if (r < 0 && !*ret_error)
+		*ret_error = text_format("not enough memory to load %s", loaded->file->path);
+	return r;
+}
+
+int store_file_load(struct store_file *file, struct heap **ret_heap, char **ret_error)
+{
+	struct heap *heap;
+	int r = store_file_load_nodes(file, &heap, ret_error);
+
+	if (r < 0)
+		return r;
+	r = store_load_edges(heap, ret_error);
+	if (r < 0) {
+		heap_free(heap);
+		return r;
+	}
+	*ret_heap = heap;
+	return 0;
 }
 
 const uint8_t *store_heap_kinds(const struct heap *heap)

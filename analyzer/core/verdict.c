@@ -136,8 +136,7 @@ void judge_done(struct judge *j)
 	free(j->lost_before);
 	free(j->lost_now);
 	free(j->lost_used);
-	reach_leaks_free(j->past_leaks);
-	dominators_free(j->past_tree);
+	dominators_free(j->past_made);
 	free(j->past_keeper);
 	*j = (struct judge){ 0 };
 }
@@ -147,15 +146,20 @@ void judge_done(struct judge *j)
 static int make_past(struct judge *j)
 {
 	const struct series_heap *first = &j->series->heaps[0];
-	int r;
+	struct reach_leaks *leaks = NULL;
+	int r = 0;
 
 	if (j->past_tree)
 		return 0;
-	r = reach_find_leaks(first->heap, first->reach, &j->past_leaks);
-	if (r == 0)
-		r = dominators_compute(first->heap, first->reach, j->past_leaks, &j->past_tree);
+	if (!first->tree) {
+		r = reach_find_leaks(first->heap, first->reach, &leaks);
+		if (r == 0)
+			r = dominators_compute(first->heap, first->reach, leaks, &j->past_made);
+		reach_leaks_free(leaks);
+	}
 	if (r < 0)
 		return r;
+	j->past_tree = first->tree ? first->tree : j->past_made;
 	j->past_keeper = malloc((size_t)j->past_tree->count * sizeof(*j->past_keeper));
 	if (!j->past_keeper)
 		return -ENOMEM;

@@ -38,8 +38,8 @@ struct judge {
 	uint64_t *lost_before, *lost_now, *lost_used;
 	uint64_t late_births;		/* grown blocks born in the last quarter */
 	/* the first snapshot's dominators, made when first needed */
-	struct reach_leaks *past_leaks;
-	struct dominators *past_tree;
+	const struct dominators *past_tree;
+	struct dominators *past_made;	/* the same, where the series has none */
 	uint32_t *past_keeper;		/* by id: the nearest dominator, or itself, that is still there: a root,
 					 * a block that lives on, or the top */
 };
