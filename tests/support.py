@@ -233,7 +233,8 @@ class Snapper(threading.Thread):
     taken process first, and checks every file.
 
     A refused or failed snapshot is a failure unless the process had ended (or had become another
-    program, or was just starting: not yet captured) by the time that the command returned."""
+    program, or was just starting: not yet captured) by the time that the command returned, or shortly
+    after: the threads of a process that is ended go one by one."""
 
     def __init__(self, folder, programs=None, wanted=10, gap=0.05):
         super().__init__(daemon=True)
@@ -273,7 +274,8 @@ class Snapper(threading.Thread):
                 self.failed.append("check of a snapshot of %s: %s" % (name, (check.stdout + check.stderr).strip()[-400:]))
             else:
                 self.taken.append((name, took, size))
-        elif birth_of(pid) != birth or program_of(pid) != name or image_of(pid) != image or birth is None:
+        elif birth is None or wait_until(lambda: (birth_of(pid), program_of(pid), image_of(pid)) != (birth, name, image),
+                                         2 if "ended" in snap.stderr else 0):
             self.gone += 1
         else:
             self.failed.append("snap of a living %s (pid %d) ended with %s after %.1f s: %s"
