@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L5  frames.c - see frames.h.
+ * L6  frames.c - see frames.h.
  *
  * Each thread is walked from its saved registers by the rules of cfi.h: call frame information of
  * the loaded modules, read in place, without locks or memory of its own. The general unwinder is of

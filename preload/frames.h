@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L5  frames.h - tracebacks of the stopped threads. */
+ * L6  frames.h - tracebacks of the stopped threads. */
 #ifndef LEAKDIFF_FRAMES_H
 #define LEAKDIFF_FRAMES_H
 

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  nodes.c - sorting the live table and finding the node that a word points into.
+ * L5  nodes.c - numbering the live table and finding the node that a word points into.
  *
- *   word -> pages[word >> 30][(word >> 12) & 0x3ffff]   first block that touches the page, + 1
- *        -> a short search forward in extents           at most one page's worth of blocks
- *        -> else the mapping list                       gaps of a mapping belong to the mapping
+ *   live table, first visit    mark every block's address
+ *   number the marks           a block's number is its id; the mappings that begin before it have theirs
+ *   live table, second visit   each block's columns, at its id
  *
- * (1) One table slot per 4 KiB page of a GiB that holds blocks: 1 MiB of index per such GiB.
- * (2) Blocks never overlap, so the last block at or below the word is the only candidate.
- * (3) 32 bytes a block for the copy of the live table, 16 for its extent, 9 beside; sorting needs
- *     32 more, for a moment. */
+ *   word -> marks: the last block that begins at or below it -> is the word inside? else the mapping list
+ *
+ * (1) Nothing is sorted, and no block is held twice: 29 bytes a block, and 1/60 of the memory it lies in.
+ * (2) Blocks never overlap, so the last block at or below the word is the only candidate; a Python object
+ *     inside a block, which is not the block itself, comes before it.
+ * (3) Objects in arenas were never recorded: they are merged in afterwards, where there are any. Their
+ *     records and types are not touched, so an object is 13 bytes. */
 #include "nodes.h"
 
 #include <errno.h>
@@ -17,261 +20,328 @@
 #include "kernel.h"
 #include "stream.h"
 
-#define TOP_SLOTS (1u << 17)		/* 47 bits of user addresses in GiB */
-#define PAGE_SLOTS (1u << 18)		/* pages in a GiB */
 #define COUNT_MAX (UINT32_MAX - 1)
 #define TOTALS_SLACK 1024u
-#define RADIX_BITS 11
-#define RADIX (1u << RADIX_BITS)
 
-struct sort_key {
-	uint64_t addr;
-	uint32_t index;			/* in blocks, or with `object` in the objects */
-	uint32_t object;		/* 1 = a Python object */
+struct node_large {
+	uint64_t bytes;
+	uint32_t node;
 };
-
-struct fill {
-	struct nodes *nodes;
-	uint64_t capacity, count;
-};
-
-static void take_block(const struct live_block *block, void *data)
-{
-	struct fill *fill = data;
-
-	if (fill->count < fill->capacity)
-		fill->nodes->blocks[fill->count] = *block;
-	fill->count++;
-}
-
-/* The totals say how many to expect; a second pass is needed only if they were wrong. */
-static bool copy_blocks(struct fill *fill, uint64_t expected)
-{
-	for (;;) {
-		uint64_t bytes = (expected + 1) * sizeof(*fill->nodes->blocks);
-
-		fill->nodes->blocks = kernel_map(bytes);
-		if (!fill->nodes->blocks)
-			return false;
-		fill->capacity = expected;
-		fill->count = 0;
-		ld__live_visit(take_block, fill);
-		if (fill->count <= fill->capacity)
-			return true;
-		kernel_unmap(fill->nodes->blocks, bytes);
-		expected = fill->count;
-	}
-}
-
-/* Least significant digit first over the bits that differ at all. Returns the sorted half of the two. */
-static struct sort_key *radix_sort(struct sort_key *keys, struct sort_key *other, uint64_t count,
-				   uint64_t differ)
-{
-	static uint32_t starts[RADIX];
-
-	for (unsigned shift = differ ? (unsigned)__builtin_ctzll(differ) : 64;
-	     shift < 64 && differ >> shift; shift += RADIX_BITS) {
-		uint32_t sum = 0;
-		struct sort_key *swap;
-
-		if (!(differ >> shift & (RADIX - 1)))
-			continue;
-		memset(starts, 0, sizeof(starts));
-		for (uint64_t i = 0; i < count; i++)
-			starts[keys[i].addr >> shift & (RADIX - 1)]++;
-		for (uint32_t i = 0; i < RADIX; i++) {
-			uint32_t n = starts[i];
-
-			starts[i] = sum;
-			sum += n;
-		}
-		for (uint64_t i = 0; i < count; i++)
-			other[starts[keys[i].addr >> shift & (RADIX - 1)]++] = keys[i];
-		swap = keys;
-		keys = other;
-		other = swap;
-	}
-	return keys;
-}
 
 static bool is_mapping(const struct live_block *block)
 {
 	return STREAM_NODE_KIND(block->kind) == STREAM_NODE_MAPPING;
 }
 
-/* How far out something is: a mapping, a block, an object in it. */
-static int rank(const struct nodes *nodes, const struct sort_key *key)
+/* ---- columns ---- */
+
+static int make_columns(struct nodes *nodes, uint64_t room)
 {
-	return key->object ? 0 : is_mapping(&nodes->blocks[key->index]) ? 2 : 1;
+	nodes->room = room + 1;
+	nodes->addr = kernel_map(nodes->room * sizeof(*nodes->addr));
+	nodes->low_bytes = kernel_map(nodes->room * sizeof(*nodes->low_bytes));
+	nodes->record = kernel_map(nodes->room * sizeof(*nodes->record));
+	nodes->type = kernel_map(nodes->room * sizeof(*nodes->type));
+	nodes->flags = kernel_map(nodes->room);
+	return nodes->addr && nodes->low_bytes && nodes->record && nodes->type && nodes->flags ? 0 : -ENOMEM;
 }
 
-/* Among equal addresses (a mapping and its first block) the enclosing one goes first. */
-static void order_equals(const struct nodes *nodes, struct sort_key *keys, uint64_t count)
+static void free_columns(struct nodes *nodes)
 {
-	for (uint64_t i = 1; i < count; i++)
-		for (uint64_t j = i; j > 0 && keys[j - 1].addr == keys[j].addr; j--) {
-			int a = rank(nodes, &keys[j - 1]), b = rank(nodes, &keys[j]);
-			struct sort_key swap = keys[j];
-
-			if (a > b || (a == b && (!a || nodes->blocks[keys[j - 1].index].bytes >=
-							nodes->blocks[keys[j].index].bytes)))
-				break;
-			keys[j] = keys[j - 1];
-			keys[j - 1] = swap;
-		}
+	kernel_unmap(nodes->addr, nodes->room * sizeof(*nodes->addr));
+	kernel_unmap(nodes->low_bytes, nodes->room * sizeof(*nodes->low_bytes));
+	kernel_unmap(nodes->record, nodes->room * sizeof(*nodes->record));
+	kernel_unmap(nodes->type, nodes->room * sizeof(*nodes->type));
+	kernel_unmap(nodes->flags, nodes->room);
 }
 
-/* Enter a block into the page index: the first block of a page stays. */
-static int index_block(struct nodes *nodes, uint32_t id)
+static void set_bytes(struct nodes *nodes, uint32_t id, uint64_t bytes)
 {
-	const struct node_extent *extent = &nodes->extents[id];
-	uint64_t last = (extent->addr + (extent->bytes ? extent->bytes : 1) - 1) >> 12;
+	nodes->low_bytes[id] = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+	if (bytes >= UINT32_MAX && !(nodes->flags[id] & NODE_MAPPING) && nodes->large_count < nodes->large_room)
+		nodes->large[nodes->large_count++] = (struct node_large) { bytes, id };
+}
 
-	for (uint64_t page = extent->addr >> 12; page <= last; page++) {
-		uint32_t **top = &nodes->pages[page >> 18 & (TOP_SLOTS - 1)];
+uint64_t ld__nodes_large(const struct nodes *nodes, uint32_t id)
+{
+	if (nodes->flags[id] & NODE_MAPPING) {
+		uint32_t low = 0, high = nodes->mapping_count;
 
-		if (!*top) {
-			*top = kernel_map(PAGE_SLOTS * sizeof(**top));
-			if (!*top)
-				return -ENOMEM;
+		while (low < high) {
+			uint32_t middle = low + (high - low) / 2;
+
+			if (nodes->mappings[middle].node < id)
+				low = middle + 1;
+			else
+				high = middle;
 		}
-		if (!(*top)[page & (PAGE_SLOTS - 1)])
-			(*top)[page & (PAGE_SLOTS - 1)] = id + 1;
+		return nodes->mappings[low].end - nodes->mappings[low].start;
 	}
+	for (uint32_t i = 0; i < nodes->large_count; i++)
+		if (nodes->large[i].node == id)
+			return nodes->large[i].bytes;
+	return UINT32_MAX;
+}
+
+static void reach(struct nodes *nodes, uint32_t id)
+{
+	uint64_t end = nodes->addr[id] + (nodes->low_bytes[id] ? node_bytes(nodes, id) : 1);
+
+	if (end > nodes->high)
+		nodes->high = end;
+}
+
+/* ---- the live table ---- */
+
+struct visit {
+	struct nodes *nodes;
+	uint64_t mapping_room, blocks_max;
+};
+
+/* First visit: where do blocks begin, and what are the mappings? */
+static void mark_block(const struct live_block *block, void *data)
+{
+	struct visit *visit = data;
+	struct nodes *nodes = visit->nodes;
+	int r;
+
+	if (is_mapping(block)) {
+		if (nodes->mapping_count < visit->mapping_room)
+			nodes->mappings[nodes->mapping_count++] =
+				(struct node_mapping){ block->addr, block->addr + (block->bytes ? block->bytes : 1), 0 };
+		else
+			nodes->refused++;
+		return;
+	}
+	nodes->large_room += block->bytes >= UINT32_MAX;
+	r = nodes->marks.count < visit->blocks_max && !(block->addr & 7) ? ld__marks_add(&nodes->marks, block->addr) : 0;
+	if (r > 0)
+		r = ld__marks_reach(&nodes->marks, block->addr, block->addr + block->bytes);
+	if (r < 0 || !ld__marks_has(&nodes->marks, block->addr & ~7ull))
+		nodes->refused++;
+}
+
+/* They come in order, if the table kept them so. */
+static void sort_mappings(struct nodes *nodes)
+{
+	for (uint32_t i = 1; i < nodes->mapping_count; i++) {
+		struct node_mapping held = nodes->mappings[i];
+		uint32_t j = i;
+
+		for (; j && nodes->mappings[j - 1].start > held.start; j--)
+			nodes->mappings[j] = nodes->mappings[j - 1];
+		nodes->mappings[j] = held;
+	}
+}
+
+struct numbering {
+	struct nodes *nodes;
+	uint32_t mapping;		/* the next one to get an id */
+};
+
+/* Mappings that begin at or before a page come before what is in it. */
+static uint32_t number_mappings(uint64_t page, uint32_t id, void *data)
+{
+	struct numbering *numbering = data;
+	struct nodes *nodes = numbering->nodes;
+
+	while (numbering->mapping < nodes->mapping_count && nodes->mappings[numbering->mapping].start <= page)
+		nodes->mappings[numbering->mapping++].node = id++;
+	return id;
+}
+
+static uint32_t number_all(struct nodes *nodes)
+{
+	struct numbering numbering = { .nodes = nodes };
+	uint32_t count = ld__marks_number(&nodes->marks, number_mappings, &numbering);
+
+	return number_mappings(UINT64_MAX, count, &numbering);
+}
+
+/* Second visit: each at its id. */
+static void place_block(const struct live_block *block, void *data)
+{
+	struct nodes *nodes = ((struct visit *)data)->nodes;
+	uint32_t id;
+
+	if (is_mapping(block)) {
+		uint32_t low = 0, high = nodes->mapping_count;
+
+		while (low < high) {
+			uint32_t middle = low + (high - low) / 2;
+
+			if (nodes->mappings[middle].start < block->addr)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		if (low == nodes->mapping_count || nodes->mappings[low].start != block->addr)
+			return;
+		id = nodes->mappings[low].node;
+		nodes->flags[id] = NODE_MAPPING;
+	} else if (!(block->addr & 7) && ld__marks_has(&nodes->marks, block->addr)) {
+		id = ld__marks_number_of(&nodes->marks, block->addr);
+	} else {
+		return;
+	}
+	nodes->addr[id] = block->addr;
+	set_bytes(nodes, id, block->bytes);
+	nodes->record[id] = (struct node_record){ .birth = block->birth, .stack = block->stack, .tid = block->tid,
+						  .kind = block->kind };
+	reach(nodes, id);
+}
+
+/* Everything that was recorded. */
+static void visit_all(void (*visit)(const struct live_block *block, void *data), struct visit *data)
+{
+	ld__live_visit(visit, data);
+}
+
+static int take_live(struct nodes *nodes, uint32_t object_count)
+{
+	uint64_t unused, mappings;
+	struct visit visit = { .nodes = nodes };
+
+	ld__live_mapping_totals(&mappings, &unused);
+	visit.mapping_room = mappings + TOTALS_SLACK;
+	visit.blocks_max = COUNT_MAX - object_count - visit.mapping_room;
+	nodes->mappings = kernel_map(visit.mapping_room * sizeof(*nodes->mappings));
+	if (!nodes->mappings || ld__marks_new(&nodes->marks) < 0)
+		return -ENOMEM;
+	visit_all(mark_block, &visit);
+	sort_mappings(nodes);
+	nodes->count = number_all(nodes);
+	nodes->large = kernel_map((nodes->large_room + 1ull) * sizeof(*nodes->large));
+	if (!nodes->large || make_columns(nodes, nodes->count) < 0)
+		return -ENOMEM;
+	visit_all(place_block, &visit);
 	return 0;
 }
+
+/* A mapping that something lies in is its container. */
+static void fold_mappings(struct nodes *nodes)
+{
+	uint32_t mapping = STREAM_NONE;	/* the last one that may enclose what follows */
+
+	for (uint32_t id = 0, m = 0; id < nodes->count; id++) {
+		if (nodes->flags[id] & NODE_MAPPING)
+			mapping = m++;
+		else if (mapping != STREAM_NONE && nodes->addr[id] < nodes->mappings[mapping].end)
+			nodes->flags[nodes->mappings[mapping].node] |=
+				NODE_FOLDED | (nodes->flags[id] & NODE_INNER ? NODE_ARENA : 0);
+	}
+}
+
+/* ---- objects ---- */
 
 /* A Python object that fills a block (but for the header of a debug allocator) is that block. */
 #define OBJECT_SLACK 64u
 
-static bool is_same(const struct nodes *nodes, uint32_t id, const struct node_object *object)
-{
-	const struct node_extent *extent = &nodes->extents[id];
+struct merge {
+	struct nodes *to;		/* with what lies in arenas */
+	struct nodes from;		/* blocks and mappings alone */
+	uint32_t next;			/* of from */
+	uint32_t last;			/* the last block in to */
+	uint32_t clip;			/* object whose size may count memory elsewhere, STREAM_NONE = none */
+	uint64_t end;			/* where the last object began, + 1 */
+};
 
-	return nodes->object[id] == STREAM_NONE && !(nodes->flags[id] & NODE_MAPPING) &&
-	       object->addr >= extent->addr && object->addr - extent->addr <= OBJECT_SLACK &&
-	       object->addr + 16 <= extent->addr + extent->bytes;
+static void end_clip(struct merge *merge, uint64_t addr)
+{
+	struct nodes *to = merge->to;
+
+	if (merge->clip != STREAM_NONE && addr > to->addr[merge->clip] && addr < node_end(to, merge->clip))
+		set_bytes(to, merge->clip, addr - to->addr[merge->clip]);
+	merge->clip = STREAM_NONE;
 }
 
-static int fill_columns(struct nodes *nodes, const struct sort_key *keys, uint64_t count,
-			struct node_object *objects)
+/* Take over the blocks and mappings that begin up to addr. */
+static void take_upto(struct merge *merge, uint64_t addr)
 {
-	uint32_t mapping = STREAM_NONE;	/* the last one that may enclose what follows */
-	uint32_t last = STREAM_NONE;	/* the last block */
-	uint32_t i = 0;
+	struct nodes *to = merge->to;
+	const struct nodes *from = &merge->from;
 
-	for (uint64_t n = 0; n < count; n++) {
-		struct node_object *object = keys[n].object ? &objects[keys[n].index] : NULL;
-		const struct live_block *block = object ? NULL : &nodes->blocks[keys[n].index];
-		uint64_t addr = keys[n].addr, bytes = object ? object->own_bytes : block->bytes;
-		uint64_t end = addr + (bytes ? bytes : 1);
+	for (; merge->next < from->count && from->addr[merge->next] <= addr; merge->next++) {
+		uint32_t id = to->count++, old = merge->next;
 
-		if (object && last != STREAM_NONE && is_same(nodes, last, object)) {
-			object->node = last;
-			nodes->object[last] = keys[n].index;
-			nodes->flags[last] |= NODE_OBJECT;
-			continue;
-		}
-		if (object && n + 1 < count && keys[n + 1].addr > addr && keys[n + 1].addr < end) {
-			end = keys[n + 1].addr;	/* its size counts memory elsewhere */
-			bytes = end - addr;
-		}
-		nodes->extents[i] = (struct node_extent) { addr, bytes };
-		nodes->source[i] = object ? STREAM_NONE : keys[n].index;
-		nodes->type[i] = STREAM_NONE;
-		if (nodes->object)
-			nodes->object[i] = STREAM_NONE;
-		if (end > nodes->high)
-			nodes->high = end;
-		if (block && is_mapping(block)) {
-			nodes->flags[i] = NODE_MAPPING;
-			nodes->mappings[nodes->mapping_count] =
-				(struct node_mapping){ addr, end, i };
-			mapping = nodes->mapping_count++;
-			i++;
-			continue;
-		}
-		if (mapping != STREAM_NONE && addr < nodes->mappings[mapping].end)
-			nodes->flags[nodes->mappings[mapping].node] |=
-				NODE_FOLDED | (object ? NODE_ARENA : 0);
-		if (object) {
-			object->node = i;
-			nodes->object[i] = keys[n].index;
-			nodes->flags[i] = NODE_OBJECT;
-		} else {
-			last = i;
-		}
-		if (index_block(nodes, i) < 0)
-			return -ENOMEM;
-		i++;
+		end_clip(merge, from->addr[old]);
+		to->addr[id] = from->addr[old];
+		to->flags[id] = from->flags[old];
+		to->low_bytes[id] = from->low_bytes[old];
+		to->record[id] = from->record[old];
+		if (from->low_bytes[old] == UINT32_MAX)
+			set_bytes(to, id, node_bytes(from, old));
+		if (!(to->flags[id] & NODE_MAPPING))
+			merge->last = id;
 	}
-	nodes->count = i;
-	nodes->low = nodes->count ? nodes->extents[0].addr : 0;
+}
+
+static bool is_same(const struct nodes *nodes, uint32_t id, uint64_t addr)
+{
+	return !(nodes->flags[id] & NODE_OBJECT) && addr - nodes->addr[id] <= OBJECT_SLACK &&
+	       addr + 16 <= nodes->addr[id] + node_bytes(nodes, id);
+}
+
+static void take_object(uint64_t addr, uint64_t own_bytes, void *data)
+{
+	struct merge *merge = data;
+	struct nodes *to = merge->to;
+	uint32_t id;
+
+	if (addr < merge->end || to->count + (merge->from.count - merge->next) + 1ull >= to->room) {
+		to->refused++;		/* two objects in one place */
+		return;
+	}
+	merge->end = addr + 1;
+	take_upto(merge, addr);
+	if (merge->last != STREAM_NONE && is_same(to, merge->last, addr)) {
+		to->flags[merge->last] |= NODE_OBJECT;
+		return;
+	}
+	end_clip(merge, addr);
+	id = ld__marks_add(&to->marks, addr) > 0 ? to->count++ : STREAM_NONE;
+	if (id == STREAM_NONE) {
+		to->refused++;
+		return;
+	}
+	to->addr[id] = addr;
+	to->low_bytes[id] = own_bytes < UINT32_MAX ? (uint32_t)own_bytes : UINT32_MAX - 1;
+	to->flags[id] = NODE_OBJECT | NODE_INNER;
+	reach(to, id);
+	merge->clip = id;
+}
+
+static int add_objects(struct nodes *nodes, node_objects *objects, void *context, uint32_t object_count)
+{
+	struct merge merge = { .to = nodes, .from = *nodes, .last = STREAM_NONE, .clip = STREAM_NONE };
+
+	nodes->count = nodes->large_count = 0;
+	nodes->large = kernel_map((nodes->large_room + 1ull) * sizeof(*nodes->large));
+	if (!nodes->large || make_columns(nodes, merge.from.count + (uint64_t)object_count) < 0)
+		return -ENOMEM;
+	objects(take_object, &merge, context);
+	take_upto(&merge, UINT64_MAX);
+	free_columns(&merge.from);
+	kernel_unmap(merge.from.large, (merge.from.large_room + 1ull) * sizeof(*merge.from.large));
+	number_all(nodes);
 	return 0;
 }
 
-int ld__nodes_new(struct nodes *nodes, struct node_object *objects, uint32_t object_count)
+/* ---- face ---- */
+
+int ld__nodes_new(struct nodes *nodes, node_objects *objects, void *context, uint32_t object_count)
 {
-	uint64_t count, mappings, unused, differ = 0, room;
-	struct fill fill = { .nodes = nodes };
-	struct sort_key *keys, *other, *sorted;
-	int r = -ENOMEM;
+	int r;
 
 	memset(nodes, 0, sizeof(*nodes));
-	ld__live_totals(&count, &unused);
-	ld__live_mapping_totals(&mappings, &unused);
-	count += mappings + TOTALS_SLACK;
-	if (!copy_blocks(&fill, count))
-		return -ENOMEM;
-	count = fill.count;
-	mappings = 0;
-	if (count > COUNT_MAX - object_count) {
-		nodes->refused = count - (COUNT_MAX - object_count);
-		count = COUNT_MAX - object_count;
-	}
-	room = count + object_count + 1;
-	nodes->pages = kernel_map(TOP_SLOTS * sizeof(*nodes->pages));
-	nodes->extents = kernel_map(room * sizeof(*nodes->extents));
-	nodes->source = kernel_map(room * sizeof(*nodes->source));
-	nodes->type = kernel_map(room * sizeof(*nodes->type));
-	nodes->flags = kernel_map(room);
-	if (object_count)
-		nodes->object = kernel_map(room * sizeof(*nodes->object));
-	keys = kernel_map(room * sizeof(*keys));
-	other = kernel_map(room * sizeof(*other));
-	if (!nodes->pages || !nodes->extents || !nodes->source || !nodes->type ||
-	    !nodes->flags || !keys || !other || (object_count && !nodes->object))
-		goto done;
-
-	for (uint64_t i = 0; i < count; i++) {
-		keys[i] = (struct sort_key) { .addr = nodes->blocks[i].addr, .index = (uint32_t)i };
-		differ |= keys[i].addr ^ keys[0].addr;
-		mappings += is_mapping(&nodes->blocks[i]);
-	}
-	for (uint32_t i = 0; i < object_count; i++) {
-		if (!objects[i].addr)
-			continue;
-		keys[count] = (struct sort_key){ .addr = objects[i].addr, .index = i, .object = 1 };
-		differ |= keys[count].addr ^ keys[0].addr;
-		count++;
-	}
-	nodes->mappings = kernel_map((mappings + 1) * sizeof(*nodes->mappings));
-	if (!nodes->mappings)
-		goto done;
-	sorted = radix_sort(keys, other, count, differ);
-	if (sorted == keys) {		/* the other half is not needed while the columns fill */
-		kernel_unmap(other, room * sizeof(*other));
-		other = NULL;
-	} else {
-		kernel_unmap(keys, room * sizeof(*keys));
-		keys = NULL;
-	}
-	order_equals(nodes, sorted, count);
-	r = fill_columns(nodes, sorted, count, objects);
-done:
-	kernel_unmap(keys, room * sizeof(*keys));
-	kernel_unmap(other, room * sizeof(*other));
-	return r;			/* on failure the child ends; nothing to give back */
+	r = take_live(nodes, object_count);
+	if (r == 0 && object_count)
+		r = add_objects(nodes, objects, context, object_count);
+	if (r < 0)
+		return r;		/* the child ends; nothing to give back */
+	fold_mappings(nodes);
+	nodes->low = nodes->count ? nodes->addr[0] : 0;
+	return 0;
 }
 
 /* The mapping that holds addr; mappings may nest only by mistake, the later start wins. */
@@ -293,36 +363,50 @@ static uint32_t find_mapping(const struct nodes *nodes, uint64_t addr, uint64_t 
 	return nodes->mappings[low - 1].node;
 }
 
+/* The last block before a mapping that begins after it, as an id + 1. As many blocks come before each of a
+ * run of mappings. */
+static uint32_t block_before(const struct nodes *nodes, uint32_t mapping_id)
+{
+	uint32_t low = 0, high = nodes->mapping_count, blocks, m;
+
+	while (low < high) {
+		m = low + (high - low) / 2;
+		if (nodes->mappings[m].node < mapping_id)
+			low = m + 1;
+		else
+			high = m;
+	}
+	blocks = mapping_id - low;
+	high = low;
+	low = 0;
+	while (low < high) {
+		m = low + (high - low) / 2;
+		if (nodes->mappings[m].node - m < blocks)
+			low = m + 1;
+		else
+			high = m;
+	}
+	return nodes->mappings[low].node;
+}
+
 uint32_t ld__nodes_find(const struct nodes *nodes, uint64_t addr, uint64_t *ret_offset)
 {
-	const struct node_extent *extents = nodes->extents;
-	const uint32_t *top;
-	uint32_t first, low, step;
+	uint32_t upto;
 
 	if (addr - nodes->low >= nodes->high - nodes->low)
 		return STREAM_NONE;
-	top = nodes->pages[addr >> 30 & (TOP_SLOTS - 1)];
-	first = top ? top[addr >> 12 & (PAGE_SLOTS - 1)] : 0;
-	if (!first || extents[first - 1].addr > addr)
-		return find_mapping(nodes, addr, ret_offset);
+	upto = ld__marks_upto(&nodes->marks, addr);
+	if (upto && nodes->flags[upto - 1] & NODE_MAPPING)
+		upto = block_before(nodes, upto - 1);
+	if (upto) {
+		uint32_t id = upto - 1;
+		uint64_t offset = addr - nodes->addr[id];
 
-	/* Gallop to the last extent at or below addr: the page holds few, so it is near. */
-	low = first - 1;
-	for (step = 1; low + step < nodes->count && extents[low + step].addr <= addr; step *= 2)
-		low += step;
-	while (step > 1) {
-		step /= 2;
-		if (low + step < nodes->count && extents[low + step].addr <= addr)
-			low += step;
-	}
-	while (nodes->flags[low] & NODE_MAPPING) {	/* one that begins in this page, behind the first block */
-		if (low == first - 1)
-			return find_mapping(nodes, addr, ret_offset);
-		low--;
-	}
-	if (addr - extents[low].addr < (extents[low].bytes ? extents[low].bytes : 1)) {
-		*ret_offset = addr - extents[low].addr;
-		return low;
+		if (offset < nodes->low_bytes[id] || !offset ||
+		    (nodes->low_bytes[id] == UINT32_MAX && offset < node_bytes(nodes, id))) {
+			*ret_offset = offset;
+			return id;
+		}
 	}
 	return find_mapping(nodes, addr, ret_offset);
 }
@@ -334,7 +418,7 @@ uint32_t ld__nodes_lower_bound(const struct nodes *nodes, uint64_t addr)
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 
-		if (nodes->extents[middle].addr < addr)
+		if (nodes->addr[middle] < addr)
 			low = middle + 1;
 		else
 			high = middle;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  nodes.h - the live blocks and mappings of the frozen table, sorted, and found by address.
+ * L4  nodes.h - the live blocks and mappings of the frozen table, numbered by address, and found by address.
  *
  * Snapshot child only. Node ids are indices in address order, an enclosing node before what it
  * encloses; they are the ids of the stream. */
@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "live.h"
+#include "marks.h"
 
 enum node_flags {
 	NODE_MAPPING = 1,		/* made by the program's mmap */
@@ -18,18 +19,18 @@ enum node_flags {
 	NODE_OBJECT = 8,		/* a Python object: its references are exact, it is not scanned */
 	NODE_OWNED = 16,		/* a Python object's buffer: its owner says what is in it */
 	NODE_ARENA = 32,		/* a mapping that holds Python objects; what lies between them is scanned */
+	NODE_INNER = 64,		/* a Python object in an arena: nothing was recorded about it */
 };
 
-struct node_extent {
-	uint64_t addr, bytes;
-};
+/* Calls `visit` with each Python object that becomes a node: ascending, addr before the object itself where
+ * its allocation has a header, own_bytes from addr. */
+typedef void node_objects(void (*visit)(uint64_t addr, uint64_t own_bytes, void *data), void *data, void *context);
 
-/* A Python object that becomes a node, see objects.h. */
-struct node_object {
-	uint64_t addr;			/* 0 = part of a module's data: no node */
-	uint32_t own_bytes;		/* from addr */
-	uint32_t type;			/* the caller's business */
-	uint32_t node;			/* set by ld__nodes_new() */
+struct node_record {			/* what the live table knew of it beside address and size */
+	uint64_t birth;
+	uint32_t stack;
+	uint32_t tid : 24;
+	uint32_t kind : 8;		/* enum stream_node_kind; 0 = an object in an arena */
 };
 
 struct node_mapping {
@@ -39,21 +40,36 @@ struct node_mapping {
 
 struct nodes {
 	uint32_t count;
-	struct node_extent *extents;	/* ascending */
-	uint32_t *source;		/* index in blocks; STREAM_NONE = an object in an arena */
-	uint32_t *object;		/* index of the object, STREAM_NONE = none; NULL without Python */
-	uint32_t *type;			/* index in TYPES or STREAM_NONE */
+	uint64_t *addr;			/* ascending */
+	uint32_t *low_bytes;		/* UINT32_MAX: see ld__nodes_bytes() */
+	struct node_record *record;	/* zero, so never touched, of objects in arenas */
+	uint32_t *type;			/* index in TYPES + 1; 0 = not known */
 	uint8_t *flags;
-	struct live_block *blocks;	/* as visited */
 	struct node_mapping *mappings;	/* ascending */
 	uint32_t mapping_count;
+	struct node_large *large;	/* blocks of 4 GiB and more, in no order */
+	uint32_t large_count, large_room;
 	uint64_t low, high;		/* every node lies in [low, high) */
-	uint64_t refused;		/* blocks beyond 2^32 - 2 */
-	uint32_t **pages;		/* see nodes.c */
+	uint64_t refused;		/* blocks beyond 2^32 - 2, or at an address that no block can have */
+	uint64_t room;
+	struct marks marks;		/* where blocks begin: their number is their id */
 };
 
-/* Read the live table and sort it, and the Python objects, if any, among it. Returns 0 or -ENOMEM. */
-int ld__nodes_new(struct nodes *nodes, struct node_object *objects, uint32_t object_count);
+/* Read the live table, and the Python objects, if any, among it. object_count: at least how many `objects`
+ * will visit. Returns 0 or -ENOMEM. */
+int ld__nodes_new(struct nodes *nodes, node_objects *objects, void *context, uint32_t object_count);
+
+/* Requested bytes of a node that has 4 GiB or more. */
+uint64_t ld__nodes_large(const struct nodes *nodes, uint32_t id);
+
+static inline uint64_t node_bytes(const struct nodes *nodes, uint32_t id)
+{
+	return nodes->low_bytes[id] != UINT32_MAX ? nodes->low_bytes[id] : ld__nodes_large(nodes, id);
+}
+static inline uint64_t node_end(const struct nodes *nodes, uint32_t id)
+{
+	return nodes->addr[id] + node_bytes(nodes, id);
+}
 
 /* The innermost node that holds addr, with the offset into it; STREAM_NONE = none.
  * Zero-size blocks are one byte long. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  objects.c - see objects.h.
+ * L5  objects.c - see objects.h.
  *
- * 36 bytes an object beside what python*.c keep. Names go through a small cache, since a million
+ * Nothing is kept for an object beside what python*.c keep: an object's node is found by its address, a
+ * node's object as the first one behind its beginning. Names go through a small cache, since a million
  * instances share a dozen attribute names. */
 #include "objects.h"
 
@@ -13,12 +14,6 @@
 #define NAMES 4096u			/* cache slots, a power of two */
 #define FIRST_ROOM 65536u
 #define SEGMENTS_MAX 8192u
-
-struct buffer {
-	uint64_t addr;
-	uint32_t object, node;
-	const char *what;		/* see struct python_buffer */
-};
 
 struct segment {
 	uint64_t start, end;
@@ -36,19 +31,19 @@ struct name {
 };
 
 struct objects {
-	struct node_object *items;
-	uint64_t count, room;
-	struct buffer *buffers;		/* ascending by object */
-	uint64_t buffer_count, buffer_room;
+	uint32_t count;
 	struct segment *segments;	/* writable parts of modules, ascending */
 	uint32_t segment_count;
 	struct type *types;		/* by type_index */
 	uint64_t type_room;
 	struct nodes *nodes;
 	struct name names[NAMES];
-	uint64_t refused;
+	uint64_t refused;		/* types without room */
+	uint64_t placed, placed_bytes;	/* objects in arenas */
 
 	/* the pass at hand */
+	struct rtti *rtti;
+	uint32_t origin;
 	struct edges *edges;
 	struct writer *writer;
 	const struct stop *stop;
@@ -113,46 +108,19 @@ static bool is_static(const struct objects *objects, uint64_t addr)
 	return low < objects->segment_count && objects->segments[low].start <= addr;
 }
 
-static void take_object(const struct python_object *object, void *data)
+static void take_type(struct objects *objects, const struct python_object *object)
 {
-	struct objects *objects = data;
-	struct node_object *items = grown(objects->items, &objects->room, objects->count, sizeof(*items));
-
-	if (!items || object->index != objects->count) {
-		objects->refused++;
-		return;
-	}
-	objects->items = items;
-	items[objects->count++] = (struct node_object) {
-		.addr = is_static(objects, object->object) ? 0 : object->addr,
-		.own_bytes = object->own_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)object->own_bytes,
-		.type = object->type_index, .node = STREAM_NONE,
-	};
 	while (object->type_index >= objects->type_room) {
 		struct type *types = grown(objects->types, &objects->type_room, objects->type_room,
 					   sizeof(*types));
 
-		if (!types)
+		if (!types) {
+			objects->refused++;
 			return;
+		}
 		objects->types = types;
 	}
-	objects->types[object->type_index] = (struct type) { object->type, STREAM_NONE, 0 };
-}
-
-static void take_buffer(const struct python_buffer *buffer, void *data)
-{
-	struct objects *objects = data;
-	struct buffer *buffers = grown(objects->buffers, &objects->buffer_room, objects->buffer_count,
-				       sizeof(*buffers));
-
-	if (!buffers) {
-		objects->refused++;
-		return;
-	}
-	objects->buffers = buffers;
-	buffers[objects->buffer_count++] = (struct buffer) {
-		buffer->addr, buffer->index, STREAM_NONE, buffer->what,
-	};
+	objects->types[object->type_index].addr = object->type;
 }
 
 struct objects *ld__objects_new(void)
@@ -165,71 +133,119 @@ struct objects *ld__objects_new(void)
 	if (!objects->segments || ld__python_child_begin() < 0)
 		return NULL;
 	list_segments(objects);
-	ld__python_enumerate(take_object, take_buffer, objects);
+	objects->count = (uint32_t)ld__python_enumerate();
 	return objects;
 }
 
-struct node_object *ld__objects_list(struct objects *objects, uint32_t *ret_count)
+uint32_t ld__objects_count(const struct objects *objects)
 {
-	*ret_count = (uint32_t)objects->count;
-	return objects->items;
+	return objects->count;
+}
+
+struct list {
+	struct objects *objects;
+	void (*visit)(uint64_t addr, uint64_t own_bytes, void *data);
+	void *data;
+};
+
+static void list_object(const struct python_object *object, void *data)
+{
+	struct list *list = data;
+
+	take_type(list->objects, object);
+	if (!is_static(list->objects, object->object))
+		list->visit(object->addr, object->own_bytes, list->data);
+}
+
+void ld__objects_list(void (*visit)(uint64_t addr, uint64_t own_bytes, void *data), void *data, void *objects)
+{
+	struct list list = { objects, visit, data };
+
+	ld__python_objects(list_object, &list);
 }
 
 /* ---- joining ---- */
 
-/* "attributes of X": a buffer that its owner's size does not count is a thing of its own. */
-static uint32_t values_type(struct objects *objects, struct rtti *rtti, uint32_t object, const char *what)
+/* The node of an object, STREAM_NONE = it is part of the interpreter's own data. */
+static uint32_t node_of(const struct nodes *nodes, uint64_t object)
 {
-	struct type *type = &objects->types[objects->items[object].type];
+	uint64_t offset;
+	uint32_t node = ld__nodes_find(nodes, object, &offset);
+
+	return node != STREAM_NONE && nodes->flags[node] & NODE_OBJECT ? node : STREAM_NONE;
+}
+
+static uint32_t object_of(const struct nodes *nodes, uint32_t node)
+{
+	return ld__python_index_from(nodes->addr[node]);
+}
+
+/* "attributes of X": a buffer that its owner's size does not count is a thing of its own. */
+static uint32_t values_type(struct objects *objects, uint32_t object, const char *what)
+{
+	struct type *type = &objects->types[ld__python_type_index(object)];
 	char name[256];
 
 	if (!type->values_index) {
 		ld__text_format(name, sizeof(name), 0, "%s of %s", what, ld__python_type_name(type->addr));
-		type->values_index = ld__rtti_add(rtti, type->addr + 1, name, STREAM_TYPE_PYTHON) + 1;
+		type->values_index = ld__rtti_add(objects->rtti, type->addr + 1, name, STREAM_TYPE_PYTHON) + 1;
 	}
-	return type->values_index - 1;
+	return type->values_index;
 }
 
-static void mark_buffers(struct objects *objects, struct rtti *rtti)
+/* The node that a buffer fills; STREAM_NONE = it lies in an arena. */
+static uint32_t buffer_node(const struct nodes *nodes, uint64_t addr, uint64_t *ret_offset)
 {
+	uint32_t node = ld__nodes_find(nodes, addr, ret_offset);
+
+	return node != STREAM_NONE && nodes->flags[node] & (NODE_MAPPING | NODE_OBJECT) ? STREAM_NONE : node;
+}
+
+static void mark_buffer(const struct python_buffer *buffer, void *data)
+{
+	struct objects *objects = data;
 	struct nodes *nodes = objects->nodes;
+	uint64_t offset;
+	uint32_t node = buffer_node(nodes, buffer->addr, &offset);
 
-	for (uint64_t i = 0; i < objects->buffer_count; i++) {
-		struct buffer *buffer = &objects->buffers[i];
-		uint64_t offset = 0;
-		uint32_t node = ld__nodes_find(nodes, buffer->addr, &offset);
+	if (node == STREAM_NONE)
+		return;
+	nodes->flags[node] |= NODE_OWNED | (buffer->what ? 0 : NODE_FOLDED);
+	if (buffer->what)
+		nodes->type[node] = values_type(objects, buffer->index, buffer->what);
+}
 
-		if (node == STREAM_NONE || nodes->flags[node] & (NODE_MAPPING | NODE_OBJECT))
-			continue;
-		buffer->node = node;
-		nodes->flags[node] |= NODE_OWNED | (buffer->what ? 0 : NODE_FOLDED);
-		if (buffer->what)
-			nodes->type[node] = values_type(objects, rtti, buffer->object, buffer->what);
-	}
+/* Was it only Python that knew of this object? Then it counts as one, not as a block. */
+static bool is_python(const struct nodes *nodes, uint32_t node)
+{
+	return nodes->flags[node] & NODE_INNER || nodes->record[node].kind == STREAM_NODE_PYTHON;
 }
 
 void ld__objects_join(struct objects *objects, struct nodes *nodes, struct rtti *rtti)
 {
 	objects->nodes = nodes;
+	objects->rtti = rtti;
 	for (uint64_t i = 0; i < objects->type_room; i++)
 		if (objects->types[i].addr)
 			objects->types[i].index = ld__rtti_add(rtti, objects->types[i].addr,
 							       ld__python_type_name(objects->types[i].addr),
 							       STREAM_TYPE_PYTHON);
-	for (uint64_t i = 0; i < objects->count; i++)
-		if (objects->items[i].node != STREAM_NONE)
-			nodes->type[objects->items[i].node] = objects->types[objects->items[i].type].index;
-	mark_buffers(objects, rtti);
+	for (uint32_t i = 0; i < objects->count; i++)
+		ld__python_buffers(i, mark_buffer, objects);
+	for (uint32_t node = 0; node < nodes->count; node++)
+		if (nodes->flags[node] & NODE_OBJECT && is_python(nodes, node)) {
+			objects->placed++;
+			objects->placed_bytes += ld__python_bytes(object_of(nodes, node));
+		}
 }
 
-uint64_t ld__objects_bytes(const struct objects *objects, uint32_t node)
+void ld__objects_describe(struct objects *objects, uint32_t node, struct object_facts *ret_facts)
 {
-	return ld__python_bytes(objects->nodes->object[node]);
-}
+	uint32_t object = object_of(objects->nodes, node), type = ld__python_type_index(object);
 
-uint32_t ld__objects_unexplained(const struct objects *objects, uint32_t node)
-{
-	return ld__python_unexplained(objects->nodes->object[node]);
+	ret_facts->bytes = ld__python_bytes(object);
+	ret_facts->unexplained = ld__python_unexplained(object);
+	ret_facts->type = type < objects->type_room ? objects->types[type].index : STREAM_NONE;
 }
 
 bool ld__objects_held(uint64_t word)
@@ -258,7 +274,7 @@ static void give_reference(const struct python_reference *ref, void *data)
 	uint32_t node;
 
 	if (ref->is_object) {
-		node = objects->items[ref->index].node;
+		node = node_of(nodes, ref->target);
 		if (node == STREAM_NONE)	/* None, a static type: no node */
 			return;
 	} else {
@@ -270,52 +286,47 @@ static void give_reference(const struct python_reference *ref, void *data)
 		      node, offset);
 }
 
-static uint64_t first_buffer(const struct objects *objects, uint32_t object)
+static void give_buffer(const struct python_buffer *buffer, void *data)
 {
-	uint64_t low = 0, high = objects->buffer_count;
+	struct objects *objects = data;
+	uint64_t offset;
+	uint32_t node = buffer_node(objects->nodes, buffer->addr, &offset);
 
-	while (low < high) {
-		uint64_t middle = low + (high - low) / 2;
-
-		if (objects->buffers[middle].object < object)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	if (node != STREAM_NONE)
+		ld__edges_add(objects->edges, STREAM_LABEL_OWNS, 0, node, offset);
 }
 
 void ld__objects_give(struct objects *objects, uint32_t node, struct edges *edges, struct writer *writer)
 {
-	uint32_t object = objects->nodes->object[node];
+	uint32_t object = object_of(objects->nodes, node);
 
 	objects->edges = edges;
 	objects->writer = writer;
 	ld__python_references(object, give_reference, objects);
-	for (uint64_t i = first_buffer(objects, object);
-	     i < objects->buffer_count && objects->buffers[i].object == object; i++)
-		if (objects->buffers[i].node != STREAM_NONE)
-			ld__edges_add(edges, STREAM_LABEL_OWNS, 0, objects->buffers[i].node,
-				      objects->buffers[i].addr -
-					      objects->nodes->extents[objects->buffers[i].node].addr);
+	ld__python_buffers(object, give_buffer, objects);
 }
 
-uint32_t ld__objects_origin(const struct objects *objects, uint32_t node)
+static void take_origin(const struct python_buffer *buffer, void *data)
 {
-	uint32_t object = objects->nodes->object[node];
+	struct objects *objects = data;
+	uint64_t offset;
 
-	for (uint64_t i = first_buffer(objects, object);
-	     i < objects->buffer_count && objects->buffers[i].object == object; i++)
-		if (objects->buffers[i].node != STREAM_NONE && !objects->buffers[i].what)
-			return objects->buffers[i].node;
-	return STREAM_NONE;
+	if (!buffer->what && objects->origin == STREAM_NONE)
+		objects->origin = buffer_node(objects->nodes, buffer->addr, &offset);
+}
+
+uint32_t ld__objects_origin(struct objects *objects, uint32_t node)
+{
+	objects->origin = STREAM_NONE;
+	ld__python_buffers(object_of(objects->nodes, node), take_origin, objects);
+	return objects->origin;
 }
 
 /* ---- roots ---- */
 
 static bool is_placed(uint32_t index, void *data)
 {
-	return ((struct objects *)data)->items[index].node != STREAM_NONE;
+	return node_of(((struct objects *)data)->nodes, ld__python_address(index)) != STREAM_NONE;
 }
 
 /* Index in THREADS as it is written: threads that ended are left out. */
@@ -442,7 +453,7 @@ static void write_cache(const struct python_cache *cache, void *data)
 {
 	struct objects *objects = data;
 	struct stream_pycache out = {
-		.node = objects->items[cache->index].node, .entries = cache->entries, .maxsize = cache->maxsize,
+		.node = node_of(objects->nodes, ld__python_address(cache->index)), .entries = cache->entries, .maxsize = cache->maxsize,
 		.hits = cache->hits, .misses = cache->misses,
 	};
 
@@ -464,20 +475,9 @@ static void write_fact(const char *key, const char *value, void *data)
 
 void ld__objects_write_meta(struct objects *objects, struct writer *writer)
 {
-	uint64_t count = 0, bytes = 0;
-
-	for (uint64_t i = 0; i < objects->count; i++) {
-		uint32_t node = objects->items[i].node;
-
-		if (node == STREAM_NONE || (objects->nodes->source[node] != STREAM_NONE &&
-		    objects->nodes->blocks[objects->nodes->source[node]].kind != STREAM_NODE_PYTHON))
-			continue;
-		count++;
-		bytes += ld__python_bytes((uint32_t)i);
-	}
 	ld__python_facts(write_fact, writer);
-	ld__writer_meta_number(writer, "objects", count);
-	ld__writer_meta_number(writer, "object_bytes", bytes);
+	ld__writer_meta_number(writer, "objects", objects->placed);
+	ld__writer_meta_number(writer, "object_bytes", objects->placed_bytes);
 	if (objects->refused)
 		ld__writer_meta_number(writer, "objects_refused", objects->refused);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  objects.h - Python objects among the nodes of a snapshot.
+ * L5  objects.h - Python objects among the nodes of a snapshot.
  *
  *   object in an interpreter arena      a node of its own; the arena is its container (NODE_ARENA)
  *   object in a block of malloc         one node: the block's birth and stack, the object's type and size
@@ -24,8 +24,9 @@ struct objects;
 /* Enumerate. NULL when there is no memory or Python cannot be walked. */
 struct objects *ld__objects_new(void);
 
-/* For ld__nodes_new(). */
-struct node_object *ld__objects_list(struct objects *objects, uint32_t *ret_count);
+/* For ld__nodes_new(): a node_objects, context is the struct objects. */
+void ld__objects_list(void (*visit)(uint64_t addr, uint64_t own_bytes, void *data), void *data, void *objects);
+uint32_t ld__objects_count(const struct objects *objects);
 
 /* The nodes are made: find the arenas and the blocks that are buffers, name the types. */
 void ld__objects_join(struct objects *objects, struct nodes *nodes, struct rtti *rtti);
@@ -39,11 +40,14 @@ bool ld__objects_held(uint64_t word);
 
 /* The block of an object in an arena that holds its contents (a list's items): the node whose birth and
  * stack say when and where it came to be; STREAM_NONE = there is none. */
-uint32_t ld__objects_origin(const struct objects *objects, uint32_t node);
+uint32_t ld__objects_origin(struct objects *objects, uint32_t node);
 
-/* sys.getsizeof of an object node, and references that nothing explains. */
-uint64_t ld__objects_bytes(const struct objects *objects, uint32_t node);
-uint32_t ld__objects_unexplained(const struct objects *objects, uint32_t node);
+struct object_facts {
+	uint64_t bytes;			/* sys.getsizeof */
+	uint32_t unexplained;		/* references that nothing explains */
+	uint32_t type;			/* index in TYPES */
+};
+void ld__objects_describe(struct objects *objects, uint32_t node, struct object_facts *ret_facts);
 
 /* Write the roots (ROOTS is open); returns how many. Then their references (ROOT_EDGES is open), root ids
  * from `first`. */

@@ -8,7 +8,9 @@
  *   service     ld__python_present()                 before the threads are stopped
  *               ld__python_with_gil(take a snapshot)  a thread of ours holds the GIL across the fork
  *   child       ld__python_child_begin()             bump allocators, no collector, fault guard
- *               ld__python_enumerate(...)            every object, and the buffers objects own
+ *               ld__python_enumerate()               find every object
+ *               ld__python_objects(...)              each with its size and type
+ *               ld__python_buffers(object, ...)      memory that it owns beside itself
  *               ld__python_references(object, ...)   exact, labelled references of one object
  *               ld__python_held(word)                a native word points at an object: who explains it
  *               ld__python_roots(...)                modules, running frames, held from C
@@ -63,24 +65,31 @@ struct python_object {
 	uint64_t object;		/* what a PyObject * to it would be */
 	uint64_t type;			/* address of its type object, for ld__python_type_name() */
 	uint64_t own_bytes;		/* from addr, without buffers elsewhere */
-	uint32_t index;			/* dense, from 0 in the order of the visit */
+	uint32_t index;			/* dense, from 0, ascending by address */
 	uint32_t type_index;		/* dense */
 	uint32_t extra;			/* references that no reference found explains */
 };
 
 struct python_buffer {			/* memory that an object owns beside itself */
 	uint64_t owner;			/* object */
-	uint32_t index;			/* its index; buffers come in ascending order */
+	uint32_t index;			/* its index */
 	uint64_t addr;			/* somewhere in the native block, usually its first byte */
 	const char *what;		/* NULL: its bytes are part of the owner's size already; else what
 					 * it is of the owner: "attributes" */
 };
 
-/* Visit every object, in no order. Objects that lie in no allocation (static types, None) come too.
- * Returns how many. */
-uint64_t ld__python_enumerate(void (*object)(const struct python_object *object, void *data),
-			      void (*buffer)(const struct python_buffer *buffer, void *data),
-			      void *data);
+/* Find every object. Objects that lie in no allocation (static types, None) come too. Returns how many. */
+uint64_t ld__python_enumerate(void);
+
+/* Visit every object in the order of its index, which is that of addresses. */
+void ld__python_objects(void (*visit)(const struct python_object *object, void *data), void *data);
+
+/* Visit the buffers of object number `index`. */
+void ld__python_buffers(uint32_t index,
+			void (*visit)(const struct python_buffer *buffer, void *data), void *data);
+
+/* Index of the first object at or behind an address; UINT32_MAX = there is none. */
+uint32_t ld__python_index_from(uint64_t addr);
 
 struct python_reference {
 	uint64_t target;		/* object; for OWNS and CAPSULE with !is_object any address */
@@ -101,8 +110,12 @@ void ld__python_references(uint32_t index,
  * known is not a reference. */
 bool ld__python_held(uint64_t word);
 
-/* sys.getsizeof of object number `index`. */
+/* Address of object number `index`; quick for ascending indices. */
+uint64_t ld__python_address(uint32_t index);
+
+/* sys.getsizeof of object number `index`, and the dense index of its type. */
 uint64_t ld__python_bytes(uint32_t index);
+uint32_t ld__python_type_index(uint32_t index);
 
 /* References of object number `index` that nothing explains by now. */
 uint32_t ld__python_unexplained(uint32_t index);

@@ -760,7 +760,7 @@ void ld__python_references(uint32_t index,
 			   void (*visit)(const struct python_reference *ref, void *data), void *data)
 {
 	ld__py_give_to(visit, data);
-	source = py_item(index)->object;
+	source = ld__py_object(index);
 	if (!ld__py_guarded(give_all, index))
 		py_item(index)->type |= ITEM_FAULTED;
 	if (failed)

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "marks.h"
 #include "python.h"
 
 typedef struct py_object py_object;	/* never complete: only read at offsets */
@@ -193,8 +194,7 @@ struct py_type_info {
 #define ITEM_CAPSULED (1u << 27)	/* an opaque object's word explains a reference to it */
 #define ITEM_MODULE_DICT (1u << 28)
 
-struct py_item {
-	uint64_t object, bytes;
+struct py_item {			/* its address: ld__py_object() */
 	int32_t balance;		/* reference count minus references found */
 	uint32_t type;			/* index of its py_type_info, and ITEM_* */
 };
@@ -204,12 +204,12 @@ struct py_fold {			/* a module's dict and the module */
 };
 
 struct py_heap {
-	struct py_vector items;
+	struct marks marks;		/* the addresses of all objects: their number is their index */
+	struct py_item *items;
+	uint32_t count;
 	struct py_vector types;
 	struct py_vector folds;		/* struct py_fold */
-	uint32_t *slots;		/* open addressing: item index + 1 */
-	uint64_t slot_mask;
-	uint32_t *type_slots;
+	uint32_t *type_slots;		/* open addressing: index in types + 1 */
 	uint64_t type_mask;
 	uint64_t tracked, bytes;
 	uint64_t over_explained;	/* objects with fewer references than were found */
@@ -220,11 +220,11 @@ extern struct py_heap ld__py_heap __attribute__((visibility("hidden")));
 
 static inline uint32_t py_count(void)
 {
-	return (uint32_t)(ld__py_heap.items.bytes / sizeof(struct py_item));
+	return ld__py_heap.count;
 }
 static inline struct py_item *py_item(uint32_t index)
 {
-	return (struct py_item *)(void *)ld__py_heap.items.at + index;
+	return ld__py_heap.items + index;
 }
 static inline struct py_type_info *py_info(const struct py_item *item)
 {
@@ -233,6 +233,7 @@ static inline struct py_type_info *py_info(const struct py_item *item)
 
 #define PY_NO_ITEM UINT32_MAX
 uint32_t ld__py_find(uint64_t object);			/* index or PY_NO_ITEM */
+uint64_t ld__py_object(uint32_t index);			/* quick for the same and the next one */
 struct py_type_info *ld__py_type_info(uint64_t type);	/* NULL when out of memory; moves when types grow */
 bool ld__py_is_gc(const struct py_type_info *info, uint64_t object);
 uint32_t ld__py_presize(const struct py_type_info *info, uint64_t object);

@@ -97,12 +97,13 @@ void ld__python_roots(bool (*placed)(uint32_t index, void *data),
 		if (!placed(n, data))
 			ld__python_references(n, reference, data);
 	for (uint32_t n = 0; n < py_count(); n++) {
-		const struct py_item *item = py_item(n);
-		struct python_reference ref = { .target = item->object, .is_object = true,
-						.label = STREAM_LABEL_NAMED, .text = "C", .index = n };
+		struct python_reference ref = { .is_object = true, .label = STREAM_LABEL_NAMED, .text = "C",
+						.index = n };
 
-		if (ld__python_unexplained(n))
-			reference(&ref, data);
+		if (!ld__python_unexplained(n))
+			continue;
+		ref.target = ld__py_object(n);
+		reference(&ref, data);
 	}
 }
 
@@ -116,7 +117,7 @@ static struct python_cache cache_read;
 static void read_cache(uint64_t index)
 {
 	const struct py_item *item = py_item((uint32_t)index);
-	uint64_t object = item->object, dict = ld__py_lru_dict(py_info(item), object);
+	uint64_t object = ld__py_object((uint32_t)index), dict = ld__py_lru_dict(py_info(item), object);
 	int64_t maxsize, hits, misses;
 	bool linked;
 

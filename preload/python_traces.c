@@ -201,23 +201,23 @@ static void trace_task(uint64_t index)
 	static struct py_frame frames[AWAITS_MAX];
 	static char state[160], name[64];
 	struct py_text text = { state, state + sizeof(state) - 1 };
-	const struct py_item *item = py_item((uint32_t)index);
-	const struct py_type_info *info = py_info(item);
-	struct python_thread task = { .kind = PYTHON_TRACE_TASK, .object = item->object, .state = state };
+	uint64_t object = ld__py_object((uint32_t)index);
+	const struct py_type_info *info = py_info(py_item((uint32_t)index));
+	struct python_thread task = { .kind = PYTHON_TRACE_TASK, .object = object, .state = state };
 	uint64_t at, waits = 0;
 	int count = 0;
 
 	found_coroutine = found_name = found_number = 0;
 	*state = '\0';
 	if (info->traverse)
-		info->traverse((py_object *)(uintptr_t)item->object, visit_task, NULL);
+		info->traverse((py_object *)(uintptr_t)object, visit_task, NULL);
 	if (!found_coroutine) {		/* the tasks of pure Python */
-		found_coroutine = attribute(item->object, "_coro");
+		found_coroutine = attribute(object, "_coro");
 		if (!is_awaitable(found_coroutine))
 			return;
 	}
 	if (!found_name)
-		found_name = attribute(item->object, "_name");
+		found_name = attribute(object, "_name");
 	for (at = found_coroutine; is_awaitable(at) && count < AWAITS_MAX; at = waits) {
 		if (!ld__py_frame_read(ld__py_generator_frame(at), &frames[count]))
 			break;
@@ -247,15 +247,15 @@ static void trace_task(uint64_t index)
 
 static void trace_greenlet(uint64_t index)
 {
-	const struct py_item *item = py_item((uint32_t)index);
+	uint64_t object = ld__py_object((uint32_t)index);
 	struct python_thread greenlet = {
-		.kind = PYTHON_TRACE_GREENLET, .object = item->object, .name = "", .state = "",
+		.kind = PYTHON_TRACE_GREENLET, .object = object, .name = "", .state = "",
 	};
-	uint64_t frame = ld__py_greenlet_frame(py_info(item), item->object);
+	uint64_t frame = ld__py_greenlet_frame(py_info(py_item((uint32_t)index)), object);
 
 	if (!frame)
 		return;			/* the one that runs, or one that has ended */
-	greenlet.name = ld__py_type_name(py_info(item)->type);
+	greenlet.name = ld__py_type_name(py_info(py_item((uint32_t)index))->type);
 	begin(&greenlet);
 	trace_chain(frame);
 }

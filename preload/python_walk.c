@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L3  python_walk.c - every object of the interpreter, once, with its size and its unexplained references.
  *
- *   collector's lists (all generations and the permanent one)  ->  items[]  <-  frames, modules
- *                      each item is traversed once, what it refers to is appended
+ *   collector's lists, frames, modules  ->  marks   <-  what they refer to       discover
+ *   marks                               ->  items   one for each object, ascending    number
+ *   items                               ->  balance, folds, sizes                     count
  *
- * (1) items[] is the queue: an item is complete when the walk has passed it.
+ * (1) An object is marked when it is met. Marked objects are traversed in address order; what is met
+ *     behind that order waits in a short list. The heap is read as it lies, and no object is kept but in
+ *     the marks.
  * (2) balance = reference count - references found. What is left over in the end is held by code
  *     that shows its references to nobody.
  * (3) The lists are read, never iterated by API: that would touch every reference count, so copy
  *     every page. A freshly tracked object is the tail of the youngest list, and its successor is
  *     the list's head; the other heads follow at fixed distances.
- * (4) tp_traverse is never called on a static type, which answers with abort(). */
+ * (4) tp_traverse is never called on a static type, which answers with abort().
+ * (5) 8 bytes an object: its address is its mark, its size is asked for again when it is wanted. */
 #include <errno.h>
 #include <string.h>
 
@@ -25,6 +29,10 @@ static uint64_t probe_object;		/* the list that found the heads: ours */
 static uint64_t sizeof_name, object_sizeof;
 static uint64_t current_type, visits;	/* of the item being traversed */
 static bool type_seen, out_of_memory;
+static bool counting;			/* second traversal: references are counted, nothing is met any more */
+static uint64_t position;		/* first traversal: what is marked up to here has been traversed */
+static struct py_vector waiting;	/* uint64_t: met, marked, and behind the position */
+static struct py_vector broken;		/* uint64_t: could not be traversed */
 
 /* --- tables -------------------------------------------------------------------------------- */
 
@@ -35,36 +43,30 @@ static uint64_t hash(uint64_t object)
 
 uint32_t ld__py_find(uint64_t object)
 {
-	uint32_t slot;
-
-	if (!ld__py_heap.slots)
+	if (!ld__py_heap.items || (object & 7) || !ld__marks_has(&ld__py_heap.marks, object))
 		return PY_NO_ITEM;
-	for (uint64_t i = hash(object);; i++) {
-		slot = ld__py_heap.slots[i & ld__py_heap.slot_mask];
-		if (!slot)
-			return PY_NO_ITEM;
-		if (py_item(slot - 1)->object == object)
-			return slot - 1;
-	}
+	return ld__marks_number_of(&ld__py_heap.marks, object);
 }
 
-static bool grow_slots(uint64_t room)
+uint64_t ld__py_object(uint32_t index)
 {
-	uint32_t *slots = ld__py_map(room * sizeof(*slots));
+	static uint32_t last_index = PY_NO_ITEM;
+	static uint64_t last;		/* questions come in ascending order, mostly */
 
-	if (!slots)
-		return false;
-	for (uint32_t n = 0; n < py_count(); n++) {
-		uint64_t i = hash(py_item(n)->object);
+	if (index == last_index)
+		return last;
+	last = last_index != PY_NO_ITEM && index == last_index + 1
+		? ld__marks_next(&ld__py_heap.marks, last + 8)
+		: ld__marks_member(&ld__py_heap.marks, index);
+	last_index = index;
+	return last;
+}
 
-		while (slots[i & (room - 1)])
-			i++;
-		slots[i & (room - 1)] = n + 1;
-	}
-	ld__py_unmap(ld__py_heap.slots, (ld__py_heap.slot_mask + 1) * sizeof(*slots));
-	ld__py_heap.slots = slots;
-	ld__py_heap.slot_mask = room - 1;
-	return true;
+uint32_t ld__python_index_from(uint64_t addr)
+{
+	uint64_t object = ld__marks_next(&ld__py_heap.marks, addr);
+
+	return object ? ld__marks_number_of(&ld__py_heap.marks, object) : PY_NO_ITEM;
 }
 
 static uint8_t kind_of(uint64_t type, uint64_t flags, bool *ret_exact)
@@ -270,58 +272,46 @@ static uint64_t size_of(const struct py_type_info *info, uint64_t object)
 
 /* --- the walk ------------------------------------------------------------------------------ */
 
-/* Find or append; PY_NO_ITEM for what cannot be an object of the service. */
-static uint32_t note(uint64_t object)
+/* Strings and numbers refer to nothing: no need to wait for them. */
+static bool is_leaf(const struct py_type_info *info)
 {
-	struct py_type_info *info;
-	struct py_item *item;
-	uint32_t index;
-	uint64_t refs, type;
+	return info->exact && (info->kind == PY_STR || info->kind == PY_ATOM);
+}
 
-	if (!object || (object & 7) || object == probe_object)
-		return PY_NO_ITEM;
-	index = ld__py_find(object);
-	if (index != PY_NO_ITEM)
-		return index;
-	if (ld__py_bump_owns(object))
-		return PY_NO_ITEM;
-	type = py_type(object);
-	info = ld__py_type_info(type);
-	index = py_count();
-	if (!info || index >= PY_NO_ITEM - 2 ||
-	    ((uint64_t)index * 10 > ld__py_heap.slot_mask * 6 &&
-	     !grow_slots((ld__py_heap.slot_mask + 1) * 2))) {
+/* An object is met: mark it. */
+static void note(uint64_t object)
+{
+	const struct py_type_info *info;
+	uint64_t *waits;
+	int added;
+
+	if (counting || !object || (object & 7) || object == probe_object ||
+	    ld__marks_has(&ld__py_heap.marks, object) || ld__py_bump_owns(object))
+		return;
+	info = ld__py_type_info(py_type(object));	/* faults here when it is no object */
+	added = info ? ld__marks_add(&ld__py_heap.marks, object) : -ENOMEM;
+	if (added <= 0) {
+		out_of_memory |= added == -ENOMEM;
+		return;
+	}
+	if (object > position || is_leaf(info))
+		return;
+	waits = ld__py_vector_add(&waiting, sizeof(*waits));
+	if (waits)
+		*waits = object;
+	else
 		out_of_memory = true;
-		return PY_NO_ITEM;
-	}
-	refs = py_word(object, OB_REFCNT);
-	item = ld__py_vector_add(&ld__py_heap.items, sizeof(*item));
-	if (!item) {
-		out_of_memory = true;
-		return PY_NO_ITEM;
-	}
-	item->object = object;
-	item->bytes = 0;
-	item->type = (uint32_t)(info - (struct py_type_info *)(void *)ld__py_heap.types.at);
-	if ((ld__py.version >= 312 && (int32_t)refs < 0) || (uint32_t)refs > 500000000u) {	/* or frozen code of 3.11 */
-		item->type |= ITEM_IMMORTAL;
-		item->balance = 0;
-	} else {
-		item->balance = refs > INT32_MAX / 2 ? INT32_MAX / 2 : (int32_t)refs;
-	}
-	for (uint64_t i = hash(object);; i++) {
-		if (!ld__py_heap.slots[i & ld__py_heap.slot_mask]) {
-			ld__py_heap.slots[i & ld__py_heap.slot_mask] = index + 1;
-			break;
-		}
-	}
-	return index;
 }
 
 static void found(uint64_t object)
 {
-	uint32_t index = note(object);
+	uint32_t index;
 
+	if (!counting) {
+		note(object);
+		return;
+	}
+	index = ld__py_find(object);
 	if (index != PY_NO_ITEM)
 		py_item(index)->balance--;
 }
@@ -359,8 +349,10 @@ static void found_dict_items(uint64_t dict, bool keys_too, bool values_too)
 
 static void fold(uint64_t object, uint32_t flag)
 {
-	uint32_t index = note(object);
+	uint32_t index;
 
+	note(object);
+	index = ld__py_find(object);
 	if (index != PY_NO_ITEM)
 		py_item(index)->type |= flag;
 }
@@ -409,7 +401,7 @@ static void fold_parts(const struct py_type_info *info, uint64_t object)
 		part = py_word(object, 16);
 		if (!is_plain_dict(part))
 			break;
-		fold_entry = ld__py_vector_add(&ld__py_heap.folds, sizeof(*fold_entry));
+		fold_entry = counting ? ld__py_vector_add(&ld__py_heap.folds, sizeof(*fold_entry)) : NULL;
 		if (fold_entry) {
 			*fold_entry = (struct py_fold){ part, object };
 			fold(part, ITEM_MODULE_DICT);
@@ -475,18 +467,15 @@ static void traverse_greenlet(const struct py_type_info *info, uint64_t greenlet
 	}
 }
 
-static void traverse_item(uint32_t index)
+static void traverse(uint64_t object)
 {
-	struct py_item *item = py_item(index);
-	const struct py_type_info info = *py_info(item);	/* the tables may move */
-	uint64_t object = item->object;
+	const struct py_type_info info = *ld__py_type_info(py_type(object));	/* the table may move */
+	uint32_t index;
 	bool gc;
 
 	current_type = info.type;
 	type_seen = false;
 	visits = 0;
-	item->bytes = size_of(&info, object);
-	ld__py_heap.bytes += item->bytes;
 	gc = ld__py_is_gc(&info, object);
 	fold_parts(&info, object);
 
@@ -507,7 +496,9 @@ static void traverse_item(uint32_t index)
 		for (const struct py_part *part = ld__py_code_parts(); part->offset >= 0; part++)
 			found(py_word(object, part->offset));
 	} else if (info.kind == PY_LRU_ELEM) {
-		py_item(index)->balance--;	/* its ring holds it beside the dict */
+		index = ld__py_find(object);	/* its ring holds it beside the dict */
+		if (index != PY_NO_ITEM)
+			py_item(index)->balance--;
 		found(py_word(object, 40));
 		found(py_word(object, 48));
 	} else if (info.has_members && info.kind == PY_OTHER) {
@@ -517,15 +508,84 @@ static void traverse_item(uint32_t index)
 		traverse_greenlet(&info, object);
 	if (!type_seen && (info.flags & FLAG_HEAPTYPE))
 		found(info.type);
-	if (visits > TRAVERSE_MAX) {
+}
+
+static void set_broken(uint64_t object)
+{
+	uint64_t *entry = ld__py_vector_add(&broken, sizeof(*entry));
+
+	if (entry)
+		*entry = object;
+}
+
+/* Meet everything that an object refers to. */
+static void discover(uint64_t object)
+{
+	if (is_leaf(ld__py_type_info(py_type(object))))
+		return;
+	if (!ld__py_guarded(traverse, object)) {
+		set_broken(object);
+	} else if (visits > TRAVERSE_MAX) {
 		ld__py_faults++;
-		py_item(index)->type |= ITEM_FAULTED;
+		set_broken(object);
 	}
 }
 
-static void traverse_call(uint64_t index)
+static void discover_all(void)
 {
-	traverse_item((uint32_t)index);
+	uint64_t first = 0;
+
+	for (;;) {
+		position = ld__marks_next(&ld__py_heap.marks, first);
+		if (!position)
+			return;
+		first = position + 8;
+		discover(position);
+		while (waiting.bytes) {
+			waiting.bytes -= sizeof(uint64_t);
+			discover(*(uint64_t *)(void *)(waiting.at + waiting.bytes));
+		}
+	}
+}
+
+/* Everything is marked: make the items. */
+static bool number_all(void)
+{
+	const uint64_t *bad = (const void *)broken.at;
+	uint64_t object = 0;
+
+	if (ld__py_heap.marks.count >= PY_NO_ITEM - 2)
+		return false;
+	ld__py_heap.count = ld__marks_number(&ld__py_heap.marks, NULL, NULL);
+	ld__py_heap.items = ld__py_map((ld__py_heap.count + 1ull) * sizeof(struct py_item));
+	if (!ld__py_heap.items)
+		return false;
+	for (uint32_t n = 0; n < py_count(); n++) {
+		const struct py_type_info *info;
+		struct py_item *item = py_item(n);
+		uint64_t refs;
+
+		object = ld__marks_next(&ld__py_heap.marks, object + 8);
+		info = ld__py_type_info(py_type(object));
+		refs = py_word(object, OB_REFCNT);
+		item->type = (uint32_t)(info - (struct py_type_info *)(void *)ld__py_heap.types.at);
+		if ((ld__py.version >= 312 && (int32_t)refs < 0) || (uint32_t)refs > 500000000u)	/* or frozen code of 3.11 */
+			item->type |= ITEM_IMMORTAL;
+		else
+			item->balance = refs > INT32_MAX / 2 ? INT32_MAX / 2 : (int32_t)refs;
+	}
+	for (uint64_t i = 0; i < broken.bytes / sizeof(*bad); i++)
+		py_item(ld__py_find(bad[i]))->type |= ITEM_FAULTED;
+	return true;
+}
+
+static void count_call(uint64_t object)
+{
+	uint32_t index = ld__py_find(object);
+
+	ld__py_heap.bytes += size_of(py_info(py_item(index)), object);
+	if (!(py_item(index)->type & ITEM_FAULTED))
+		traverse(object);
 }
 
 /* --- where the walk begins ----------------------------------------------------------------- */
@@ -540,9 +600,10 @@ static void walk_list_call(uint64_t head)
 	uint64_t at = py_word(head, 0) & ~3ull;
 	uint64_t bound = 1ull << 32;
 
-	for (; at && at != head && bound--; at = py_word(at, 0) & ~3ull)
-		if (note(at + 16) != PY_NO_ITEM)
-			ld__py_heap.tracked++;
+	for (; at && at != head && bound--; at = py_word(at, 0) & ~3ull) {
+		note(at + 16);
+		ld__py_heap.tracked += at + 16 != probe_object;
+	}
 }
 
 static void walk_list(uint64_t head)
@@ -620,6 +681,13 @@ static void note_frames(void *interp)
 		ld__py_guarded(note_thread_frames, (uint64_t)(uintptr_t)tstate);
 }
 
+static void walk_frames(void)
+{
+	for (void *interp = ld__py.PyInterpreterState_Head(); interp;
+	     interp = ld__py.PyInterpreterState_Next(interp))
+		note_frames(interp);
+}
+
 static void note_modules(uint64_t unused)
 {
 	(void)unused;
@@ -638,7 +706,7 @@ int ld__python_child_begin(void)
 		ld__py.PyGC_Disable();
 	else
 		ld__py.PyErr_SetNone(*(py_object **)(uintptr_t)ld__py.PyExc_MemoryError);	/* a collection does not start under an error */
-	if (!grow_slots(1u << 16) || !grow_type_slots(1u << 10))
+	if (ld__marks_new(&ld__py_heap.marks) < 0 || !grow_type_slots(1u << 10))
 		return -ENOMEM;
 	name = (uint64_t)(uintptr_t)ld__py.PyUnicode_InternFromString("__sizeof__");
 	sizeof_name = name;
@@ -665,13 +733,13 @@ static uint64_t find_youngest(void)
 /* Words of objects whose fields nothing names, where they account for references that are missing. */
 static void explain_by_words(uint64_t index)
 {
-	const struct py_item *item = py_item((uint32_t)index);
-	const struct py_type_info *info = py_info(item);
+	const struct py_type_info *info = py_info(py_item((uint32_t)index));
+	uint64_t object = ld__py_object((uint32_t)index);
 
-	if (info->traverse && ld__py_is_gc(info, item->object))
+	if (info->traverse && ld__py_is_gc(info, object))
 		return;
 	for (long at = 16; at + 8 <= (long)info->basicsize; at += 8) {
-		uint32_t target = ld__py_find(py_word(item->object, at));
+		uint32_t target = ld__py_find(py_word(object, at));
 
 		if (target == PY_NO_ITEM || target == index || at == info->weaklistoffset)
 			continue;
@@ -736,9 +804,8 @@ static void own_str(const struct py_type_info *info, uint64_t str)
 
 static void own_buffers(uint64_t index)
 {
-	const struct py_item *item = py_item((uint32_t)index);
-	const struct py_type_info *info = py_info(item);
-	uint64_t object = item->object, at;
+	const struct py_type_info *info = py_info(py_item((uint32_t)index));
+	uint64_t object = ld__py_object((uint32_t)index), at;
 	struct py_inline values;
 
 	own_index = (uint32_t)index;
@@ -794,17 +861,17 @@ static uint32_t unexplained(const struct py_item *item)
 static struct python_object described;
 
 /* Bytes of the object's own allocation, without what it owns elsewhere. */
-static uint64_t own_size(const struct py_type_info *info, const struct py_item *item, uint32_t presize)
+static uint64_t own_size(const struct py_type_info *info, uint64_t object, uint64_t bytes, uint32_t presize)
 {
 	uint64_t fixed = presize + info->basicsize;
 
 	switch (info->kind) {
 	case PY_LIST: case PY_DICT: case PY_SET: case PY_DEQUE: case PY_BYTEARRAY: case PY_ARRAY: case PY_TYPE:
-		return fixed < item->bytes ? fixed : item->bytes;
+		return fixed < bytes ? fixed : bytes;
 	case PY_STR:
-		return py_int(item->object, 32) & 32 ? item->bytes : fixed;	/* compact: the text is inside */
+		return py_int(object, 32) & 32 ? bytes : fixed;	/* compact: the text is inside */
 	default:
-		return item->bytes;
+		return bytes;
 	}
 }
 
@@ -812,57 +879,93 @@ static void describe(uint64_t index)
 {
 	const struct py_item *item = py_item((uint32_t)index);
 	const struct py_type_info *info = py_info(item);
-
-	uint32_t presize = ld__py_presize(info, item->object);
+	uint64_t object = ld__py_object((uint32_t)index), bytes = size_of(info, object);
+	uint32_t presize = ld__py_presize(info, object);
 
 	described = (struct python_object){
-		.addr = item->object - presize, .bytes = item->bytes, .object = item->object,
-		.type = info->type, .own_bytes = own_size(info, item, presize), .index = (uint32_t)index,
+		.addr = object - presize, .bytes = bytes, .object = object,
+		.type = info->type, .own_bytes = own_size(info, object, bytes, presize), .index = (uint32_t)index,
 		.type_index = ITEM_TYPE(item->type), .extra = unexplained(item) };
 }
 
-uint64_t ld__python_enumerate(void (*object)(const struct python_object *object, void *data),
-			      void (*buffer)(const struct python_buffer *buffer, void *data),
-			      void *data)
+uint64_t ld__python_enumerate(void)
 {
-	uint64_t youngest = find_youngest();
+	uint64_t youngest = find_youngest(), object = 0;
 
 	object_sizeof = (uint64_t)(uintptr_t)ld__py._PyType_Lookup(
 		(py_object *)(uintptr_t)ld__py.PyBaseObject_Type, (py_object *)(uintptr_t)sizeof_name);
 	if (!youngest)
 		return 0;
+	position = 0;
+	counting = false;
 	walk_interpreters(youngest);
-	for (void *interp = ld__py.PyInterpreterState_Head(); interp;
-	     interp = ld__py.PyInterpreterState_Next(interp))
-		note_frames(interp);
+	walk_frames();
 	ld__py_guarded(note_modules, 0);
-	for (uint32_t n = 0; n < py_count(); n++)
-		if (!ld__py_guarded(traverse_call, n))
+	discover_all();
+	if (!number_all()) {
+		ld__py_heap.refused = true;
+		return 0;
+	}
+	counting = true;
+	for (uint32_t n = 0; n < py_count(); n++) {
+		object = ld__marks_next(&ld__py_heap.marks, object + 8);
+		if (!ld__py_guarded(count_call, object))
 			py_item(n)->type |= ITEM_FAULTED;
+	}
+	walk_frames();
 	for (uint32_t n = 0; n < py_count(); n++)
 		if (py_info(py_item(n))->opaque && !(py_item(n)->type & ITEM_FAULTED))
 			ld__py_guarded(explain_by_words, n);
-	ld__py_heap.refused |= out_of_memory;
-
-	buffer_visit = buffer;
-	buffer_data = data;
-	for (uint32_t n = 0; n < py_count(); n++) {
-		const struct py_item *item = py_item(n);
-
-		if (item->balance < 0 && !(item->type & ITEM_IMMORTAL))
+	for (uint32_t n = 0; n < py_count(); n++)
+		if (py_item(n)->balance < 0 && !(py_item(n)->type & ITEM_IMMORTAL))
 			ld__py_heap.over_explained++;
-		if (!ld__py_guarded(describe, n))
-			described = (struct python_object){ .addr = item->object, .object = item->object,
-				.index = n, .type = py_info(item)->type, .type_index = ITEM_TYPE(item->type) };
-		object(&described, data);
-		ld__py_guarded(own_buffers, n);
-	}
+	ld__py_heap.refused |= out_of_memory;
 	return py_count();
+}
+
+void ld__python_objects(void (*visit)(const struct python_object *object, void *data), void *data)
+{
+	for (uint32_t n = 0; n < py_count(); n++) {
+		const struct py_type_info *info = py_info(py_item(n));
+		uint64_t object = ld__py_object(n);
+
+		if (!ld__py_guarded(describe, n))
+			described = (struct python_object){ .addr = object, .object = object, .index = n,
+				.type = info->type, .type_index = ITEM_TYPE(py_item(n)->type) };
+		visit(&described, data);
+	}
+}
+
+void ld__python_buffers(uint32_t index,
+			void (*visit)(const struct python_buffer *buffer, void *data), void *data)
+{
+	buffer_visit = visit;
+	buffer_data = data;
+	ld__py_guarded(own_buffers, index);
+}
+
+uint64_t ld__python_address(uint32_t index)
+{
+	return ld__py_object(index);
+}
+
+static uint64_t size_asked;
+
+static void size_call(uint64_t index)
+{
+	size_asked = size_of(py_info(py_item((uint32_t)index)), ld__py_object((uint32_t)index));
 }
 
 uint64_t ld__python_bytes(uint32_t index)
 {
-	return py_item(index)->bytes;
+	size_asked = 0;
+	ld__py_guarded(size_call, index);
+	return size_asked;
+}
+
+uint32_t ld__python_type_index(uint32_t index)
+{
+	return ITEM_TYPE(py_item(index)->type);
 }
 
 uint32_t ld__python_unexplained(uint32_t index)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  regions.c - classify every piece of the address space, and list the roots.
+ * L5  regions.c - classify every piece of the address space, and list the roots.
  *
  *   a mapping      |......own.....|....heap chunk....|..unexplained..|
  *   claims              arena       allocator's shape       none
@@ -206,8 +206,8 @@ static void claim_stacks(struct builder *builder)
 		node = ld__nodes_find(input->nodes, thread->sp, &offset);
 		if (node != STREAM_NONE) {	/* a stack that the program allocated: a coroutine, sigaltstack */
 			input->nodes->flags[node] |= NODE_STACK;
-			ret->stack_start = input->nodes->extents[node].addr;
-			ret->stack_end = ret->stack_start + input->nodes->extents[node].bytes;
+			ret->stack_start = input->nodes->addr[node];
+			ret->stack_end = node_end(input->nodes, node);
 			continue;
 		}
 		if (find_claim(&builder->claims[CLAIM_DATA], thread->sp))
@@ -269,8 +269,7 @@ static void claim_hidden_heaps(struct builder *builder)
 	struct claims seen = { claims->items, known, known, 0 };
 
 	for (uint32_t i = 0; i < input->nodes->count; i++) {
-		uint64_t addr = input->nodes->extents[i].addr,
-			 bytes = input->nodes->extents[i].bytes;
+		uint64_t addr = input->nodes->addr[i], bytes = node_bytes(input->nodes, i);
 		const struct claim *inside;
 		struct claim extent;
 

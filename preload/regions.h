@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  regions.h - what each piece of the address space is: root, node memory or neither. */
+ * L5  regions.h - what each piece of the address space is: root, node memory or neither. */
 #ifndef LEAKDIFF_REGIONS_H
 #define LEAKDIFF_REGIONS_H
 

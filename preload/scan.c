@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L5  scan.c - the conservative scan.
+ * L6  scan.c - the conservative scan.
  *
  * (1) A word refers to the innermost node that it points into: a block before the mapping around
  *     it. The gaps of a mapping belong to the mapping.
@@ -34,7 +34,7 @@ static void hit(struct scan *scan, uint64_t word, uint64_t at)
 	}
 	/* the dynamic linker aligns some of its records to cache lines; a chunk header lies at a block's end */
 	if (scan->exact && offset &&
-	    (offset >= CACHE_LINE || scan->nodes->extents[target].bytes < 2 * CACHE_LINE))
+	    (offset >= CACHE_LINE || node_bytes(scan->nodes, target) < 2 * CACHE_LINE))
 		return;
 	ld__edges_add(scan->edges, STREAM_LABEL_OFFSET, (int64_t)(at - scan->label_base), target,
 		      offset);
@@ -108,13 +108,13 @@ static void scan_resident(struct scan *scan, uint64_t start, uint64_t end)
 
 static void find_type(struct scan *scan, uint32_t id, uint64_t addr)
 {
-	if (addr % 8 || scan->nodes->extents[id].bytes < 8)
+	if (addr % 8 || node_bytes(scan->nodes, id) < 8)
 		return;
 	if (FAULT_GUARD()) {
 		uint64_t word = *(const volatile uint64_t *)(uintptr_t)addr;
 
 		if (ld__rtti_maybe(scan->rtti, word))
-			scan->nodes->type[id] = ld__rtti_type(scan->rtti, word);
+			scan->nodes->type[id] = ld__rtti_type(scan->rtti, word) + 1;
 		ld__fault_leave();
 	}
 }
@@ -123,17 +123,17 @@ static void find_type(struct scan *scan, uint32_t id, uint64_t addr)
 static void scan_arena(struct scan *scan, uint32_t id)
 {
 	const struct nodes *nodes = scan->nodes;
-	uint64_t at = nodes->extents[id].addr, end = at + nodes->extents[id].bytes;
+	uint64_t at = nodes->addr[id], end = node_end(nodes, id);
 
 	ld__edges_begin(scan->edges, id);
 	scan->label_base = at;
 	scan->self = id;
 	scan->native_only = true;
-	for (uint32_t inner = id + 1; inner < nodes->count && nodes->extents[inner].addr < end;
+	for (uint32_t inner = id + 1; inner < nodes->count && nodes->addr[inner] < end;
 	     inner++) {
-		if (nodes->extents[inner].addr > at)
-			scan_resident(scan, at, nodes->extents[inner].addr);
-		at = nodes->extents[inner].addr + nodes->extents[inner].bytes;
+		if (nodes->addr[inner] > at)
+			scan_resident(scan, at, nodes->addr[inner]);
+		at = node_end(nodes, inner);
 	}
 	if (at < end)
 		scan_resident(scan, at, end);
@@ -146,8 +146,7 @@ static void scan_node(struct scan *scan, uint32_t id, uint64_t *span, uint32_t *
 {
 	const struct spans *spans = &scan->regions->spans;
 	struct region *regions = scan->regions->items;
-	uint64_t start = scan->nodes->extents[id].addr,
-		 end = start + scan->nodes->extents[id].bytes, live = 0;
+	uint64_t start = scan->nodes->addr[id], end = node_end(scan->nodes, id), live = 0;
 	uint8_t flags = scan->nodes->flags[id];
 
 	if (flags & NODE_ARENA)
@@ -213,12 +212,12 @@ static void scan_root_memory(struct scan *scan, const struct region_root *root)
 
 	if (root->gaps) {
 		for (uint32_t id = ld__nodes_lower_bound(nodes, root->start);
-		     id < nodes->count && nodes->extents[id].addr < root->end; id++) {
+		     id < nodes->count && nodes->addr[id] < root->end; id++) {
 			if (nodes->flags[id] & NODE_FOLDED && nodes->flags[id] & NODE_MAPPING)
 				continue;
-			if (nodes->extents[id].addr > at)
-				scan_resident(scan, at, nodes->extents[id].addr);
-			at = nodes->extents[id].addr + nodes->extents[id].bytes;
+			if (nodes->addr[id] > at)
+				scan_resident(scan, at, nodes->addr[id]);
+			at = node_end(nodes, id);
 		}
 		scan_resident(scan, at, root->end);
 		return;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L5  scan.h - every aligned word of roots and nodes: does it point into a node? */
+ * L6  scan.h - every aligned word of roots and nodes: does it point into a node? */
 #ifndef LEAKDIFF_SCAN_H
 #define LEAKDIFF_SCAN_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L6  snapshot_child.c - the forked copy: walk the memory, write the stream, end.
+ * L7  snapshot_child.c - the forked copy: walk the memory, write the stream, end.
  *
  *   settle      drop descriptors, signals, priority; first choice of the OOM killer
- *   nodes       frozen live table -> sorted nodes
+ *   nodes       frozen live table -> numbered nodes
  *   regions     /proc/self/maps -> pieces, roots, pages that hold something
  *   write       META CLOCK MODULES SEGMENTS THREADS ROOTS STACKS | EDGES ROOT_EDGES | TYPES MAPS NODES
  *   tracebacks  last, because unwinding trusts the most
@@ -133,15 +133,14 @@ static int settle(struct snapshot_job *job)
 static void count_nodes(void)
 {
 	for (uint32_t i = 0; i < walk.nodes.count; i++) {
-		if (walk.nodes.source[i] == STREAM_NONE ||
-		    walk.nodes.blocks[walk.nodes.source[i]].kind == STREAM_NODE_PYTHON)
+		if (walk.nodes.flags[i] & NODE_INNER || walk.nodes.record[i].kind == STREAM_NODE_PYTHON)
 			continue;		/* counted by objects.c */
 		if (!(walk.nodes.flags[i] & NODE_MAPPING)) {
 			walk.blocks++;
-			walk.bytes += walk.nodes.extents[i].bytes;
+			walk.bytes += node_bytes(&walk.nodes, i);
 		} else if (!(walk.nodes.flags[i] & NODE_FOLDED)) {
 			walk.mappings++;
-			walk.mapped_bytes += walk.nodes.extents[i].bytes;
+			walk.mapped_bytes += node_bytes(&walk.nodes, i);
 		}
 	}
 }
@@ -425,36 +424,33 @@ static void write_nodes(uint32_t stacks)
 {
 	ld__writer_section(walk.writer, STREAM_NODES);
 	for (uint32_t i = 0; i < walk.nodes.count; i++) {
-		static const struct live_block none = { .kind = STREAM_NODE_PYTHON };
-		const struct live_block *block = walk.nodes.source[i] == STREAM_NONE
-			? &none : &walk.nodes.blocks[walk.nodes.source[i]];
+		uint8_t flags = walk.nodes.flags[i];
+		const struct node_record *record = &walk.nodes.record[i];
+		struct object_facts object;
 		struct stream_node out = {
-			.addr = walk.nodes.extents[i].addr,
-			.bytes = walk.nodes.extents[i].bytes,
-			.birth = block->birth,
-			.stack = block->stack <= stacks ? block->stack : 0,
-			.type = walk.nodes.type[i],
-			.thread = block->tid,
-			.kind = (uint16_t)(block->kind |
-					   (walk.nodes.flags[i] & NODE_FOLDED ? STREAM_NODE_FOLDED
-									      : 0)),
+			.addr = walk.nodes.addr[i],
+			.bytes = node_bytes(&walk.nodes, i),
+			.type = walk.nodes.type[i] - 1,		/* 0 - 1 is STREAM_NONE */
+			.kind = (uint16_t)((flags & NODE_INNER ? STREAM_NODE_PYTHON : record->kind) |
+					   (flags & NODE_FOLDED ? STREAM_NODE_FOLDED : 0)),
 			.weight = 1,
 		};
 
-		if (walk.nodes.flags[i] & NODE_OBJECT && block == &none) {
+		if (flags & NODE_OBJECT) {
+			ld__objects_describe(walk.objects, i, &object);
+			out.bytes = object.bytes;
+			out.extra = object.unexplained;
+			out.type = object.type;
+		}
+		if (flags & NODE_INNER) {
 			uint32_t origin = ld__objects_origin(walk.objects, i);
 
-			if (origin != STREAM_NONE) {
-				block = &walk.nodes.blocks[walk.nodes.source[origin]];
-				out.birth = block->birth;
-				out.stack = block->stack <= stacks ? block->stack : 0;
-				out.thread = block->tid;
-			}
+			if (origin != STREAM_NONE)
+				record = &walk.nodes.record[origin];
 		}
-		if (walk.nodes.flags[i] & NODE_OBJECT) {
-			out.bytes = ld__objects_bytes(walk.objects, i);
-			out.extra = ld__objects_unexplained(walk.objects, i);
-		}
+		out.birth = record->birth;
+		out.stack = record->stack <= stacks ? record->stack : 0;
+		out.thread = record->tid;
 		ld__writer_put(walk.writer, &out, sizeof(out));
 	}
 }
@@ -529,8 +525,7 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 				      .nodes = &walk.nodes,
 				      .stop = job->stop };
 	struct stream_end end = { 0 };
-	struct node_object *objects = NULL;
-	uint32_t stacks, cut, object_count = 0;
+	uint32_t stacks, cut;
 	int r;
 
 	walk.job = job;
@@ -547,9 +542,8 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 	}
 	if (job->python)
 		walk.objects = ld__objects_new();
-	if (walk.objects)
-		objects = ld__objects_list(walk.objects, &object_count);
-	if (ld__nodes_new(&walk.nodes, objects, object_count) < 0 ||
+	if (ld__nodes_new(&walk.nodes, ld__objects_list, walk.objects,
+			  walk.objects ? ld__objects_count(walk.objects) : 0) < 0 ||
 	    ld__regions_new(&walk.regions, &input) < 0)
 		end_child(SNAPSHOT_NO_MEMORY);
 	walk.writer = ld__writer_new(job->request.fd);

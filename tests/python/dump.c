@@ -69,6 +69,15 @@ static void put_number(uint64_t value, const char *after)
 static uint64_t *list;		/* object of each index */
 static uint64_t count, room;
 
+static void on_buffer(const struct python_buffer *b, void *data)
+{
+	(void)data;
+	put("B\t");
+	put_number(b->owner, "\t");
+	put_number(b->addr, "\t");
+	put_number(!b->what, "\n");
+}
+
 static void on_object(const struct python_object *object, void *data)
 {
 	(void)data;
@@ -81,15 +90,7 @@ static void on_object(const struct python_object *object, void *data)
 	put("\n");
 	if (count < room && object->index == count)
 		list[count++] = object->object;
-}
-
-static void on_buffer(const struct python_buffer *b, void *data)
-{
-	(void)data;
-	put("B\t");
-	put_number(b->owner, "\t");
-	put_number(b->addr, "\t");
-	put_number(!b->what, "\n");
+	ld__python_buffers(object->index, on_buffer, NULL);
 }
 
 static void put_reference(const struct python_reference *ref)
@@ -193,7 +194,8 @@ static int child(const char *path, int edges)
 		return 8;
 	room = 1ull << 27;
 	list = mmap(NULL, room * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	ld__python_enumerate(on_object, on_buffer, NULL);
+	ld__python_enumerate();
+	ld__python_objects(on_object, NULL);
 	time_fact("enumerate_us", &last);
 	for (uint64_t i = 0; i < count; i++)
 		if (edges)

@@ -50,7 +50,7 @@ static void fill(void)
 	}
 	for (uint32_t i = 0; i < BLOCKS; i++)
 		ASSERT_INT_EQ(ld__live_insert(&blocks[i]), 0);
-	ASSERT_INT_EQ(ld__nodes_new(&nodes, NULL, 0), 0);
+	ASSERT_INT_EQ(ld__nodes_new(&nodes, NULL, NULL, 0), 0);
 }
 
 static bool inside(const struct live_block *block, uint64_t addr)
@@ -76,10 +76,10 @@ TEST(nodes_ascend_and_an_enclosing_mapping_comes_first)
 	fill();
 	ASSERT_INT_EQ(nodes.count, BLOCKS + MAPPINGS);
 	for (uint32_t i = 1; i < nodes.count; i++) {
-		const struct node_extent *a = &nodes.extents[i - 1], *b = &nodes.extents[i];
+		uint64_t a = nodes.addr[i - 1], b = nodes.addr[i];
 
-		if (a->addr > b->addr || (a->addr == b->addr && !(nodes.flags[i - 1] & NODE_MAPPING)))
-			EXPECT_U64_EQ(a->addr, b->addr - 1);
+		if (a > b || (a == b && !(nodes.flags[i - 1] & NODE_MAPPING)))
+			EXPECT_U64_EQ(a, b - 1);
 	}
 	for (uint32_t i = 0; i < nodes.count; i++) {
 		found += !!(nodes.flags[i] & NODE_MAPPING);
@@ -115,7 +115,7 @@ TEST(an_address_finds_the_innermost_node_or_none)
 			continue;
 		}
 		hits++;
-		wrong += id == STREAM_NONE || nodes.extents[id].addr != expected->addr || offset != addr - expected->addr;
+		wrong += id == STREAM_NONE || nodes.addr[id] != expected->addr || offset != addr - expected->addr;
 	}
 	EXPECT_U64_EQ(wrong, 0);
 	EXPECT(hits > 5000);
