@@ -281,6 +281,15 @@ static void collect(uint64_t horizon)
 		sift_down(i);
 }
 
+/* Ask for what two events will need, which is nothing when they cancel each other. */
+static void prefetch_pair(const struct event *a, const struct event *b)
+{
+	if (a->addr == b->addr)
+		return;
+	ld__live_prefetch(a->addr);
+	ld__live_prefetch(b->addr);
+}
+
 /* Apply the events of the least cursor as long as it stays the least. */
 static void run(uint64_t horizon)
 {
@@ -294,10 +303,20 @@ static void run(uint64_t horizon)
 	if (heap_count > 2 && heap[2].clock < limit)
 		limit = heap[2].clock;
 	do {
-		/* what is read too early, the owner's next events, costs nothing but a wrong guess */
-		ld__live_prefetch(events[(c->at + AHEAD) & mask].addr);
-		apply(c->ring, &events[c->at & mask]);
-		c->at++;
+		const struct event *e = &events[c->at & mask], *next = &events[(c->at + 1) & mask];
+		const struct event *far = &events[(c->at + AHEAD) & mask];
+
+		/* What is asked for may be anything when it lies beyond the end: that costs a wrong guess.
+		 * A block given back by its thread's next event was never in the table. */
+		if (next->addr == e->addr && next->kind == EVENT_FREE && e->kind < EVENT_FREE &&
+		    e->kind != STREAM_NODE_MAPPING && c->at + 1 < c->end && next->clock <= limit) {
+			prefetch_pair(far, &events[(c->at + AHEAD + 1) & mask]);
+			c->at += 2;
+		} else {
+			ld__live_prefetch(far->addr);
+			apply(c->ring, e);
+			c->at++;
+		}
 		c->clock = c->at < c->end ? events[c->at & mask].clock : UINT64_MAX;
 	} while (c->at < c->end && c->clock <= limit);
 	/* the slots have been read: pairs with the acquire load in ld__ring_has_room() */

@@ -148,7 +148,7 @@ static inline void ld__ring_push(struct guard *g, struct ring *ring, uint32_t ki
 	g->phase = PHASE_PUSH;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	event = &ld__ring_events(ring)[ring->head & ring->event_mask];
-	clock = ld__clock_read();
+	clock = kind == EVENT_FREE ? ld__clock_order(ring->last_clock) : ld__clock_read();
 	if (__builtin_expect(clock <= ring->last_clock, 0))
 		clock = ring->last_clock + 1;
 	ring->last_clock = clock;

@@ -104,6 +104,31 @@ TEST(event_later_than_the_horizon_waits_unless_everything_is_stopped)
 	ld__live_clear();
 }
 
+TEST(block_given_back_by_the_next_event_cancels_only_within_the_horizon)
+{
+	uint64_t now, before, events;
+
+	set_up();
+	before = ld__live_anomalies();
+	events = ld__drain_events();
+	now = ld__clock_now();
+	put(0, now, STREAM_NODE_MALLOC, 0x7000, 1);
+	put(0, now + 1, EVENT_FREE, 0x7000, 0);
+	put(0, now + 2, STREAM_NODE_MALLOC, 0x7000, 2);
+	put(1, now + 3, EVENT_FREE, 0x7000, 0);		/* by another thread */
+	put(0, now + 4, STREAM_NODE_MALLOC, 0x7000, 3);
+	put(0, now + (1ull << 40), EVENT_FREE, 0x7000, 0);
+	ld__drain();
+	EXPECT_U64_EQ(live_now(), 1);
+	EXPECT_U64_EQ(last.bytes, 3);
+	EXPECT_U64_EQ(ld__drain_events(), events + 5);
+	ld__drain_stopped();
+	EXPECT_U64_EQ(live_now(), 0);
+	EXPECT_U64_EQ(ld__drain_events(), events + 6);
+	EXPECT_U64_EQ(ld__live_anomalies(), before);
+	ld__live_clear();
+}
+
 TEST(realloc_keeps_the_birth_and_takes_size_and_thread_of_the_call)
 {
 	set_up();
