@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L8  hooks_process.c - interposed names that change the process rather than its heap.
  *
- *   fork            the agent steps aside where the program counts its threads (process.c does the
- *                   rest, from pthread_atfork and from the wiped page)
  *   dlclose         the list of modules is brought up to date before and after
  *   unshare, setns  refused by the kernel to a process with a second thread: the agent steps aside
  *   _exit           takes the ring file away: shells and daemons end without exit(3), and each would
@@ -34,13 +32,6 @@ static void resolve_first(void)
 {
 	if (!ld__real.epoll_pwait)
 		ld__process_wake();
-}
-
-LD_EXPORT pid_t fork(void)
-{
-	resolve_first();
-	ld__process_agent_yield();	/* it comes back with the next event, here and in the child */
-	return ld__real.fork();
 }
 
 LD_EXPORT int dlclose(void *handle)

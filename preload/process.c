@@ -45,8 +45,6 @@
 
 #define PAGE 4096u
 #define LITE_MEAN_BYTES (512u * 1024u)
-#define AGENT_REST_NS 50000000u
-#define PYTHON_WARNS_FROM 0x030c0000ul
 
 /* The unit tests link the parts of the library without its hooks and its agent. */
 #pragma weak ld__agent_start
@@ -60,7 +58,6 @@ static _Atomic uint32_t state = SWITCH_ON;	/* what the word in the page is when 
 static atomic_flag booted = ATOMIC_FLAG_INIT;
 static atomic_flag reviving = ATOMIC_FLAG_INIT;
 static _Atomic uint32_t failed, stale, process_id;
-static _Atomic uint64_t agent_not_before_ns;
 static bool constructed;
 static uint64_t allocator_start, allocator_end;
 
@@ -230,14 +227,6 @@ static bool revive(void)
 	return ld__capture_on();
 }
 
-static uint64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static bool wake(void)
 {
 	uint32_t waiting = SWITCH_WAKE, word = *ld__switch;
@@ -250,8 +239,6 @@ static bool wake(void)
 	case SWITCH_WIPED:
 		return revive();
 	case SWITCH_WAKE:
-		if (monotonic_ns() < atomic_load(&agent_not_before_ns))
-			return true;
 		if (__atomic_compare_exchange_n(ld__switch, &waiting, SWITCH_ON, false,
 						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
 			ld__guard_enter();
@@ -324,23 +311,6 @@ void ld__process_agent_pause(void)
 {
 	if (ld__agent_stop && constructed && *ld__switch != SWITCH_WIPED)
 		ld__agent_stop();
-}
-
-void ld__process_agent_yield(void)
-{
-	const unsigned long *version;
-
-	if (!constructed || !ld__capture_on())
-		return;
-	ld__guard_enter();
-	version = ld__real_symbol("Py_Version");
-	ld__guard_leave();
-	if (!version || *version < PYTHON_WARNS_FROM)
-		return;
-	ld__process_agent_pause();
-	/* it counts after its own handlers have run in the parent, which may allocate */
-	atomic_store(&agent_not_before_ns, monotonic_ns() + AGENT_REST_NS);
-	ld__process_agent_wanted();
 }
 
 void ld__process_agent_wanted(void)

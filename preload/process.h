@@ -31,10 +31,8 @@ bool ld__process_wake(void);
 enum process_fork_phase { FORK_PREPARE, FORK_PARENT, FORK_CHILD };
 void ld__process_fork(enum process_fork_phase phase);
 
-/* Stop the agent: always (pause), or when the process counts its threads at a fork, as CPython 3.12
- * and later do to warn about them (yield). wanted: start it again with the next event. */
+/* Stop the agent; wanted: start it again with the next event. */
 void ld__process_agent_pause(void);
-void ld__process_agent_yield(void);
 void ld__process_agent_wanted(void);
 
 /* The process ends without exit(3): take away what must not stay behind. Async-signal-safe; does

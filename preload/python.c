@@ -15,6 +15,7 @@
 #include "gate.h"
 #include "guard.h"
 #include "python_private.h"
+#include "real.h"
 #include "sys.h"
 
 #define GIL_STACK_BYTES (1u << 20)
@@ -197,6 +198,13 @@ static bool is_ending(void)
 {
 	return (ld__py.Py_IsFinalizing && ld__py.Py_IsFinalizing()) ||
 	       (ld__py._Py_IsFinalizing && ld__py._Py_IsFinalizing()) || !ld__py.Py_IsInitialized();
+}
+
+bool ld__python_is_own_code(const void *address)
+{
+	const void *python = (const void *)(uintptr_t)ld__py.Py_GetVersion;
+
+	return python && ld__real_same_object(address, python);
 }
 
 bool ld__python_present(const char **ret_why)

@@ -36,6 +36,9 @@ bool ld__python_loaded(void);
 /* Why it is loaded but not for us; "" otherwise. */
 const char *ld__python_why(void);
 
+/* Does this address lie in the ELF object that is the interpreter? Only once that was looked for. */
+bool ld__python_is_own_code(const void *address);
+
 /* Run call(data) in a short-lived thread of ours that holds the GIL, and wait for it.
  *
  * The thread inherits the caller's descriptor table and blocks all signals. Outcome:

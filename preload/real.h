@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/types.h>
 
@@ -28,6 +29,9 @@
 	X(int, munmap, (void *, size_t))                                                            \
 	X(void *, mremap, (void *, size_t, size_t, int, ...))                                       \
 	X(pid_t, fork, (void))                                                                      \
+	X(FILE *, fopen, (const char *, const char *))                                              \
+	X(FILE *, fopen64, (const char *, const char *))                                            \
+	X(FILE *, fdopen, (int, const char *))                                                      \
 	X(int, dlclose, (void *))                                                                   \
 	X(int, unshare, (int))                                                                      \
 	X(int, setns, (int, int))                                                                   \

@@ -4,14 +4,12 @@
     leak N BYTES    N objects of BYTES bytes, kept by lru_cache on a method
     small N         N small instances in a module's list
     hog MS LIBRARY  hold the GIL in C for MS milliseconds, in another thread
-    fork            os.fork(); the child ends at once with status 3
     cycle N         N cyclic garbage pairs of 100 kB, the collector disabled
     local N         N x 100 kB, held by a local variable of another thread
 """
 import ctypes
 import functools
 import gc
-import os
 import sys
 import threading
 
@@ -66,11 +64,6 @@ def main():
         elif words[0] == "hog":
             library = ctypes.PyDLL(words[2])
             threading.Timer(0.2, library.hog, (int(words[1]),)).start()
-        elif words[0] == "fork":
-            pid = os.fork()
-            if pid == 0:
-                os._exit(3)
-            assert os.WEXITSTATUS(os.waitpid(pid, 0)[1]) == 3
         elif words[0] == "cycle":
             make_cycles(int(words[1]))
         elif words[0] == "local":

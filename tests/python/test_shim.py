@@ -35,12 +35,7 @@ class Service:
     def snap(self):
         self.count += 1
         path = os.path.join(self.folder, "%d.snap" % self.count)
-        for _ in range(30):		# after a fork that counts threads the agent stays aside for a while
-            done = support.leakdiff("snap", self.process.pid, "-o", path)
-            if done.returncode == 0 or "try again" not in done.stderr:
-                break
-            self.do("leak 1 100")
-            time.sleep(0.3)
+        done = support.leakdiff("snap", self.process.pid, "-o", path)
         expect(done.returncode == 0, "snap succeeds: %s" % done.stderr)
         return path
 
@@ -140,18 +135,6 @@ def gil_is_not_to_be_had(path):
     service.end()
 
 
-def fork_warns_no_more_than_before(path, version):
-    service = Service(path, ["-W", "error"])
-    service.do("leak 3 1000")
-    service.do("fork")
-    service.snap()
-    service.do("fork")
-    service.do("leak 3 1000")
-    service.do("fork")
-    service.snap()
-    service.end()
-
-
 def small_objects(path):
     service = Service(path)
     service.do("small 1000")
@@ -237,8 +220,6 @@ for path, version in interpreters.found():
     if version[:2] in ((3, 8), (3, 13)) and (not only or "all" in only):
         everything(path, version, "malloc", PYTHONMALLOC="malloc")
         everything(path, version, "dev", ["-X", "dev"])
-    if version >= (3, 12) and (not only or "fork" in only):
-        fork_warns_no_more_than_before(path, version)
     if "dbg" not in path and (not only or "stacks" in only):
         small_objects_with_stacks(path, version)
 for case in (off_and_objects, small_objects, a_local_variable, cycles_without_collector, stacks_that_cannot_be, gil_is_not_to_be_had):
