@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "cli/json.h"
+#include "cli/rss.h"
 #include "core/account.h"
 #include "core/chain_set.h"
 #include "core/diff.h"
@@ -396,6 +397,33 @@ int json_write_chains(const struct chain_set *chains)
 	}
 	set(answer, "chains", array);
 	set(answer, "matched", number(chains->matched));
+	return write_answer(answer);
+}
+
+int json_write_rss(const struct rss *rss)
+{
+	const struct heap_account *first = &rss->heaps[0]->account, *last = &rss->heaps[rss->count - 1]->account;
+	json_t *answer = new_answer(), *snapshots = json_array(), *accounts = json_array(), *grown = json_null();
+	json_t *others = json_array(), *swapped = json_array();
+
+	for (size_t k = 0; k < rss->count; k++) {
+		append(snapshots, snapshot(rss->heaps[k]));
+		append(accounts, account(rss->heaps[k]));
+		append(others, number(rss->mappings[k].others_bytes));
+		append(swapped, number(rss->mappings[k].swap_bytes));
+	}
+	if (rss->count > 1) {
+		grown = json_object();
+		for (const struct account_part *part = account_parts; part->key; part++)
+			set(grown, part->key, number(account_value(last, part) - account_value(first, part)));
+		set(grown, "total_bytes", number(last->total_bytes - first->total_bytes));
+	}
+	set(answer, "snapshots", snapshots);
+	set(answer, "rss", accounts);
+	set(answer, "growth", grown);
+	set(answer, "others_share_bytes", others);
+	set(answer, "swapped_bytes", swapped);
+	set(answer, "notes", strings((const char *const *)rss->notes, rss->note_count));
 	return write_answer(answer);
 }
 

@@ -14,6 +14,7 @@ struct chain_set;
 struct diff;
 struct leak_list;
 struct picture;
+struct rss;
 struct series;
 struct suspects;
 
@@ -25,6 +26,9 @@ int json_write_top(const struct series *series, const struct diff *diff, size_t 
 int json_write_leaks(const struct series *series, const struct leak_list *leaks, size_t limit)
 	__attribute__((warn_unused_result));
 int json_write_chains(const struct chain_set *set) __attribute__((warn_unused_result));
+
+/* The account of resident memory; growth is null for one snapshot. */
+int json_write_rss(const struct rss *rss) __attribute__((warn_unused_result));
 
 /* A neighbourhood: nodes, edges by index, what is left out. */
 int json_write_picture(const struct picture *picture) __attribute__((warn_unused_result));

@@ -55,8 +55,7 @@ static char *signed_count(int64_t count, char buffer[TEXT_SIZE])
 	return buffer;
 }
 
-/* "nginx" of "/usr/sbin/nginx -g daemon off;": what a person calls the process. */
-static void put_command(FILE *out, const struct heap_meta *meta)
+void report_command(FILE *out, const struct heap_meta *meta)
 {
 	const char *command = meta->command && *meta->command ? meta->command : "the process";
 	size_t length = strcspn(command, " ");
@@ -236,7 +235,7 @@ static void headline(FILE *out, const struct series *series, const struct diff *
 			largest = s->retained_bytes;
 	}
 	fputs(ink(INK_BOLD), out);
-	put_command(out, m);
+	report_command(out, m);
 	fprintf(out, " (pid %" PRIu32 "): live memory ", m->pid);
 	if (growth > 0)
 		fprintf(out, "grew by %s", text_size(growth, size));
@@ -467,7 +466,7 @@ int report_top(FILE *out, const struct series *series, const struct diff *diff, 
 	if (!table)
 		return -ENOMEM;
 	fputs(ink(INK_BOLD), out);
-	put_command(out, m);
+	report_command(out, m);
 	fprintf(out, " (pid %" PRIu32 "): %s in %s blocks, mappings and objects%s\n\n", m->pid,
 		text_size((int64_t)diff->bytes[0], size), text_count((int64_t)diff->count[0], count), ink(INK_NONE));
 	for (size_t i = 0; i < diff->row_count && i < limit; i++) {

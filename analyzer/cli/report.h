@@ -32,6 +32,9 @@ void report_chain(FILE *out, const struct chain *chain, size_t indent);
 /* "handle_put server.c:120 < handle_conn server.c:88 < main": frames of an allocation stack. */
 void report_stack(FILE *out, const struct heap *heap, uint32_t stack, size_t indent);
 
+/* What a person calls the process: "nginx" of "/usr/sbin/nginx -g daemon off;". */
+void report_command(FILE *out, const struct heap_meta *meta);
+
 /* What a snapshot itself says about its limits: notes, losses, an unstopped thread. */
 void report_limits(FILE *out, const struct series *series);
 

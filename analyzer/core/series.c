@@ -144,7 +144,7 @@ static int match_by_birth(const struct heap *earlier, const struct heap *later, 
 
 /* The start is told in wall-clock time, which is worked out anew for each snapshot and may be slewed
  * in between; the birth clock when recording began is exact, but begins anew after `off` and `on`. */
-static bool same_process(const struct heap *a, const struct heap *b)
+bool series_is_same_process(const struct heap *a, const struct heap *b)
 {
 	uint64_t x = a->meta.process_start_ns, y = b->meta.process_start_ns;
 
@@ -257,7 +257,7 @@ int series_add(struct series *series, const struct heap *heap)
 	int r = weigh_nodes(heap, &h->weights);
 
 	h->heap = heap;
-	series->same_process &= same_process(heap, series->heaps[0].heap);
+	series->same_process &= series_is_same_process(heap, series->heaps[0].heap);
 	if (r < 0 || series->added < series->count)
 		return r;
 	r = match_all(series);

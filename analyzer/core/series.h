@@ -67,6 +67,9 @@ int series_add(struct series *series, const struct heap *heap) __attribute__((wa
 int series_flood(struct series *series, size_t index) __attribute__((warn_unused_result));
 int series_leave(struct series *series, size_t index) __attribute__((warn_unused_result));
 
+/* Are two snapshots of one process? Looks at what they say about themselves only. */
+bool series_is_same_process(const struct heap *a, const struct heap *b);
+
 static inline const struct series_heap *series_last(const struct series *series)
 {
 	return &series->heaps[series->count - 1];

@@ -395,6 +395,12 @@ int store_load(struct store *store, struct heap **ret_heap, char **ret_error)
 	return store_file_load(store->main, ret_heap, ret_error);
 }
 
+int store_load_facts(struct store *store, struct heap **ret_heap, char **ret_error)
+{
+	*ret_error = NULL;
+	return store_file_load_facts(store->main, ret_heap, ret_error);
+}
+
 int store_load_nodes(struct store *store, struct heap **ret_heap, char **ret_error)
 {
 	*ret_error = NULL;

@@ -34,6 +34,10 @@ int store_load_nodes(struct store *store, struct heap **ret_heap, char **ret_err
 	__attribute__((warn_unused_result));
 int store_load_edges(struct heap *heap, char **ret_error) __attribute__((warn_unused_result));
 
+/* Only what the snapshot says about itself: a heap without nodes whose meta and account are there. */
+int store_load_facts(struct store *store, struct heap **ret_heap, char **ret_error)
+	__attribute__((warn_unused_result));
+
 /* Verify every chunk and cross-reference; what is found is described line by line through print.
  * Returns 0 when whole, -EBADMSG when not. */
 int store_check(struct store *store, void (*print)(const char *line, void *data), void *data)

@@ -39,7 +39,9 @@ int store_file_open(const char *path, struct store_file **ret_file, char **ret_e
 /* The file that a store was opened for. */
 struct store_file *store_main_file(struct store *store);
 
-/* Load a heap from a file; see store_load() and store_load_nodes(). */
+/* Load a heap from a file; see store_load(), store_load_nodes() and store_load_facts(). */
+int store_file_load_facts(struct store_file *file, struct heap **ret_heap, char **ret_error)
+	__attribute__((warn_unused_result));
 int store_file_load_nodes(struct store_file *file, struct heap **ret_heap, char **ret_error)
 	__attribute__((warn_unused_result));
 int store_file_load(struct store_file *file, struct heap **ret_heap, char **ret_error)

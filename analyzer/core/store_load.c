@@ -950,24 +950,58 @@ static void free_loaded(struct heap *heap)
 	free(loaded);
 }
 
-int store_file_load_nodes(struct store_file *file, struct heap **ret_heap, char **ret_error)
+static struct loaded *new_loaded(struct store_file *file)
 {
 	struct loaded *loaded = calloc(1, sizeof(*loaded));
-	uint64_t nodes;
-	int r = -ENOMEM;
 
-	*ret_error = NULL;
-	if (!loaded) {
-		*ret_error = text_format("not enough memory to load %s", file->path);
-		return -ENOMEM;
-	}
+	if (!loaded)
+		return NULL;
 	loaded->owner = (struct heap_owner){ .free = free_loaded, .drop = drop_parts, .references = references };
 	loaded->heap.owner = loaded;
 	loaded->file = store_file_keep(file);
+	return loaded;
+}
+
+static int fail(struct loaded *loaded, const struct store_file *file, int r, char **ret_error)
+{
+	if (loaded)
+		free_loaded(&loaded->heap);
+	if (!*ret_error)
+		*ret_error = text_format("not enough memory to load %s", file->path);
+	return r;
+}
+
+int store_file_load_facts(struct store_file *file, struct heap **ret_heap, char **ret_error)
+{
+	struct loaded *loaded = new_loaded(file);
+	uint64_t nodes;
+	int r = loaded ? 0 : -ENOMEM;
+
+	*ret_error = NULL;
+	if (r >= 0)
+		r = read_facts(loaded, &nodes, &loaded->edges_claimed, ret_error);
+	if (r >= 0)
+		r = read_table(loaded, "notes", "SELECT id, note FROM notes ORDER BY id", read_note, ret_error);
+	if (r < 0)
+		return fail(loaded, file, r, ret_error);
+	loaded->heap.meta.notes = loaded->notes;
+	*ret_heap = &loaded->heap;
+	return 0;
+}
+
+int store_file_load_nodes(struct store_file *file, struct heap **ret_heap, char **ret_error)
+{
+	struct loaded *loaded = new_loaded(file);
+	uint64_t nodes;
+	int r;
+
+	*ret_error = NULL;
+	if (!loaded)
+		return fail(NULL, file, -ENOMEM, ret_error);
 	loaded->coder = chunk_coder_new();
-	if (!loaded->coder)
-		goto fail;
-	r = read_facts(loaded, &nodes, &loaded->edges_claimed, ret_error);
+	r = loaded->coder ? 0 : -ENOMEM;
+	if (r >= 0)
+		r = read_facts(loaded, &nodes, &loaded->edges_claimed, ret_error);
 	if (r >= 0)
 		r = read_tables(loaded, ret_error);
 	if (r >= 0)
@@ -977,7 +1011,7 @@ int store_file_load_nodes(struct store_file *file, struct heap **ret_heap, char 
 	if (r == -EBADMSG)
 		damaged(loaded, ret_error, "python_caches", 0);
 	if (r < 0)
-		goto fail;
+		return fail(loaded, file, r, ret_error);
 	loaded->heap.caches = loaded->caches;
 	loaded->heap.types = loaded->types;
 	loaded->heap.frames = loaded->frames;
@@ -986,11 +1020,6 @@ int store_file_load_nodes(struct store_file *file, struct heap **ret_heap, char 
 	loaded->heap.meta.notes = loaded->notes;
 	*ret_heap = &loaded->heap;
 	return 0;
-fail:
-	free_loaded(&loaded->heap);
-	if (!*ret_error)
-		*ret_error = text_format("not enough memory to load %s", file->path);
-	return r;
 }
 
 int store_load_edges(struct heap *heap, char **ret_error)

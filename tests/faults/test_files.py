@@ -35,6 +35,7 @@ READERS = (
     ("diff, as the second", lambda f: ("diff", good, f)),
     ("top", lambda f: ("top", f)),
     ("leaks", lambda f: ("leaks", f)),
+    ("rss", lambda f: ("rss", f)),
     ("chain", lambda f: ("chain", f, "--size", "1000")),
     ("refs", lambda f: ("refs", f, "--size", "1000")),
     ("backrefs", lambda f: ("backrefs", f, "--size", "1000")),

@@ -28,7 +28,7 @@ for command in COMMANDS:
 
 for words in (("snap", "1", "2"), ("status", "12x"), ("snap", "-o"), ("top", "a", "b"), ("ingest", "x"), ("chain",),
               ("run", "--mode", "quick", "--", "true"), ("run", "--every", "soon", "--", "true"), ("run", "--"),
-              ("run", "--at-rss", "lots", "--", "true"), ("on", ""), ("diff", "onlyone"), ("sql",)):
+              ("run", "--at-rss", "lots", "--", "true"), ("on", ""), ("diff", "onlyone"), ("sql",), ("rss", "a", "b", "c")):
     done = leakdiff(*words)
     expect(done.returncode in (2, 64) and len(done.stderr.splitlines()) == 1 and done.stderr.startswith("leakdiff: "),
            "leakdiff %s: expected 64 (or 2) and one sentence, got %s and %r" % (" ".join(words), done.returncode, done.stderr[-300:]))

@@ -38,6 +38,9 @@ GROWTH = {"type": str, "type_source": SOURCE, "size": (COUNT, None), "count": [C
 ACCOUNT = {"live_bytes": COUNT, "allocator_bytes": COUNT, "python_bytes": COUNT, "stacks_bytes": COUNT,
            "files_bytes": COUNT, "leakdiff_bytes": COUNT, "other_bytes": COUNT, "total_bytes": COUNT}
 DIFF = {"schema": ("1",), "snapshots": [SNAPSHOT], "growth": [GROWTH], "suspects": [SUSPECT], "rss": [ACCOUNT]}
+GROWN = {key: DELTA for key in ACCOUNT}
+RSS = {"schema": ("1",), "snapshots": [SNAPSHOT], "rss": [ACCOUNT], "growth": (GROWN, None),
+       "others_share_bytes": [COUNT], "swapped_bytes": [COUNT], "notes": [str]}
 LEAK = {"type": str, "size": (COUNT, None), "count": COUNT, "bytes": COUNT, "direct": bool,
         "confidence": ("'certain'", "'likely'", "'possible'"), "reason": str, "truncated": bool, "stack": [FRAME]}
 LEAKS = {"schema": ("1",), "notes": [str], "leaks": [LEAK]}
@@ -71,7 +74,9 @@ def _fits(value, schema, path):
         errors = ["%s has no key %s" % (path, key) for key in schema if key not in value]
         return errors + [e for key in schema if key in value
                          for e in _fits(value[key], schema[key], "%s.%s" % (path, key))]
-    if isinstance(schema, re.Pattern):
+    if schema == DELTA:
+        good = isinstance(value, int) and not isinstance(value, bool)
+    elif isinstance(schema, re.Pattern):
         good = isinstance(value, str) and schema.match(value)
     elif schema == NUMBER:
         good = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
@@ -82,6 +87,32 @@ def _fits(value, schema, path):
     return [] if good else ["%s is %r" % (path, value)]
 
 
+def _check_accounts(answer):
+    errors = []
+    for i, account in enumerate(answer["rss"]):
+        parts = sum(v for k, v in account.items() if k.endswith("_bytes") and k != "total_bytes")
+        if parts != account["total_bytes"]:
+            errors.append("rss[%d]: the parts sum to %d, the total is %d" % (i, parts, account["total_bytes"]))
+        if account["total_bytes"] != answer["snapshots"][i]["rss_bytes"]:
+            errors.append("rss[%d]: total %d, the snapshot says RSS %d"
+                          % (i, account["total_bytes"], answer["snapshots"][i]["rss_bytes"]))
+    return errors
+
+
+def check_rss(answer, diff):
+    """The account of the same snapshots as the diff's, alone, with its growth."""
+    errors = _fits(answer, RSS, "rss")
+    if errors:
+        return errors
+    errors = _check_accounts(answer)
+    if answer["rss"] != diff["rss"]:
+        errors.append("the accounts are %s, the diff has %s" % (answer["rss"], diff["rss"]))
+    grown = {key: answer["rss"][-1][key] - answer["rss"][0][key] for key in answer["rss"][0]}
+    if answer["growth"] != grown:
+        errors.append("growth is %s, not %s" % (answer["growth"], grown))
+    return errors
+
+
 def check_diff(diff, snapshots=2, by_site=False):
     errors = _fits(diff, DIFF, "diff")
     if errors:
@@ -90,13 +121,7 @@ def check_diff(diff, snapshots=2, by_site=False):
     if len(shots) != snapshots or len(diff["rss"]) != snapshots:
         return ["%d snapshots and %d accounts, expected %d" % (len(shots), len(diff["rss"]), snapshots)]
 
-    for i, account in enumerate(diff["rss"]):
-        parts = sum(v for k, v in account.items() if k.endswith("_bytes") and k != "total_bytes")
-        if parts != account["total_bytes"]:
-            errors.append("rss[%d]: the parts sum to %d, the total is %d" % (i, parts, account["total_bytes"]))
-        if account["total_bytes"] != shots[i]["rss_bytes"]:
-            errors.append("rss[%d]: total %d, the snapshot says RSS %d"
-                          % (i, account["total_bytes"], shots[i]["rss_bytes"]))
+    errors += _check_accounts(diff)
 
     for row in rows:
         what = "row %s size %s" % (row["type"], row["size"])

@@ -264,9 +264,12 @@ class Answer:
         self.leaks, status = self.ask("leaks", self.paths[-1])
         check("leaks ends with 1 if there is one", status == (1 if self.leaks["leaks"] else 0), status)
         self.top, _ = self.ask("top", self.paths[-1])
+        self.rss, status = self.ask("rss", *self.paths)
+        check("rss ends with 0", status == 0, status)
         for what, errors in (("diff", face.check_diff(self.diff)),
                              ("diff by site", face.check_diff(self.by_site, by_site=True)),
-                             ("leaks", face.check_leaks(self.leaks)), ("top", face.check_top(self.top))):
+                             ("leaks", face.check_leaks(self.leaks)), ("top", face.check_top(self.top)),
+                             ("rss", face.check_rss(self.rss, self.diff))):
             check("the JSON of %s keeps its promises" % what, not errors, "; ".join(errors[:6]))
         held = [x for x in self.diff["suspects"] if x["verdict"] == "growing"][:1]
         for suspect in held:

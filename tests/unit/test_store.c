@@ -185,6 +185,28 @@ TEST(views_read_well)
 	store_free(store);
 }
 
+TEST(facts_come_without_nodes)
+{
+	const char *path = make_snapshot("facts.snap", 100);
+	struct store *store;
+	struct heap *heap, *whole;
+	char *error = NULL;
+
+	ASSERT_INT_EQ(store_open(path, &store, &error), 0);
+	ASSERT_INT_EQ(store_load_facts(store, &heap, &error), 0);
+	ASSERT_INT_EQ(store_load(store, &whole, &error), 0);
+	EXPECT_U64_EQ(heap->nodes, 0);
+	EXPECT_INT_EQ(memcmp(&heap->account, &whole->account, sizeof(heap->account)), 0);
+	EXPECT_U64_EQ(heap->account.total_bytes, 12288);
+	EXPECT_STR_EQ(heap->meta.command, whole->meta.command);
+	EXPECT_U64_EQ(heap->meta.note_count, whole->meta.note_count);
+	for (size_t i = 0; i < heap->meta.note_count; i++)
+		EXPECT_STR_EQ(heap->meta.notes[i], whole->meta.notes[i]);
+	heap_free(heap);
+	heap_free(whole);
+	store_free(store);
+}
+
 TEST(caches_are_read_by_node_and_an_older_minor_has_none)
 {
 	const char *path = make_snapshot("caches.snap", 100);
