@@ -9,6 +9,9 @@
  *     hundred KiB here, where a hash table needs ten MiB. */
 #include "marks.h"
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 #include <errno.h>
 #include <string.h>
 
@@ -24,6 +27,13 @@ int ld__marks_new(struct marks *marks)
 	memset(marks, 0, sizeof(*marks));
 	marks->areas = kernel_map(AREAS * sizeof(*marks->areas));
 	marks->list = kernel_map(AREAS * sizeof(*marks->list));
+#ifdef __x86_64__
+	{
+		unsigned a, b, c, d;
+
+		marks->popcnt = __get_cpuid(1, &a, &b, &c, &d) && c & bit_POPCNT;
+	}
+#endif
 	return marks->areas && marks->list ? 0 : -ENOMEM;
 }
 
@@ -103,59 +113,96 @@ bool ld__marks_has(const struct marks *marks, uint64_t addr)
 	return area->bits && area->bits[addr >> 9 & (PAGES * WORDS - 1)] >> (addr >> 3 & 63) & 1;
 }
 
-uint64_t ld__marks_next(const struct marks *marks, uint64_t addr)
+/* The first member of an area at or behind an address in it. */
+static uint64_t next_in(const struct marks_area *area, uint64_t base, uint64_t addr)
 {
+	uint64_t begin = base + ((uint64_t)area->first << 12), end = base + ((uint64_t)area->last << 12 | 0xfff);
 	uint64_t mask = UINT64_MAX;
-	uint32_t low = 0, high = marks->list_count;
 
-	addr = (addr + 7) & ~7ull;
-	while (low < high) {		/* the first area that does not end before it */
-		uint32_t middle = low + (high - low) / 2;
-
-		if (marks->list[middle] < addr >> 30)
-			low = middle + 1;
-		else
-			high = middle;
+	if (!area->bits || end < addr)
+		return 0;
+	if (begin < addr) {
+		begin = addr & ~511ull;
+		mask <<= addr >> 3 & 63;
 	}
-	for (uint32_t i = low; i < marks->list_count; i++) {
-		uint64_t base = (uint64_t)marks->list[i] << 30, at;
-		const struct marks_area *area = &marks->areas[marks->list[i]];
-
-		if (!area->bits || base + ((uint64_t)area->last << 12 | 0xfff) < addr)
-			continue;
-		at = base + ((uint64_t)area->first << 12);
-		if (at < addr) {
-			at = addr & ~511ull;
-			mask = UINT64_MAX << (addr >> 3 & 63);
-		}
-		for (; at <= base + ((uint64_t)area->last << 12 | 0xfff); at += 512, mask = UINT64_MAX) {
-			uint64_t word = area->bits[at >> 9 & (PAGES * WORDS - 1)] & mask;
-
-			if (word)
-				return at + 8ull * (unsigned)__builtin_ctzll(word);
-		}
+	for (const uint64_t *word = &area->bits[begin >> 9 & (PAGES * WORDS - 1)]; begin <= end; begin += 512, word++) {
+		if (*word & mask)
+			return begin + 8ull * (unsigned)__builtin_ctzll(*word & mask);
 		mask = UINT64_MAX;
 	}
 	return 0;
 }
 
-/* Members of a page below bit number `bit` of it. The counts of eight words fit in the bytes of one. */
-static uint32_t count_below(const uint64_t *words, unsigned bit)
+uint64_t ld__marks_next(const struct marks *marks, uint64_t addr)
+{
+	uint32_t low = 0, high = marks->list_count;
+	uint64_t found;
+
+	addr = (addr + 7) & ~7ull;
+	if (addr >> 30 < AREAS && marks->areas[addr >> 30].listed) {	/* nearly always */
+		found = next_in(&marks->areas[addr >> 30], addr & ~((1ull << 30) - 1), addr);
+		if (found)
+			return found;
+	}
+	while (low < high) {		/* the first area behind it */
+		uint32_t middle = low + (high - low) / 2;
+
+		if (marks->list[middle] <= addr >> 30)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (found = 0; low < marks->list_count && !found; low++)
+		found = next_in(&marks->areas[marks->list[low]], (uint64_t)marks->list[low] << 30, 0);
+	return found;
+}
+
+static uint64_t low_bits(unsigned count)
+{
+	return count < 64 ? (1ull << count) - 1 : UINT64_MAX;
+}
+
+/* The counts of eight words fit in the bytes of one. */
+static uint32_t count_words(const uint64_t *words, unsigned bit)
 {
 	uint64_t sums = 0;
 
-	for (unsigned w = 0; w * 64 < bit; w++) {
-		uint64_t x = words[w];
+	for (; bit; words++) {
+		uint64_t x = *words & low_bits(bit);
 
-		if (bit < (w + 1) * 64)
-			x &= (1ull << (bit & 63)) - 1;
 		x -= x >> 1 & 0x5555555555555555ull;
 		x = (x & 0x3333333333333333ull) + (x >> 2 & 0x3333333333333333ull);
 		sums += (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0full;
+		bit = bit > 64 ? bit - 64 : 0;
 	}
 	/* up to 512 in all: the sum of the bytes does not fit in one */
 	sums = (sums & 0x00ff00ff00ff00ffull) + (sums >> 8 & 0x00ff00ff00ff00ffull);
 	return (uint32_t)(sums * 0x0001000100010001ull >> 48);
+}
+
+#ifdef __x86_64__
+__attribute__((target("popcnt")))
+static uint32_t count_words_popcnt(const uint64_t *words, unsigned bit)
+{
+	uint32_t sum = 0;
+
+	for (; bit >= 64; bit -= 64)
+		sum += (uint32_t)__builtin_popcountll(*words++);
+	if (bit)
+		sum += (uint32_t)__builtin_popcountll(*words & low_bits(bit));
+	return sum;
+}
+#endif
+
+/* Members of a page below bit number `bit` of it. */
+static inline uint32_t count_below(const struct marks *marks, const uint64_t *words, unsigned bit)
+{
+#ifdef __x86_64__
+	if (__builtin_expect(marks->popcnt, 1))
+		return count_words_popcnt(words, bit);
+#endif
+	(void)marks;
+	return count_words(words, bit);
 }
 
 static const uint64_t *page_words(const struct marks_area *area, uint32_t page)
@@ -175,7 +222,7 @@ uint32_t ld__marks_number(struct marks *marks,
 		if (!area->bits)
 			continue;
 		for (uint32_t p = area->first; p <= area->last; p++) {
-			uint32_t members = count_below(page_words(area, p), 512);
+			uint32_t members = count_below(marks, page_words(area, p), 512);
 
 			if (members && page)
 				number = page(((uint64_t)marks->list[i] << 30) + ((uint64_t)p << 12), number, data);
@@ -198,7 +245,7 @@ uint32_t ld__marks_upto(const struct marks *marks, uint64_t addr)
 		return area->low;
 	if (page > area->last)
 		return area->high;
-	return area->before[page] + count_below(page_words(area, page), (unsigned)(addr >> 3 & 511) + 1);
+	return area->before[page] + count_below(marks, page_words(area, page), (unsigned)(addr >> 3 & 511) + 1);
 }
 
 uint32_t ld__marks_number_of(const struct marks *marks, uint64_t addr)
@@ -206,7 +253,7 @@ uint32_t ld__marks_number_of(const struct marks *marks, uint64_t addr)
 	const struct marks_area *area = &marks->areas[addr >> 30];
 	uint32_t page = addr >> 12 & (PAGES - 1);
 
-	return area->before[page] + count_below(page_words(area, page), addr >> 3 & 511);
+	return area->before[page] + count_below(marks, page_words(area, page), addr >> 3 & 511);
 }
 
 uint64_t ld__marks_member(const struct marks *marks, uint32_t number)

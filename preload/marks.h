@@ -21,6 +21,7 @@ struct marks {
 	struct marks_area *areas;	/* by address >> 30 */
 	uint32_t *list;			/* areas in use, ascending once numbered */
 	uint32_t list_count;
+	bool popcnt;			/* the processor counts bits */
 	uint64_t count;
 };
 

@@ -102,6 +102,17 @@ TEST(an_address_between_members_finds_the_one_before_it)
 	EXPECT_U64_EQ(ld__marks_upto(&marks, 0x1000), 0);
 }
 
+TEST(members_are_counted_the_same_without_the_processors_help)
+{
+	uint32_t wrong = 0;
+
+	marks.popcnt = false;
+	ASSERT_INT_EQ(ld__marks_number(&marks, NULL, NULL), MEMBERS);
+	for (uint32_t i = 0; i < MEMBERS; i++)
+		wrong += ld__marks_number_of(&marks, members[i]) != i;
+	EXPECT_INT_EQ(wrong, 0);
+}
+
 static uint32_t add_one(uint64_t addr, uint32_t number, void *data)
 {
 	*(uint32_t *)data += 1;
