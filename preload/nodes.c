@@ -108,7 +108,7 @@ static void mark_block(const struct live_block *block, void *data)
 	if (is_mapping(block)) {
 		if (nodes->mapping_count < visit->mapping_room)
 			nodes->mappings[nodes->mapping_count++] =
-				(struct node_mapping){ block->addr, block->addr + (block->bytes ? block->bytes : 1), 0 };
+				(struct node_mapping){ .start = block->addr, .end = block->addr + (block->bytes ? block->bytes : 1) };
 		else
 			nodes->refused++;
 		return;

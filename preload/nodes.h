@@ -20,6 +20,7 @@ enum node_flags {
 	NODE_OWNED = 16,		/* a Python object's buffer: its owner says what is in it */
 	NODE_ARENA = 32,		/* a mapping that holds Python objects; what lies between them is scanned */
 	NODE_INNER = 64,		/* a Python object in an arena: nothing was recorded about it */
+	NODE_POOLS = 128,		/* a mapping that is an arena of Python's own allocator */
 };
 
 /* Calls `visit` with each Python object that becomes a node: ascending, addr before the object itself where
@@ -36,6 +37,7 @@ struct node_record {			/* what the live table knew of it beside address and size
 struct node_mapping {
 	uint64_t start, end;
 	uint32_t node;
+	uint32_t used_bytes;		/* NODE_POOLS: in blocks in use */
 };
 
 struct nodes {

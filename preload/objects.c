@@ -40,6 +40,7 @@ struct objects {
 	struct name names[NAMES];
 	uint64_t refused;		/* types without room */
 	uint64_t placed, placed_bytes;	/* objects in arenas */
+	uint64_t arenas, arena_bytes, arena_used_bytes;
 
 	/* the pass at hand */
 	struct rtti *rtti;
@@ -165,6 +166,22 @@ void ld__objects_list(void (*visit)(uint64_t addr, uint64_t own_bytes, void *dat
 }
 
 /* ---- joining ---- */
+
+void ld__objects_find_arenas(struct objects *objects, struct nodes *nodes)
+{
+	for (uint32_t i = 0; i < nodes->mapping_count; i++) {
+		struct node_mapping *mapping = &nodes->mappings[i];
+		uint64_t used;
+
+		if (!ld__python_arena(mapping->start, mapping->end, &used))
+			continue;
+		nodes->flags[mapping->node] |= NODE_POOLS | NODE_FOLDED | NODE_ARENA;
+		mapping->used_bytes = (uint32_t)used;
+		objects->arenas++;
+		objects->arena_bytes += mapping->end - mapping->start;
+		objects->arena_used_bytes += used;
+	}
+}
 
 /* The node of an object, STREAM_NONE = it is part of the interpreter's own data. */
 static uint32_t node_of(const struct nodes *nodes, uint64_t object)
@@ -478,6 +495,9 @@ void ld__objects_write_meta(struct objects *objects, struct writer *writer)
 	ld__python_facts(write_fact, writer);
 	ld__writer_meta_number(writer, "objects", objects->placed);
 	ld__writer_meta_number(writer, "object_bytes", objects->placed_bytes);
+	ld__writer_meta_number(writer, "python_arenas", objects->arenas);
+	ld__writer_meta_number(writer, "python_arena_bytes", objects->arena_bytes);
+	ld__writer_meta_number(writer, "python_arena_used_bytes", objects->arena_used_bytes);
 	if (objects->refused)
 		ld__writer_meta_number(writer, "objects_refused", objects->refused);
 }

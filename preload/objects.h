@@ -28,7 +28,10 @@ struct objects *ld__objects_new(void);
 void ld__objects_list(void (*visit)(uint64_t addr, uint64_t own_bytes, void *data), void *data, void *objects);
 uint32_t ld__objects_count(const struct objects *objects);
 
-/* The nodes are made: find the arenas and the blocks that are buffers, name the types. */
+/* The nodes are made, the memory is not classified yet: find the arenas of Python's own allocator. */
+void ld__objects_find_arenas(struct objects *objects, struct nodes *nodes);
+
+/* Find the blocks that are buffers, name the types. */
 void ld__objects_join(struct objects *objects, struct nodes *nodes, struct rtti *rtti);
 
 /* References of a node that is an object, into edges (begun by the caller). */

@@ -91,6 +91,10 @@ void ld__python_objects(void (*visit)(const struct python_object *object, void *
 void ld__python_buffers(uint32_t index,
 			void (*visit)(const struct python_buffer *buffer, void *data), void *data);
 
+/* Is [start, end), a mapping, an arena of Python's own allocator? Then how much of it is in blocks in use:
+ * objects, and small buffers of theirs. */
+bool ld__python_arena(uint64_t start, uint64_t end, uint64_t *ret_used_bytes);
+
 /* Index of the first object at or behind an address; UINT32_MAX = there is none. */
 uint32_t ld__python_index_from(uint64_t addr);
 

@@ -371,9 +371,11 @@ static uint8_t classify(struct builder *builder, const struct map_entry *map, ui
 		return STREAM_MAP_STACK;
 	if (hits[CLAIM_ALLOCATOR] || text_same(name, "[heap]"))
 		return STREAM_MAP_HEAP;
-	if (hits[CLAIM_PROGRAM])
-		return nodes->flags[hits[CLAIM_PROGRAM]->id] & NODE_FOLDED ? STREAM_MAP_HEAP
-									   : STREAM_MAP_PROGRAM;
+	if (hits[CLAIM_PROGRAM]) {
+		uint8_t flags = nodes->flags[hits[CLAIM_PROGRAM]->id];
+
+		return flags & NODE_POOLS ? STREAM_MAP_PYTHON : flags & NODE_FOLDED ? STREAM_MAP_HEAP : STREAM_MAP_PROGRAM;
+	}
 	return STREAM_MAP_OTHER;
 }
 
@@ -390,7 +392,8 @@ static bool is_scanned(const struct region *region)
 {
 	return region->kind == STREAM_MAP_MODULE_DATA || region->kind == STREAM_MAP_HEAP ||
 	       region->kind == STREAM_MAP_STACK || region->kind == STREAM_MAP_SHARED ||
-	       region->kind == STREAM_MAP_PROGRAM || region->kind == STREAM_MAP_OTHER;
+	       region->kind == STREAM_MAP_PROGRAM || region->kind == STREAM_MAP_OTHER ||
+	       region->kind == STREAM_MAP_PYTHON;
 }
 
 /* Numbers of a mapping that was cut: by the pages that each piece has in memory. */
@@ -640,7 +643,8 @@ static void add_mapping_roots(struct builder *builder)
 			add_root(regions, &root);
 		else if (region->kind == STREAM_MAP_SHARED || region->kind == STREAM_MAP_OTHER)
 			add_root(regions, &root);
-		else if (region->kind == STREAM_MAP_HEAP && builder->input->unrecorded) {
+		else if ((region->kind == STREAM_MAP_HEAP || region->kind == STREAM_MAP_PYTHON) &&
+			 builder->input->unrecorded) {
 			root.gaps = true;	/* blocks that nobody recorded may hold those that were */
 			add_root(regions, &root);
 		}

@@ -141,6 +141,27 @@ static void scan_arena(struct scan *scan, uint32_t id)
 	ld__edges_end(scan->edges);
 }
 
+/* What is in use in an arena is more than objects: its pools say how much. */
+static void share_pools(struct scan *scan, uint32_t id, uint32_t *region)
+{
+	const struct nodes *nodes = scan->nodes;
+	struct region *regions = scan->regions->items;
+	uint32_t low = 0, high = nodes->mapping_count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (nodes->mappings[middle].node < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	while (*region < scan->regions->count && regions[*region].end <= nodes->addr[id])
+		++*region;
+	if (*region < scan->regions->count && regions[*region].start <= nodes->addr[id])
+		regions[*region].live_bytes += nodes->mappings[low].used_bytes;
+}
+
 /* One node: its resident words, its type, its share of its region. */
 static void scan_node(struct scan *scan, uint32_t id, uint64_t *span, uint32_t *region)
 {
@@ -151,6 +172,8 @@ static void scan_node(struct scan *scan, uint32_t id, uint64_t *span, uint32_t *
 
 	if (flags & NODE_ARENA)
 		scan_arena(scan, id);
+	if (flags & NODE_POOLS)
+		share_pools(scan, id, region);
 	if (flags & NODE_FOLDED && flags & NODE_MAPPING)
 		return;
 	while (*span < spans->count && spans->items[*span].end <= start)
@@ -174,7 +197,8 @@ static void scan_node(struct scan *scan, uint32_t id, uint64_t *span, uint32_t *
 	ld__edges_end(scan->edges);
 	while (*region < scan->regions->count && regions[*region].end <= start)
 		++*region;
-	if (*region < scan->regions->count && regions[*region].start <= start)
+	if (*region < scan->regions->count && regions[*region].start <= start &&
+	    regions[*region].kind != STREAM_MAP_PYTHON)
 		regions[*region].live_bytes += live;
 }
 

@@ -54,6 +54,7 @@ struct walk {
 	struct scan scan;
 	uint64_t blocks, bytes, mappings, mapped_bytes;
 	uint64_t scan_cpu_ns;		/* processor time of the scan */
+	uint64_t peak_bytes;		/* largest memory of the child's own that was seen */
 	size_t notes_used;
 	char notes[4096];
 };
@@ -462,14 +463,25 @@ _Noreturn static void end_child(int status)
 	kernel_exit_group(status);
 }
 
+/* The child's tables are all made when the nodes are joined; later only texts are added. */
+static void look_at_memory(void)
+{
+	uint64_t bytes = ld__snapshot_private_bytes(walk.job->proc_fd);
+
+	if (bytes > walk.peak_bytes)
+		walk.peak_bytes = bytes;
+}
+
 /* What is known only now: META goes on here. Processor time, since a reader may keep us waiting. */
 static void write_costs(void)
 {
+	look_at_memory();
 	ld__writer_section(walk.writer, STREAM_META);
 	ld__writer_meta_number(walk.writer, "scanned_bytes", walk.scan.words * 8);
 	ld__writer_meta_number(walk.writer, "scan_cpu_ns", walk.scan_cpu_ns);
 	ld__writer_meta_number(walk.writer, "child_cpu_ns",
 			       kernel_clock_ns(CLOCK_PROCESS_CPUTIME_ID));
+	ld__writer_meta_number(walk.writer, "child_peak_bytes", walk.peak_bytes);
 }
 
 static void collect_notes(uint32_t cut_tracebacks)
@@ -543,8 +555,11 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 	if (job->python)
 		walk.objects = ld__objects_new();
 	if (ld__nodes_new(&walk.nodes, ld__objects_list, walk.objects,
-			  walk.objects ? ld__objects_count(walk.objects) : 0) < 0 ||
-	    ld__regions_new(&walk.regions, &input) < 0)
+			  walk.objects ? ld__objects_count(walk.objects) : 0) < 0)
+		end_child(SNAPSHOT_NO_MEMORY);
+	if (walk.objects)
+		ld__objects_find_arenas(walk.objects, &walk.nodes);
+	if (ld__regions_new(&walk.regions, &input) < 0)
 		end_child(SNAPSHOT_NO_MEMORY);
 	walk.writer = ld__writer_new(job->request.fd);
 	walk.rtti = walk.writer ? ld__rtti_new(walk.writer) : NULL;
@@ -553,6 +568,7 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 	if (walk.objects)
 		ld__objects_join(walk.objects, &walk.nodes, walk.rtti);
 	count_nodes();
+	look_at_memory();
 
 	write_meta();
 	write_clock();

@@ -46,6 +46,30 @@ uint64_t ld__snapshot_statm(int proc_fd, uint64_t *ret_shared_bytes)
 	return resident;
 }
 
+uint64_t ld__snapshot_private_bytes(int proc_fd)
+{
+	static const char *const keys[] = { "Private_Clean:", "Private_Dirty:" };
+	char text[2048];
+	uint64_t bytes = 0;
+
+	slurp(proc_fd, "self/smaps_rollup", text, sizeof(text));
+	for (const char *line = text; *line;) {
+		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+			const char *at = line;
+
+			if (!text_starts(line, keys[i]))
+				continue;
+			at += text_length(keys[i]);
+			while (*at == ' ')
+				at++;
+			bytes += ld__text_decimal(&at) << 10;
+		}
+		while (*line && *line++ != '\n')
+			;
+	}
+	return bytes;
+}
+
 static void read_status(struct snapshot_facts *facts, int proc_fd)
 {
 	static const struct { const char *key; size_t offset; } keys[] = {

@@ -62,6 +62,10 @@ enum snapshot_exit {
 void ld__snapshot_facts_read(struct snapshot_facts *facts, int proc_fd);
 uint64_t ld__snapshot_statm(int proc_fd, uint64_t *ret_shared_bytes);
 
+/* Memory that only the calling process has: its own, and pages that it or the one that it was forked from
+ * changed since the fork. 0 = unknown. */
+uint64_t ld__snapshot_private_bytes(int proc_fd);
+
 /* snapshot_child.c: the walk; never returns. */
 _Noreturn void ld__snapshot_child(struct snapshot_job *job);
 

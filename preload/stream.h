@@ -108,13 +108,15 @@ enum stream_map_kind {			/* exactly one; decides root, node or neither */
 	STREAM_MAP_OTHER,		/* writable and unexplained: root ("prefer a missed leak over a false one") */
 	STREAM_MAP_OWN,			/* leakdiff's own memory: never scanned, never counted as the service's */
 	STREAM_MAP_KERNEL,		/* vdso, vvar, vsyscall, guard pages, PROT_NONE */
+	STREAM_MAP_PYTHON,		/* arenas of Python's own allocator: hold Python objects (1.2) */
 };
 
 struct stream_map {
 	uint64_t start, end, file_offset;
 	uint64_t rss_bytes, pss_bytes;	/* of the service, read just before the stop; UINT64_MAX = unknown */
 	uint64_t swap_bytes;
-	uint64_t live_resident_bytes;	/* bytes of live nodes in resident pages of this mapping */
+	uint64_t live_resident_bytes;	/* bytes of live nodes in resident pages of this mapping; PYTHON: of
+					 * blocks in use */
 	uint32_t name;			/* string: path or [heap], [stack], [anon:...]; "" = none */
 	uint32_t prot;			/* PROT_* */
 	uint16_t kind;			/* enum stream_map_kind */

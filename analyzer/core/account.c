@@ -10,7 +10,7 @@
 const struct account_part account_parts[] = {
 	PART(live_bytes, "live blocks and mappings"),
 	PART(allocator_bytes, "allocator (free, overhead)"),
-	PART(python_bytes, "Python arenas"),
+	PART(python_bytes, "Python arenas (free, overhead)"),
 	PART(stacks_bytes, "thread stacks"),
 	PART(files_bytes, "files (programs, libraries)"),
 	PART(shared_bytes, "shared memory"),

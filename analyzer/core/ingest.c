@@ -322,12 +322,13 @@ static void write_maps(struct ingest *ingest)
 	static const char *const kinds[] = {
 		[STREAM_MAP_FILE] = "file", [STREAM_MAP_MODULE_DATA] = "module-data", [STREAM_MAP_HEAP] = "heap",
 		[STREAM_MAP_STACK] = "stack", [STREAM_MAP_SHARED] = "shared", [STREAM_MAP_PROGRAM] = "program",
-		[STREAM_MAP_OTHER] = "other", [STREAM_MAP_OWN] = "own", [STREAM_MAP_KERNEL] = "kernel" };
+		[STREAM_MAP_OTHER] = "other", [STREAM_MAP_OWN] = "own", [STREAM_MAP_KERNEL] = "kernel",
+		[STREAM_MAP_PYTHON] = "python" };
 	const struct stream *stream = ingest->stream;
 
 	for (uint32_t i = 0; i < stream->map_count; i++) {
 		const struct stream_map *m = &stream->maps[i];
-		const char *kind = m->kind >= STREAM_MAP_FILE && m->kind <= STREAM_MAP_KERNEL ?
+		const char *kind = m->kind >= STREAM_MAP_FILE && m->kind <= STREAM_MAP_PYTHON ?
 					   kinds[m->kind] :
 					   "other";
 		char prot[5] = { m->prot & 1 ? 'r' : '-', m->prot & 2 ? 'w' : '-',

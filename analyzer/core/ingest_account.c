@@ -2,7 +2,8 @@
  * L5  ingest_account.c - where resident memory is, from the mappings.
  *
  * Every resident byte of every mapping goes to exactly one part, so the parts sum to the total, which
- * is the resident size of the process. A live block is counted by what of it is resident. */
+ * is the resident size of the process. A live block is counted by what of it is resident; of an arena of
+ * Python's allocator what is in use counts as live, the rest is the arena's. */
 #include <string.h>
 
 #include "core/heap.h"
@@ -19,6 +20,8 @@ static uint64_t *part_of(struct heap_account *account, unsigned kind)
 		return &account->files_bytes;
 	case STREAM_MAP_HEAP:
 		return &account->allocator_bytes;
+	case STREAM_MAP_PYTHON:
+		return &account->python_bytes;
 	case STREAM_MAP_STACK:
 		return &account->stacks_bytes;
 	case STREAM_MAP_SHARED:

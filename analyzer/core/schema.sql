@@ -39,7 +39,7 @@ CREATE TABLE maps (               -- the process's mappings
 	id INTEGER PRIMARY KEY,
 	start INTEGER NOT NULL,   -- address
 	end INTEGER NOT NULL,     -- address, one past the last
-	kind TEXT NOT NULL,       -- file, module-data, heap, stack, shared, program, other, own, kernel
+	kind TEXT NOT NULL,       -- file, module-data, heap, stack, shared, program, other, own, kernel, python
 	prot TEXT NOT NULL,       -- as in /proc/PID/maps: 'rw-p'
 	file_offset INTEGER NOT NULL, -- bytes
 	rss_bytes INTEGER,        -- resident bytes; NULL = unknown

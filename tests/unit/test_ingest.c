@@ -567,6 +567,7 @@ TEST(the_account_sums_to_resident_memory)
 		{ STREAM_MAP_FILE, 100, 0 }, { STREAM_MAP_MODULE_DATA, 20, 0 }, { STREAM_MAP_HEAP, 5000, 4000 },
 		{ STREAM_MAP_HEAP, 100, 300 }, { STREAM_MAP_STACK, 40, 0 }, { STREAM_MAP_SHARED, 8, 0 },
 		{ STREAM_MAP_OWN, 64, 64 }, { STREAM_MAP_OTHER, 16, 0 }, { STREAM_MAP_PROGRAM, 600, 500 },
+		{ STREAM_MAP_PYTHON, 1000, 900 },
 	};
 	struct builder b = { 0 };
 	struct heap *heap;
@@ -579,7 +580,8 @@ TEST(the_account_sums_to_resident_memory)
 	heap = heap_of(&b, "account.snap");
 	ASSERT_NOT_NULL(heap);
 	a = &heap->account;
-	EXPECT_U64_EQ(a->live_bytes, 4000 + 100 + 500);
+	EXPECT_U64_EQ(a->live_bytes, 4000 + 100 + 500 + 900);
+	EXPECT_U64_EQ(a->python_bytes, 100);
 	EXPECT_U64_EQ(a->allocator_bytes, 1000);
 	EXPECT_U64_EQ(a->stacks_bytes, 40);
 	EXPECT_U64_EQ(a->files_bytes, 120);
