@@ -29,8 +29,10 @@ static int answer(const struct loaded *loaded, const struct diff_options *rows)
 	int status = 0, r;
 
 	r = diff_make(loaded->series, rows, &diff);
-	for (size_t k = 0; k < loaded->count; k++)	/* only the rows know of threads */
+	/* Only the rows know of threads, and of holders in earlier snapshots. */
+	for (size_t k = 0; k < loaded->count; k++)
 		heap_drop(loaded->heaps[k], HEAP_PART_THREAD);
+	series_forget_paths(loaded->series);
 	if (r == 0)
 		r = suspects_find(loaded->series, &suspects);
 	/* The picture first: when it cannot be written, no half answer stands on the terminal. */

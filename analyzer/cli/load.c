@@ -7,6 +7,9 @@
 #include "cli/cmd.h"
 #include "cli/load.h"
 #include "core/store.h"
+#include "core/task.h"
+
+#define WORTH_A_THREAD 100000u		/* nodes */
 
 int load_trouble(int error)
 {
@@ -32,39 +35,92 @@ static int file_trouble(int error, char *sentence)
 	return CMD_TROUBLE;
 }
 
-/* Load one file and make it the next of the series. Of all but the last only what the comparison asks for
- * stays in memory: two large heaps with all their columns at once would be twice as much. */
-static int load_one(const char *path, struct loaded *loaded, size_t index, size_t count)
+/* Work on one heap beside loading another, or another part of it. */
+struct beside {
+	struct task task;
+	struct loaded *loaded;
+	size_t index;
+	bool runs;
+};
+
+static int leave(void *data)
+{
+	const struct beside *beside = data;
+	int r = series_leave(beside->loaded->series, beside->index);
+
+	heap_drop(beside->loaded->heaps[beside->index], HEAP_PART_EDGES);
+	return r;
+}
+
+static int add(void *data)
+{
+	const struct beside *beside = data;
+
+	return series_add(beside->loaded->series, beside->loaded->heaps[beside->index]);
+}
+
+static void begin(struct beside *beside, int (*run)(void *data), struct loaded *loaded, size_t index)
+{
+	beside->loaded = loaded;
+	beside->index = index;
+	beside->runs = true;
+	task_start(&beside->task, run, beside, loaded->heaps[index]->nodes >= WORTH_A_THREAD);
+}
+
+static int end(struct beside *beside)
+{
+	bool runs = beside->runs;
+
+	beside->runs = false;
+	return runs ? task_finish(&beside->task) : 0;
+}
+
+static int load_nodes(const char *path, struct heap **ret_heap, char **ret_error)
 {
 	struct store *store = NULL;
-	struct heap **heap = &loaded->heaps[index];
-	char *error = NULL;
-	int r = store_open(path, &store, &error);
+	int r = store_open(path, &store, ret_error);
 
 	if (r == 0)
-		r = store_load_nodes(store, heap, &error);
+		r = store_load_nodes(store, ret_heap, ret_error);
 	store_free(store);
+	return r;
+}
+
+/* Load one file and make it the next of the series. Of all but the last only what the comparison asks for
+ * stays in memory: two large heaps with all their columns at once would be twice as much. `leaving` is
+ * that of the heap before, which may go on while the nodes of this one are read. */
+static int load_one(const char *path, struct loaded *loaded, size_t index, size_t count, struct beside *leaving)
+{
+	struct heap **heap = &loaded->heaps[index];
+	struct beside adding = { .runs = false };
+	char *error = NULL;
+	int r = load_nodes(path, heap, &error), left = end(leaving), added;
+
 	if (r < 0)
 		return file_trouble(r, error);
 	loaded->count++;
-	r = series_add(loaded->series, *heap);
-	if (r < 0)
-		return load_trouble(r);
-	for (size_t k = 0; k < index && index + 1 == count; k++)
-		heap_drop(loaded->heaps[k], HEAP_PART_IDENTITY);
+	if (left < 0)
+		return load_trouble(left);
+	begin(&adding, add, loaded, index);
 	r = store_load_edges(*heap, &error);
+	added = end(&adding);
 	if (r < 0)
 		return file_trouble(r, error);
+	if (added < 0)
+		return load_trouble(added);
+	for (size_t k = 0; k < index && index + 1 == count; k++)
+		heap_drop(loaded->heaps[k], HEAP_PART_IDENTITY);
 	r = series_flood(loaded->series, index);
-	if (r == 0 && index + 1 < count) {
-		r = series_leave(loaded->series, index);
-		heap_drop(*heap, HEAP_PART_EDGES);
-	}
-	return r < 0 ? load_trouble(r) : 0;
+	if (r < 0)
+		return load_trouble(r);
+	if (index + 1 < count)
+		begin(leaving, leave, loaded, index);
+	return 0;
 }
 
 int load_series(char **paths, size_t count, struct loaded *ret_loaded)
 {
+	struct beside leaving = { .runs = false };
 	struct loaded loaded = { 0 };
 	int r;
 
@@ -76,7 +132,7 @@ int load_series(char **paths, size_t count, struct loaded *ret_loaded)
 		r = load_trouble(r);
 	for (size_t k = 0; k < count && r == 0; k++) {
 		cmd_progress("loading", k, count);
-		r = load_one(paths[k], &loaded, k, count);
+		r = load_one(paths[k], &loaded, k, count, &leaving);
 	}
 	cmd_progress(NULL, 0, 0);
 	if (r != 0) {

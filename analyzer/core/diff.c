@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  diff.c - the growth table.
+ * L5  diff.c - the growth table.
  *
  *   node -> group (type, site, ...) -> slot (group and size) -> row
  *

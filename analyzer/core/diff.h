@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  diff.h - the growth table: live memory of two or more snapshots, in rows.
+ * L5  diff.h - the growth table: live memory of two or more snapshots, in rows.
  *
  * (1) Rows partition live memory: every counted byte of every snapshot is in exactly one row.
  * (2) Grouped by type, a row is one type and one exact size where that size repeats (two blocks of it

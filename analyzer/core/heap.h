@@ -167,7 +167,7 @@ int heap_build(const struct heap *model, const struct heap_reference *refs, size
 enum heap_part {
 	HEAP_PART_EDGES = 1,		/* edge_start, edge_to */
 	HEAP_PART_IDENTITY = 2,		/* addr, birth */
-	HEAP_PART_THREAD = 4,
+	HEAP_PART_THREAD = 4,		/* thread, and of a file what only SQL asks for */
 };
 void heap_drop(struct heap *heap, unsigned parts);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L5  mark.c - which nodes of the last snapshot grew. */
+ * L6  mark.c - which nodes of the last snapshot grew. */
 #include <errno.h>
 #include <stdlib.h>
 

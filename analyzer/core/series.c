@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  series.c - snapshots in a row.
+ * L4  series.c - snapshots in a row.
  *
  * Matching is a merge over the two address-sorted node arrays; what is left over is matched by birth.
  * Only leftovers that are old enough to be in the earlier snapshot can match, and those are few, so
@@ -290,6 +290,14 @@ int series_leave(struct series *series, size_t index)
 	free(h->reach->order);
 	h->reach->order = NULL;
 	return r;
+}
+
+void series_forget_paths(struct series *series)
+{
+	for (size_t k = 0; k + 1 < series->count; k++) {
+		free(series->heaps[k].reach->parent);
+		series->heaps[k].reach->parent = NULL;
+	}
 }
 
 int series_make(const struct heap *const *heaps, size_t count, struct series **ret_series)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  series.h - snapshots in a row: which block is which, what is new, what lost its last reference.
+ * L4  series.h - snapshots in a row: which block is which, what is new, what lost its last reference.
  *
  *   heaps[0] .. heaps[count - 1], oldest first; "first" and "last" below are its ends
  *
@@ -69,6 +69,9 @@ int series_leave(struct series *series, size_t index) __attribute__((warn_unused
 
 /* Are two snapshots of one process? Looks at what they say about themselves only. */
 bool series_is_same_process(const struct heap *a, const struct heap *b);
+
+/* Forget by which references the nodes of all heaps but the last were reached: only rows by holder ask. */
+void series_forget_paths(struct series *series);
 
 static inline const struct series_heap *series_last(const struct series *series)
 {

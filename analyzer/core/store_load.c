@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  store_load.c - snapshot file to heap: small tables to arrays, chunks to columns and CSR.
+ * L4  store_load.c - snapshot file to heap: small tables to arrays; columns and references come from
+ * store_columns.c.
  *
- *   tables -> node chunks -> edge chunks (targets only) -> sort each source
  *   heap_references(): the one chunk that holds a source, decoded with labels, kept in a small cache
  *
  * (1) About 45 bytes a node and 4 bytes a reference stay in memory; labels stay in the file.
@@ -15,15 +15,13 @@
 
 #include "core/chunks.h"
 #include "core/heap_owner.h"
-#include "core/large.h"
+#include "core/store_columns.h"
 #include "core/store_internal.h"
 #include "core/text.h"
 #include "preload/stream.h"
 
 #define CACHE_CHUNKS 16			/* 2 MiB each, made when first needed */
 #define POOL_BLOCK_BYTES 65536u
-
-struct edge_chunk { uint32_t first_source, last_source; int64_t id; uint32_t count; };
 
 struct cached_chunk { uint32_t chunk; uint64_t used; struct chunk_edges *edges; };
 
@@ -42,8 +40,7 @@ struct loaded {
 
 	struct chunk_nodes columns;
 	uint32_t *stack_type;
-	uint32_t *edge_start;
-	uint32_t *edge_to;
+	struct store_edges edges;
 	struct heap_type *types;
 	struct heap_frame *frames;
 	struct heap_stack *stacks;
@@ -57,8 +54,6 @@ struct loaded {
 	struct heap_cache *caches;
 
 	uint64_t edges_claimed;		/* by the file's table meta */
-	struct edge_chunk *chunks;
-	uint32_t chunk_count;
 	struct cached_chunk cache[CACHE_CHUNKS];
 	uint64_t clock_hand;		/* uses so far: the least recently used chunk makes room */
 	sqlite3_stmt *select_chunk;
@@ -497,106 +492,23 @@ static int read_tables(struct loaded *loaded, char **ret_error)
 	return 0;
 }
 
-/* ---- nodes ---- */
-
-static int allocate_columns(struct chunk_nodes *c, uint64_t nodes)
-{
-	c->addr = large_array(nodes, sizeof(*c->addr));
-	c->bytes = large_array(nodes, sizeof(*c->bytes));
-	c->birth = large_array(nodes, sizeof(*c->birth));
-	c->stack = large_array(nodes, sizeof(*c->stack));
-	c->type = large_array(nodes, sizeof(*c->type));
-	c->thread = large_array(nodes, sizeof(*c->thread));
-	c->flags = large_array(nodes, 1);
-	c->kind = large_array(nodes, 1);
-	return c->addr && c->bytes && c->birth && c->stack && c->type && c->thread && c->flags &&
-			       c->kind ?
-		       0 :
-		       -ENOMEM;
-}
-
-/* Decode a chunk; the first that carries a rare column makes it, with the default for earlier nodes. */
-static int decode_nodes(struct loaded *loaded, const void *blob, size_t bytes, uint32_t first,
-			uint32_t count, uint64_t nodes)
-{
-	struct chunk_nodes *c = &loaded->columns;
-	unsigned has = 0;
-	int r = chunk_decode_nodes(loaded->coder, blob, bytes, c, first, count, &has);
-
-	if (r != -ENODATA)
-		return r;
-	if (has & CHUNK_HAS_EXTRA && !c->extra) {
-		c->extra = calloc(nodes, sizeof(*c->extra));
-		if (!c->extra)
-			return -ENOMEM;
-	}
-	if (has & CHUNK_HAS_WEIGHT && !c->weight) {
-		c->weight = reallocarray(NULL, nodes, sizeof(*c->weight));
-		if (!c->weight)
-			return -ENOMEM;
-		for (uint32_t i = 0; i < first; i++)
-			c->weight[i] = 1;
-	}
-	return chunk_decode_nodes(loaded->coder, blob, bytes, c, first, count, &has);
-}
-
-/* Do the rows of chunks add up to what the file claims? Before memory is taken for that. */
-static int check_sum(struct loaded *loaded, const char *table, const char *sql, uint64_t claimed, char **ret_error)
-{
-	struct scan scan;
-	int r;
-
-	r = scan_begin(&scan, loaded, table, sql, ret_error);
-	if (r >= 0)
-		r = scan_next(&scan, ret_error);
-	if (r >= 0 && sqlite3_column_double(scan.statement, 0) != (double)claimed)
-		r = damaged(loaded, ret_error, table, 0);
-	sqlite3_finalize(scan.statement);
-	return r;
-}
+/* ---- nodes and references ---- */
 
 static int read_nodes(struct loaded *loaded, uint64_t nodes, char **ret_error)
 {
 	struct chunk_nodes *c = &loaded->columns;
 	struct heap *heap = &loaded->heap;
-	uint64_t done = 0;
-	struct scan scan;
+	uint64_t row;
 	int r;
 
-	r = check_sum(loaded, "node_chunks", "SELECT total(count) FROM node_chunks", nodes, ret_error);
-	if (r >= 0)
-		r = allocate_columns(c, nodes);
-	if (r < 0)
-		return r;
 	c->stack_type = loaded->stack_type;
 	c->stack_count = heap->stack_count;
 	c->type_count = heap->type_count;
-	r = scan_begin(&scan, loaded, "node_chunks",
-		       "SELECT id, first, count, data FROM node_chunks ORDER BY id", ret_error);
-	while (r >= 0 && (r = scan_next(&scan, ret_error)) > 0) {
-		int64_t count = scan_int(&scan, 2);
-		const void *blob = sqlite3_column_blob(scan.statement, 3);
-
-		if (scan_int(&scan, 1) != (int64_t)done || count < 1 || count > CHUNK_NODES ||
-		    done + (uint64_t)count > nodes)
-			r = -EBADMSG;
-		else
-			r = decode_nodes(loaded, blob,
-					 (size_t)sqlite3_column_bytes(scan.statement, 3),
-					 (uint32_t)done, (uint32_t)count, nodes);
-		if (r == -EBADMSG)
-			damaged(loaded, ret_error, "node_chunks", scan.row);
-		done += (uint64_t)count;
-	}
-	sqlite3_finalize(scan.statement);
+	r = store_columns_nodes(loaded->file, nodes, c, &row);
+	if (r == -EBADMSG)
+		damaged(loaded, ret_error, "node_chunks", row);
 	if (r < 0)
 		return r;
-	if (done != nodes)
-		return damaged(loaded, ret_error, "node_chunks", scan.row + 1);
-	for (uint64_t i = 1; i < nodes; i++)
-		if (c->addr[i] < c->addr[i - 1])
-			return damaged(loaded, ret_error, "node_chunks", i / CHUNK_NODES + 1);
-
 	heap->nodes = (uint32_t)nodes;
 	heap->addr = c->addr;
 	heap->bytes = c->bytes;
@@ -610,156 +522,25 @@ static int read_nodes(struct loaded *loaded, uint64_t nodes, char **ret_error)
 	return 0;
 }
 
-/* ---- references ---- */
-
-/* Sort by counting, 11 bits at a time; `scratch` is as long as `ids`. For sources with many targets. */
-static void sort_by_digits(uint32_t *ids, uint32_t *scratch, uint64_t count)
-{
-	uint32_t *from = ids, *to = scratch;
-
-	for (unsigned shift = 0; shift < 32; shift += 11) {
-		uint64_t start[2049] = { 0 };
-
-		for (uint64_t i = 0; i < count; i++)
-			start[(from[i] >> shift & 2047) + 1]++;
-		for (unsigned d = 0; d < 2048; d++)
-			start[d + 1] += start[d];
-		for (uint64_t i = 0; i < count; i++)
-			to[start[from[i] >> shift & 2047]++] = from[i];
-		uint32_t *swap = from;
-		from = to;
-		to = swap;
-	}
-	if (from != ids)
-		memcpy(ids, from, count * sizeof(*ids));
-}
-
-/* Most sources have a handful of references, often already in order. */
-static int sort_targets(uint32_t *ids, uint64_t count)
-{
-	uint64_t i = 1;
-
-	while (i < count && ids[i - 1] <= ids[i])
-		i++;
-	if (i >= count)
-		return 0;
-	if (count > 256) {
-		uint32_t *scratch = reallocarray(NULL, count, sizeof(*scratch));
-
-		if (!scratch)
-			return -ENOMEM;
-		sort_by_digits(ids, scratch, count);
-		free(scratch);
-		return 0;
-	}
-	for (; i < count; i++) {
-		uint32_t id = ids[i];
-		uint64_t hole = i;
-
-		for (; hole && ids[hole - 1] > id; hole--)
-			ids[hole] = ids[hole - 1];
-		ids[hole] = id;
-	}
-	return 0;
-}
-
-/* Append a chunk's references to the CSR. *next is the first graph id whose start is not set. */
-static int append_chunk(struct loaded *loaded, const struct chunk_edges *edges, uint64_t *next,
-			uint64_t *at)
-{
-	for (uint32_t i = 0; i < edges->source_count; i++) {
-		uint32_t source = edges->source[i];
-
-		if (source + 1ull < *next)		/* only the last source may go on */
-			return -EBADMSG;
-		while (*next <= source)
-			loaded->edge_start[(*next)++] = (uint32_t)*at;
-		for (uint32_t e = edges->start[i]; e < edges->start[i + 1]; e++)
-			if (edges->target[e] != source)
-				loaded->edge_to[(*at)++] = edges->target[e];
-	}
-	return 0;
-}
-
-static int read_edge_row(struct loaded *loaded, struct scan *scan, struct chunk_edges *edges,
-			 uint64_t *done, uint64_t total)
-{
-	uint64_t sources = (uint64_t)loaded->heap.nodes + loaded->heap.roots;
-	int64_t first = scan_int(scan, 1), last = scan_int(scan, 2), count = scan_int(scan, 3);
-	struct edge_chunk *chunks;
-	int r;
-
-	if (count < 1 || count > CHUNK_EDGES || *done + (uint64_t)count > total || first < 0 ||
-	    last < first || (uint64_t)last >= sources)
-		return -EBADMSG;
-	r = chunk_decode_targets(loaded->coder, sqlite3_column_blob(scan->statement, 4),
-				 (size_t)sqlite3_column_bytes(scan->statement, 4), (uint32_t)count,
-				 (uint32_t)sources, loaded->heap.nodes, edges);
-	if (r < 0)
-		return r;
-	if (edges->source[0] != first || edges->source[edges->source_count - 1] != last)
-		return -EBADMSG;
-	chunks = grown(loaded->chunks, loaded->chunk_count, sizeof(*chunks));
-	if (!chunks)
-		return -ENOMEM;
-	loaded->chunks = chunks;
-	chunks[loaded->chunk_count++] = (struct edge_chunk){
-		(uint32_t)first, (uint32_t)last, scan_int(scan, 0), (uint32_t)count };
-	*done += (uint64_t)count;
-	return 0;
-}
-
-static int read_edges(struct loaded *loaded, uint64_t total, char **ret_error)
+static int read_edges(struct loaded *loaded, char **ret_error)
 {
 	struct heap *heap = &loaded->heap;
-	uint64_t sources = (uint64_t)heap->nodes + heap->roots, next = 0, at = 0, done = 0;
-	struct chunk_edges *edges = malloc(sizeof(*edges));
-	struct scan scan;
+	uint64_t row, total = loaded->edges_claimed;
 	int r;
 
 	if (total >= HEAP_NONE) {
-		free(edges);
 		*ret_error = text_format("%s has %" PRIu64 " references, more than the 4 billion that can be numbered",
 					 loaded->file->path, total);
 		return -EOVERFLOW;
 	}
-	r = check_sum(loaded, "edge_chunks", "SELECT total(count) FROM edge_chunks", total, ret_error);
-	if (r < 0) {
-		free(edges);
-		return r;
-	}
-	loaded->edge_start = large_array(sources + 1, sizeof(*loaded->edge_start));
-	loaded->edge_to = large_array(total, sizeof(*loaded->edge_to));
-	if (!edges || !loaded->edge_start || !loaded->edge_to) {
-		free(edges);
-		return -ENOMEM;
-	}
-	r = scan_begin(&scan, loaded, "edge_chunks",
-		       "SELECT id, first_source, last_source, count, targets FROM edge_chunks ORDER BY id", ret_error);
-	while (r >= 0 && (r = scan_next(&scan, ret_error)) > 0) {
-		r = read_edge_row(loaded, &scan, edges, &done, total);
-		if (r >= 0)
-			r = append_chunk(loaded, edges, &next, &at);
-		if (r == -EBADMSG)
-			damaged(loaded, ret_error, "edge_chunks", scan.row);
-	}
-	sqlite3_finalize(scan.statement);
-	free(edges);
+	r = store_columns_edges(loaded->file, heap->nodes, heap->roots, total, &loaded->edges, &row);
+	if (r == -EBADMSG)
+		damaged(loaded, ret_error, "edge_chunks", row);
 	if (r < 0)
 		return r;
-	if (done != total)
-		return damaged(loaded, ret_error, "edge_chunks", scan.row + 1);
-	while (next <= sources)
-		loaded->edge_start[next++] = (uint32_t)at;
-	for (uint64_t v = 0; v < sources; v++) {
-		r = sort_targets(loaded->edge_to + loaded->edge_start[v],
-				 loaded->edge_start[v + 1] - loaded->edge_start[v]);
-		if (r < 0)
-			return r;
-	}
-	heap->edges = at;
-	heap->edge_start = loaded->edge_start;
-	heap->edge_to = loaded->edge_to;
+	heap->edges = loaded->edges.count;
+	heap->edge_start = loaded->edges.start;
+	heap->edge_to = loaded->edges.to;
 	return 0;
 }
 
@@ -771,11 +552,11 @@ static int decode_chunk(struct loaded *loaded, uint32_t chunk, struct chunk_edge
 	uint32_t sources = loaded->heap.nodes + loaded->heap.roots;
 	int r = -EBADMSG;
 
-	sqlite3_bind_int64(select, 1, loaded->chunks[chunk].id);
+	sqlite3_bind_int64(select, 1, loaded->edges.chunks[chunk].id);
 	if (sqlite3_step(select) == SQLITE_ROW) {
 		r = chunk_decode_targets(loaded->coder, sqlite3_column_blob(select, 0),
 					 (size_t)sqlite3_column_bytes(select, 0),
-					 loaded->chunks[chunk].count, sources, loaded->heap.nodes,
+					 loaded->edges.chunks[chunk].count, sources, loaded->heap.nodes,
 					 edges);
 		if (r >= 0)
 			r = chunk_decode_labels(loaded->coder, sqlite3_column_blob(select, 1),
@@ -819,12 +600,12 @@ static int find_chunk(struct loaded *loaded, uint32_t chunk, const struct chunk_
 /* First chunk that may hold a source. */
 static uint32_t first_chunk(const struct loaded *loaded, uint32_t source)
 {
-	uint32_t low = 0, high = loaded->chunk_count;
+	uint32_t low = 0, high = loaded->edges.chunk_count;
 
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 
-		if (loaded->chunks[middle].last_source < source)
+		if (loaded->edges.chunks[middle].last_source < source)
 			low = middle + 1;
 		else
 			high = middle;
@@ -844,7 +625,7 @@ static int references(const struct heap *heap, uint32_t source,
 			       &loaded->select_chunk, NULL) != SQLITE_OK)
 		return -ENOMEM;
 	for (uint32_t chunk = first_chunk(loaded, source);
-	     chunk < loaded->chunk_count && loaded->chunks[chunk].first_source <= source; chunk++) {
+	     chunk < loaded->edges.chunk_count && loaded->edges.chunks[chunk].first_source <= source; chunk++) {
 		uint32_t low = 0, high;
 		int r = find_chunk(loaded, chunk, &edges);
 
@@ -894,9 +675,9 @@ static void drop_parts(struct heap *heap, unsigned parts)
 	struct loaded *loaded = heap->owner;
 
 	if (parts & HEAP_PART_EDGES) {
-		free(loaded->edge_start);
-		free(loaded->edge_to);
-		loaded->edge_start = loaded->edge_to = NULL;
+		free(loaded->edges.start);
+		free(loaded->edges.to);
+		loaded->edges.start = loaded->edges.to = NULL;
 	}
 	if (parts & HEAP_PART_IDENTITY) {
 		free(loaded->columns.addr);
@@ -905,7 +686,9 @@ static void drop_parts(struct heap *heap, unsigned parts)
 	}
 	if (parts & HEAP_PART_THREAD) {
 		free(loaded->columns.thread);
+		free(loaded->columns.kind);
 		loaded->columns.thread = NULL;
+		loaded->columns.kind = NULL;
 	}
 }
 
@@ -927,8 +710,8 @@ static void free_loaded(struct heap *heap)
 	free(loaded->columns.flags);
 	free(loaded->columns.kind);
 	free(loaded->stack_type);
-	free(loaded->edge_start);
-	free(loaded->edge_to);
+	free(loaded->edges.start);
+	free(loaded->edges.to);
 	free(loaded->types);
 	free(loaded->frames);
 	free(loaded->stacks);
@@ -938,7 +721,7 @@ static void free_loaded(struct heap *heap)
 	free(loaded->strings);
 	free(loaded->clock);
 	free(loaded->caches);
-	free(loaded->chunks);
+	free(loaded->edges.chunks);
 	for (unsigned i = 0; i < CACHE_CHUNKS; i++)
 		free(loaded->cache[i].edges);
 	while (loaded->pool) {
@@ -1028,7 +811,7 @@ int store_load_edges(struct heap *heap, char **ret_error)
 	int r;
 
 	*ret_error = NULL;
-	r = read_edges(loaded, loaded->edges_claimed, ret_error);
+	r = read_edges(loaded, ret_error);
 	if (r < 0 && !*ret_error)
 		*ret_error = text_format("not enough memory to load %s", loaded->file->path);
 	return r;
