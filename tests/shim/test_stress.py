@@ -1,0 +1,90 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""test_stress.py - everything at once, and in the end the live table holds what the program holds.
+
+    tests/shim/test_stress.py [SECONDS]      default 10; 600 is the long run
+
+Eight threads allocate, resize and free each other's blocks and fork, a snapshot is taken each second. Then they
+rest, and one more snapshot must hold exactly the blocks of the program's own list, each with its size, beside
+those that were there before the work began. No event may be lost, in the program or in a child.
+"""
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from support import BUILD, expect, finish, leakdiff, scratch, shim_environment, start, stop  # noqa: E402
+
+LINE = re.compile(r"libleakdiff: pid \d+: .*, (\d+) events, (\d+) lost, (\d+) anomalies, \d+ stacks, (\d+) refused")
+BLOCKS = "SELECT addr || ' ' || size FROM nodes WHERE kind <> 'mapping'"
+
+
+def snapshot(pid, path):
+    done = leakdiff("snap", pid, "-o", path, seconds=120)
+    expect(done.returncode == 0, "a snapshot during the work: %s" % done.stderr.strip()[-300:])
+    return done.returncode == 0
+
+
+def sql(path, query):
+    done = leakdiff("sql", path, query)
+    expect(done.returncode == 0, "the snapshot can be asked: %s" % done.stderr.strip()[-300:])
+    return done.stdout.split("\n")[1:-1]
+
+
+def blocks_of(path):
+    return {tuple(map(int, line.strip('"').split())) for line in sql(path, BLOCKS)}
+
+
+def stress(seconds, **settings):
+    folder, snaps = scratch("stress"), scratch("snaps")
+    path, before, after, listed = (os.path.join(snaps, n) for n in ("x.snap", "before.snap", "after.snap", "list"))
+    with open(os.path.join(snaps, "errors"), "w+") as errors:
+        process = start([os.path.join(BUILD, "shim", "shim_stress"), str(seconds), listed],
+                        env=shim_environment(folder, LEAKDIFF_LOG="1", **settings), text=True,
+                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        process.stdout.readline()
+        snapshot(process.pid, before)
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        begin, taken, lost, apart = time.monotonic(), 0, 0, 0
+        while time.monotonic() - begin < seconds - 1 and process.poll() is None:
+            if snapshot(process.pid, path):
+                taken += 1
+                lost += sum(int(line) for line in sql(path, "SELECT value FROM meta WHERE key = 'lost_events'"))
+                apart += sum(line != "1" for line in sql(path, "SELECT value FROM meta WHERE key = 'consistent'"))
+                os.unlink(path)
+            time.sleep(max(0, begin + taken - time.monotonic()))
+        said = process.stdout.readline().split()
+        if not expect(len(said) == 3 and said[0] == "rests", "the threads come to rest: %s, status %s" % (said, process.poll())):
+            stop(process, 1, signal.SIGKILL)
+            return
+        snapshot(process.pid, after)
+        process.stdin.write("end\n")
+        process.stdin.flush()
+        expect(process.wait(60) == 0, "the program ends with %s" % process.returncode)
+        stop(process)
+        errors.seek(0)
+        lines = [dict(zip(("events", "lost", "anomalies", "refused"), map(int, m))) for m in LINE.findall(errors.read())]
+    steps, forks = int(said[1]), int(said[2])
+    with open(listed) as f:
+        truth = {tuple(map(int, line.split())) for line in f}
+    held, first = blocks_of(after), blocks_of(before)
+    print("%d s: %d steps, %d forks, %d snapshots, %d blocks at the end, %d events"
+          % (seconds, steps, forks, taken, len(truth), lines[-1]["events"] if lines else 0))
+    expect(len(truth) > 1000 and steps > 10000 and forks > 2 and taken > 1, "it was work")
+    expect(not truth - held, "of the program's %d blocks %d are not in the snapshot: %s" % (len(truth), len(truth - held), sorted(truth - held)[:3]))
+    expect(held - truth == first, "%d blocks are in the snapshot that the program gave back: %s"
+           % (len(held - truth - first), sorted(held - truth - first)[:3]))
+    expect(len(lines) == forks + 1, "%d of %d processes ended with a line" % (len(lines), forks + 1))
+    expect(lost == 0 and not any(line["lost"] for line in lines), "no event is lost: %d" % sum(line["lost"] for line in lines))
+    expect(not any(line["refused"] for line in lines), "nothing is refused")
+    expect(lines and lines[-1]["anomalies"] == 0, "no free was missed: %d anomalies" % (lines[-1]["anomalies"] if lines else -1))
+    expect(apart == 0, "%d of %d snapshots were of threads that ran on" % (apart, taken))
+
+
+if __name__ == "__main__":
+    stress(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    finish()
