@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What leakdiff costs, against nothing and against others, measured in one interleaved run.
 
-    tests/bench/run.py [--quick] [--json FILE] [PART ...]      parts: pairs pause scan blocks objects start
+    tests/bench/run.py [--quick] [--json FILE] [PART ...]      parts: pairs pause scan blocks scale objects start
 
 Every round runs each configuration once, in order; a ratio is taken against the plain run of the same
 round; medians are printed, with the smallest and largest. Times of a shared machine move: quote ratios.
@@ -13,6 +13,9 @@ Configurations whose program is not installed are left out, and that is said.
   pause   how long a service stands still for a snapshot, against a bare fork of the same process
   scan    words of memory walked per second by the snapshot child
   blocks  a heap of a million blocks: snapshot, ingest and diff
+  scale   synthetic snapshots of 1, 3, 10 and 30 million nodes (--nodes 1e6,3e6: those; --quick: 1 and 3), the
+          second with a tenth more: diff, leaks and top, and bytes a node in the file. The largest need
+          2.5 GB of disk and 6 GiB of memory
   objects a Python heap of 1 and 5 million objects: pause, whole answer, memory and file size, against
           gc.get_objects() and objgraph
   start   start-up of /bin/true and of python3
@@ -38,6 +41,7 @@ MULTIARCH = "/usr/lib/%s-linux-gnu" % platform.machine()
 HEAPTRACK = "/usr/lib/heaptrack/libheaptrack_preload.so"
 JEMALLOC, TCMALLOC = MULTIARCH + "/libjemalloc.so.2", MULTIARCH + "/libtcmalloc.so.4"
 RESULTS = {}
+OPTIONS = argparse.Namespace(nodes=None, other=None)
 
 
 def program(name):
@@ -234,13 +238,13 @@ def measure_pause(quick):
 # -- a million blocks ------------------------------------------------------------
 
 def timed(argv):
-    """Seconds, largest memory in MiB, and the finished process."""
+    """Seconds, largest memory in MiB, exit status, standard output, and processor seconds."""
     begin = time.monotonic()
     process = start(argv, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     out = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return time.monotonic() - begin, usage.ru_maxrss / 1024, process.returncode, out
+    return time.monotonic() - begin, usage.ru_maxrss / 1024, process.returncode, out, usage.ru_utime + usage.ru_stime
 
 
 def measure_blocks(quick):
@@ -270,7 +274,7 @@ def measure_blocks(quick):
     seconds, memory = {}, {}
     for _ in range(2 if quick else 3):
         for name, argv in commands:
-            t, mib, status, out = timed(argv)
+            t, mib, status, _, _ = timed(argv)
             if status not in (0, 1):
                 print("%s ended with %d" % (name, status))
             seconds.setdefault(name, []).append(t)
@@ -423,6 +427,47 @@ def measure_objects(quick):
     RESULTS["objects"] = {title[i]: {k: (statistics.median(v) if isinstance(v, list) else v) for k, v in s.items()} for i, s in enumerate(sizes)}
 
 
+# -- large heaps -----------------------------------------------------------------
+
+def chunk_bytes(path):
+    """Bytes of a file's node chunks and of its reference chunks, and how many there are of each."""
+    done = leakdiff("sql", path, "SELECT 'n=' || (SELECT sum(length(data)) FROM node_chunks), 'm=' || (SELECT sum(count) FROM node_chunks),"
+                    " 'e=' || (SELECT sum(length(targets) + length(labels)) FROM edge_chunks), 'f=' || (SELECT sum(count) FROM edge_chunks)")
+    return [int(re.search(r"\b%s=(\d+)" % key, done.stdout).group(1)) for key in "nmef"]
+
+
+def measure_scale(quick):
+    counts = [int(float(n)) for n in OPTIONS.nodes.split(",")] if OPTIONS.nodes else [1000000, 3000000] + ([] if quick else [10000000, 30000000])
+    commands = [("this build", COMMAND)] + ([("other build", OPTIONS.other)] if OPTIONS.other else [])
+    rows, sizes = [], []
+    for count in counts:
+        folder = scratch("scale")
+        first, second = os.path.join(folder, "1.snap"), os.path.join(folder, "2.snap")
+        done = run([program("make_snapshot"), str(count), "10", first, second], 300)
+        if done.returncode:
+            sys.exit("bench_make_snapshot: %s" % done.stderr)
+        node_bytes, nodes, edge_bytes, edges = chunk_bytes(second)
+        sizes.append(("%.3g million" % (nodes / 1e6), "%.3g" % (edges / 1e6), "%.1f" % (os.path.getsize(second) / 1e6), "%.2f" % (node_bytes / nodes),
+                      "%.2f" % (edge_bytes / edges), "%.2f" % (os.path.getsize(second) / nodes)))
+        for name, words in (("leakdiff A B", [first, second]), ("leakdiff top B", ["top", second]), ("leakdiff leaks B", ["leaks", second])):
+            taken, answers = [], set()
+            for build, command in commands:
+                seconds, mib, status, out, cpu = timed([command] + words)
+                if status not in (0, 1):
+                    print("%s of %s ended with %d" % (name, build, status))
+                answers.add(out)
+                taken.append((seconds, cpu, mib))
+                rows.append(("%.3g million: %s%s" % (nodes / 1e6, name, ", " + build if OPTIONS.other else ""), "%.2f" % seconds, "%.2f" % cpu, "%.0f" % mib,
+                             "%.0f" % (mib * 1048576 / nodes), "%.2f, %.2f" % (cpu / taken[0][1], mib / taken[0][2]) if OPTIONS.other else ""))
+                RESULTS.setdefault("scale", {}).setdefault(str(count), {})["%s, %s" % (name, build)] = {"s": seconds, "cpu_s": cpu, "mib": mib}
+            if len(answers) > 1:
+                print("%s: the two builds answer differently" % name)
+        shutil.rmtree(folder, ignore_errors=True)
+    table("large heaps: A has a tenth less nodes than B, whose number is given; bytes a node are those of B's nodes",
+          ("", "seconds", "CPU s", "MiB", "bytes a node", "CPU and memory to this build" if OPTIONS.other else ""), rows)
+    table("their files", ("nodes", "million references", "MB", "bytes a node", "bytes a reference", "whole file, bytes a node"), sizes)
+
+
 # -- start-up --------------------------------------------------------------------
 
 def measure_start(quick):
@@ -467,15 +512,18 @@ def machine():
         os.cpu_count(), model, memory, platform.release(), platform.libc_ver()[1], pages, os.getloadavg()[0])
 
 
-PARTS = {"pairs": measure_pairs, "pause": measure_pause, "scan": measure_pause, "blocks": measure_blocks, "objects": measure_objects, "start": measure_start}
+PARTS = {"pairs": measure_pairs, "pause": measure_pause, "scan": measure_pause, "blocks": measure_blocks, "scale": measure_scale, "objects": measure_objects,
+         "start": measure_start}
 
 
 def main():
     parser = argparse.ArgumentParser(description="What leakdiff costs, in one interleaved run.")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller sizes: some minutes less")
     parser.add_argument("--json", metavar="FILE", help="also write the medians there")
-    parser.add_argument("parts", nargs="*", metavar="PART", help="pairs, pause, scan, blocks, objects, start; default: all")
-    words = parser.parse_args()
+    parser.add_argument("parts", nargs="*", metavar="PART", help="pairs, pause, scan, blocks, scale, objects, start; default: all")
+    parser.add_argument("--nodes", metavar="N,N", help="scale: so many nodes, e.g. 1e6,1e7")
+    parser.add_argument("--other", metavar="FILE", help="scale: measure that leakdiff as well, in the same run")
+    words = parser.parse_args(namespace=OPTIONS)
     unknown = [part for part in words.parts if part not in PARTS]
     if unknown:
         parser.error("no such part: %s" % ", ".join(unknown))
