@@ -13,7 +13,7 @@
  *     arenas without a name that could be interposed, so these are recognised by their headers.
  * (4) libleakdiff's data, its thread-local variables and the agent's stack are never roots: the
  *     live table holds every block's address.
- * (5) From libc's and the dynamic linker's data only pointers to the exact first byte of a block
+ * (5) From libc's data (the allocator's) only pointers to the exact first byte of a block
  *     count. malloc's bins point at chunk headers, which lie inside the block before: with interior
  *     pointers a free neighbour would keep a leaked block alive. (Pointers that libc keeps on
  *     purpose, such as environ or stdio buffers, are exact.)
@@ -530,6 +530,14 @@ static void add_root(struct regions *regions, const struct region_root *root)
 	regions->roots[regions->root_count++] = *root;
 }
 
+/* The dynamic linker is no allocator: what it keeps are pointers, some to an aligned place inside a block
+ * (the records of dl-find_object.c). */
+static bool has_bins(const struct module *module)
+{
+	return module->flags & STREAM_MODULE_LIBC &&
+	       (module->flags & STREAM_MODULE_ALLOCATOR || !module->path || !strstr(module->path, "/ld-"));
+}
+
 static void add_module_roots(struct regions *regions)
 {
 	for (uint32_t i = 0; i < ld__modules_count(); i++) {
@@ -546,8 +554,7 @@ static void add_module_roots(struct regions *regions)
 								.module = i,
 								.thread = STREAM_NONE,
 								.region = STREAM_NONE,
-								.exact = module->flags &
-									 STREAM_MODULE_LIBC });
+								.exact = has_bins(module) });
 	}
 }
 

@@ -52,6 +52,7 @@ const struct cmd cmd_leaks = {
 	.synopsis = "leaks SNAP [--type GLOB] [--top N] [--json]",
 	.summary = "blocks that nothing refers to, direct and indirect, with stacks",
 	.detail = "Direct: nothing unreachable refers to the block either. Indirect: it hangs from another one.\n"
+		  "Cyclic garbage that waits for Python's collector is named apart, as no leak.\n"
 		  "Exit status: 0 none; 1 some; 2 trouble.",
 	.options = cmd_options,
 	.run = run,

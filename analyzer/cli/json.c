@@ -353,14 +353,13 @@ int json_write_top(const struct series *series, const struct diff *diff, size_t 
 	return write_answer(answer);
 }
 
-int json_write_leaks(const struct series *series, const struct leak_list *leaks, size_t limit)
+static json_t *leak_entries(const struct heap *heap, const struct leak_list *leaks, const struct leak_entry *list,
+			    size_t count, const char *reason)
 {
-	const struct heap *heap = series_last(series)->heap;
-	json_t *answer = new_answer(), *array = json_array();
+	json_t *array = json_array();
 
-	set(answer, "notes", strings(heap->meta.notes, heap->meta.note_count));
-	for (size_t i = 0; i < leaks->count && i < limit; i++) {
-		const struct leak_entry *e = &leaks->entries[i];
+	for (size_t i = 0; i < count; i++) {
+		const struct leak_entry *e = &list[i];
 		json_t *o = json_object();
 
 		set(o, "type", name(e->type));
@@ -370,12 +369,23 @@ int json_write_leaks(const struct series *series, const struct leak_list *leaks,
 		set(o, "direct", json_boolean(e->direct));
 		set(o, "cycle", json_boolean(e->cycle));
 		set(o, "confidence", json_string(leaks->confidence));
-		set(o, "reason", name(leaks->reason));
+		set(o, "reason", name(reason ? reason : e->python ? leaks->python_reason : leaks->reason));
 		set(o, "truncated", json_boolean(is_truncated(heap, e->stack)));
 		set(o, "stack", frames(heap, e->stack));
 		append(array, o);
 	}
-	set(answer, "leaks", array);
+	return array;
+}
+
+int json_write_leaks(const struct series *series, const struct leak_list *leaks, size_t limit)
+{
+	const struct heap *heap = series_last(series)->heap;
+	json_t *answer = new_answer();
+
+	set(answer, "notes", strings(heap->meta.notes, heap->meta.note_count));
+	set(answer, "leaks", leak_entries(heap, leaks, leaks->entries, leaks->count < limit ? leaks->count : limit, NULL));
+	set(answer, "garbage", leak_entries(heap, leaks, leaks->garbage, leaks->garbage_count < limit ? leaks->garbage_count : limit,
+					    LEAKS_WAITING));
 	return write_answer(answer);
 }
 

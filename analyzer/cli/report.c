@@ -494,23 +494,52 @@ int report_top(FILE *out, const struct series *series, const struct diff *diff, 
 	return r;
 }
 
+/* Garbage of Python is no leak: what it is, in a paragraph. */
+static void garbage_lines(FILE *out, const struct leak_list *leaks)
+{
+	char size[TEXT_SIZE], count[TEXT_SIZE];
+	struct text line = { 0 };
+
+	if (!leaks->garbage_count)
+		return;
+	text_printf(&line, "garbage, no leak: %s in %s blocks refer to each other in cycles and wait for Python's collector, "
+		    "which is on (first of all", text_size((int64_t)leaks->garbage_bytes, size),
+		    text_count((int64_t)leaks->garbage_blocks, count));
+	for (size_t i = 0; i < leaks->garbage_count && i < SITES_SHOWN; i++) {
+		text_printf(&line, "%s %s x ", i ? "," : "", text_count((int64_t)leaks->garbage[i].count, count));
+		text_append_escaped(&line, leaks->garbage[i].type);
+	}
+	text_append(&line, leaks->garbage_count > SITES_SHOWN ? "; --json shows all)" : ")");
+	putc('\n', out);
+	if (line.data)
+		table_wrap(out, line.data, 0);
+	text_done(&line);
+}
+
 int report_leaks(FILE *out, const struct series *series, const struct leak_list *leaks, size_t limit)
 {
 	const struct heap *heap = series_last(series)->heap;
 	char size[TEXT_SIZE], count[TEXT_SIZE], direct[TEXT_SIZE], age[TEXT_SIZE];
+	bool native = false, python = false;
 
 	if (leaks->count == 0) {
-		fputs("no unreachable block: every live block is referenced from somewhere\n", out);
+		fputs(leaks->garbage_count ? "no leak: every live block is referenced, or waits for Python's collector\n" :
+		      "no unreachable block: every live block is referenced from somewhere\n", out);
+		garbage_lines(out, leaks);
 		report_limits(out, series);
 		return 0;
 	}
 	fprintf(out, "%s%s in %s unreachable blocks%s, %s of them directly (%s)\n", ink(INK_BOLD),
 		text_size((int64_t)leaks->bytes, size), text_count((int64_t)leaks->blocks, count), ink(INK_NONE),
 		text_count((int64_t)leaks->direct_blocks, direct), leaks->confidence);
-	for (size_t i = 0; i < leaks->count && i < limit; i++) {
+	for (size_t i = 0; i < leaks->count; i++) {
 		const struct leak_entry *e = &leaks->entries[i];
 		double oldest = series_age_s(series, e->oldest_birth);
 
+		python |= e->python;
+		native |= !e->python;
+		if (i >= limit)
+			continue;
 		fprintf(out, "\n%s%s%s in %s x ", ink(e->direct || e->cycle ? INK_RED : INK_YELLOW),
 			text_size((int64_t)e->bytes, size), ink(INK_NONE), text_count((int64_t)e->count, count));
 		put_escaped(out, e->type);
@@ -522,8 +551,15 @@ int report_leaks(FILE *out, const struct series *series, const struct leak_list 
 	}
 	if (leaks->count > limit)
 		fprintf(out, "\n(%zu more: --top N shows more, --json all)\n", leaks->count - limit);
-	fputs("\nwhy: ", out);
-	table_wrap(out, leaks->reason, 5);
+	if (native) {
+		fputs("\nwhy: ", out);
+		table_wrap(out, leaks->reason, 5);
+	}
+	if (python) {
+		fputs("\nwhy: ", out);
+		table_wrap(out, leaks->python_reason, 5);
+	}
+	garbage_lines(out, leaks);
 	report_limits(out, series);
 	return 0;
 }

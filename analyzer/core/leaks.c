@@ -39,44 +39,81 @@ static const char *judge_snapshot(const struct heap *heap, struct leak_list *lis
 		       "another process) would look the same";
 }
 
-static int add_node(struct leak_list *list, struct intern *table, size_t *room, const struct series_heap *h,
-		    uint32_t v, const struct entry_key *key)
+struct table {				/* entries being made */
+	struct intern keys;
+	struct leak_entry **entries;	/* of the list */
+	size_t *count, room;
+};
+
+static int add_node(struct table *table, const struct series_heap *h, uint32_t v, const struct entry_key *key,
+		    bool python)
 {
 	struct leak_entry *entry;
 	int64_t number;
 	int is_new;
 
-	number = intern_number(table, intern_pair(key->size ^ (uint64_t)key->type << 32,
-						  (uint64_t)key->stack << 2 | key->direct << 1 | key->cycle), &is_new);
+	number = intern_number(&table->keys, intern_pair(key->size ^ (uint64_t)key->type << 32,
+							 (uint64_t)key->stack << 2 | key->direct << 1 | key->cycle), &is_new);
 	if (number < 0)
 		return (int)number;
 	if (is_new) {
 		const struct heap_type *type = &h->heap->types[key->type];
 		struct text shown = { 0 };
 
-		if (list->count == *room) {
-			size_t wider = *room ? *room * 2 : 64;
-			struct leak_entry *grown = realloc(list->entries, wider * sizeof(*grown));
+		if (*table->count == table->room) {
+			size_t wider = table->room ? table->room * 2 : 64;
+			struct leak_entry *grown = realloc(*table->entries, wider * sizeof(*grown));
 
 			if (!grown)
 				return -ENOMEM;
-			list->entries = grown;
-			*room = wider;
+			*table->entries = grown;
+			table->room = wider;
 		}
 		names_type(&shown, type->name, type->source, true, key->size);
-		entry = &list->entries[list->count];
+		entry = &(*table->entries)[*table->count];
 		*entry = (struct leak_entry){ .type = text_take(&shown), .size = key->size, .direct = key->direct,
-					      .cycle = key->cycle, .stack = key->stack };
+					      .cycle = key->cycle, .python = python, .stack = key->stack };
 		if (!entry->type)
 			return -ENOMEM;
-		list->count++;
+		++*table->count;
 	}
-	entry = &list->entries[number];
+	entry = &(*table->entries)[number];
 	entry->count += weigh_count(h->heap, v);
 	entry->bytes += series_bytes(h, v);
 	if (h->heap->birth[v] && (!entry->oldest_birth || h->heap->birth[v] < entry->oldest_birth))
 		entry->oldest_birth = h->heap->birth[v];
 	return 0;
+}
+
+/* What is unreachable and Python's, or hangs from what is: 1 in the map. NULL = no memory. */
+static uint8_t *find_python(const struct heap *heap, const struct reach_leaks *leaks, const struct reach *reach)
+{
+	uint8_t *python = calloc((size_t)heap->nodes + 1, 1);
+	uint32_t *queue = malloc(((size_t)leaks->count + 1) * sizeof(*queue)), head = 0, tail = 0;
+
+	for (uint32_t i = 0; python && queue && i < leaks->count; i++)
+		if (heap->flags[leaks->node[i]] & HEAP_PYTHON) {
+			python[leaks->node[i]] = 1;
+			queue[tail++] = leaks->node[i];
+		}
+	while (head < tail) {
+		uint32_t v = queue[head++];
+
+		for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1]; e++) {
+			uint32_t to = heap->edge_to[e];
+
+			if (reach->region[to] != REACH_NONE || python[to])
+				continue;
+			python[to] = 1;
+			queue[tail++] = to;
+		}
+	}
+	if (!queue) {
+		free(python);
+		return NULL;
+	}
+	free(queue);
+	return python;
 }
 
 int leak_list_make(const struct series *series, const char *pattern, struct leak_list **ret_list)
@@ -85,15 +122,23 @@ int leak_list_make(const struct series *series, const char *pattern, struct leak
 	const struct heap *heap = h->heap;
 	struct reach_leaks *leaks = NULL;
 	struct leak_list *list;
-	struct intern table = { 0 };
-	size_t room = 0;
+	struct table lost, waiting;
+	uint8_t *python = NULL;
 	int r;
 
 	list = calloc(1, sizeof(*list));
 	if (!list)
 		return -ENOMEM;
+	lost = (struct table){ .entries = &list->entries, .count = &list->count };
+	waiting = (struct table){ .entries = &list->garbage, .count = &list->garbage_count };
 	list->reason = strdup(judge_snapshot(heap, list));
+	list->python_reason = "Python's objects count no reference but their own, and the collector is off "
+			      "(gc.disable()): nobody will free them";
 	r = list->reason ? reach_find_leaks(heap, h->reach, &leaks) : -ENOMEM;
+	if (r == 0) {
+		python = find_python(heap, leaks, h->reach);
+		r = python ? 0 : -ENOMEM;
+	}
 	for (uint32_t i = 0; r == 0 && i < leaks->count; i++) {
 		uint32_t v = leaks->node[i];
 		const struct heap_type *type = &heap->types[heap->type[v]];
@@ -105,7 +150,13 @@ int leak_list_make(const struct series *series, const char *pattern, struct leak
 			continue;
 		if (pattern && !names_type_matches(pattern, type->name, type->source, heap->bytes[v]))
 			continue;
-		r = add_node(list, &table, &room, h, v, &key);
+		if (python[v] && heap->meta.gc_enabled != 0) {
+			r = add_node(&waiting, h, v, &key, true);
+			list->garbage_blocks += weigh_count(heap, v);
+			list->garbage_bytes += series_bytes(h, v);
+			continue;
+		}
+		r = add_node(&lost, h, v, &key, python[v]);
 		list->blocks += weigh_count(heap, v);
 		list->bytes += series_bytes(h, v);
 		if (key.direct || key.cycle) {
@@ -113,7 +164,9 @@ int leak_list_make(const struct series *series, const char *pattern, struct leak
 			list->direct_bytes += series_bytes(h, v);
 		}
 	}
-	intern_done(&table);
+	intern_done(&lost.keys);
+	intern_done(&waiting.keys);
+	free(python);
 	reach_leaks_free(leaks);
 	if (r < 0) {
 		leak_list_free(list);
@@ -121,6 +174,8 @@ int leak_list_make(const struct series *series, const char *pattern, struct leak
 	}
 	if (list->count)
 		qsort(list->entries, list->count, sizeof(*list->entries), compare_entries);
+	if (list->garbage_count)
+		qsort(list->garbage, list->garbage_count, sizeof(*list->garbage), compare_entries);
 	*ret_list = list;
 	return 0;
 }
@@ -131,7 +186,10 @@ struct leak_list *leak_list_free(struct leak_list *list)
 		return NULL;
 	for (size_t i = 0; i < list->count; i++)
 		free(list->entries[i].type);
+	for (size_t i = 0; i < list->garbage_count; i++)
+		free(list->garbage[i].type);
 	free(list->entries);
+	free(list->garbage);
 	free(list->reason);
 	free(list);
 	return NULL;

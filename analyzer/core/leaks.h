@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L5  leaks.h - what no root of one snapshot reaches, by type, size and stack. */
+ * L5  leaks.h - what no root of one snapshot reaches, by type, size and stack.
+ *
+ * Python's cyclic garbage is no leak while its collector is on: it waits, and is counted apart with the
+ * native blocks that hang from it. With the collector off nobody will ever free it. */
 #ifndef LEAKDIFF_LEAKS_H
 #define LEAKDIFF_LEAKS_H
 
@@ -16,6 +19,7 @@ struct leak_entry {
 	uint64_t count, bytes;
 	bool direct;			/* nothing unreachable refers to them */
 	bool cycle;			/* members of cycles that nothing else refers to */
+	bool python;			/* a Python object, or memory that hangs from one */
 	uint32_t stack;			/* of the heap, or HEAP_NONE */
 	uint64_t oldest_birth;		/* 0 = unknown */
 };
@@ -26,7 +30,14 @@ struct leak_list {
 	uint64_t blocks, bytes, direct_blocks, direct_bytes;
 	const char *confidence;		/* of all of them: "certain", "likely" */
 	char *reason;
+	const char *python_reason;	/* of those that are Python's */
+	struct leak_entry *garbage;	/* what waits for Python's collector, by bytes */
+	size_t garbage_count;
+	uint64_t garbage_blocks, garbage_bytes;
 };
+
+#define LEAKS_WAITING "unreachable, waiting for Python's collector: objects that refer to each other in a cycle and " \
+		      "that nothing else refers to. It frees them when it runs next"
 
 /* series: of one snapshot. pattern: of types, or NULL. Returns 0 with *ret_list (leak_list_free()) or
  * -ENOMEM. */

@@ -43,7 +43,7 @@ static void say_bound(struct text *text, const struct heap_cache *cache, uint64_
 		text_printf(text, "the cache has %" PRIu64 " entries and no bound (maxsize=None): it never stops growing",
 			    cache->entries);
 	else if (cache->entries >= (uint64_t)cache->maxsize)
-		text_printf(text, "the cache is full, %" PRIu64 " of %" PRId64 " entries: the oldest makes room for a new one",
+		text_printf(text, "the cache is full, %" PRIu64 " of %" PRId64 " entries: the least used makes room for a new one",
 			    cache->entries, cache->maxsize);
 	else
 		text_printf(text, "the cache has %" PRIu64 " of %" PRId64 " entries and stops growing when it is full",

@@ -424,6 +424,7 @@ static int judge_unreachable(struct judge *j, const struct cluster *cluster, str
 	struct profile p = find_profile(j, cluster);
 	enum suspect_confidence confidence = SUSPECT_CERTAIN;
 	struct text reason = { 0 };
+	bool python = j->heap->types[j->heap->type[cluster->node[0]]].source == HEAP_TYPE_PYTHON;
 
 	if (used_again && j->lost_now[head_type] <= j->lost_before[head_type]) {
 		*ret_answer = JUDGE_TURNOVER;
@@ -436,10 +437,12 @@ static int judge_unreachable(struct judge *j, const struct cluster *cluster, str
 	*ret_answer = JUDGE_SUSPECT;
 	suspect->count = cluster->main_count;
 	suspect->bytes = cluster->main_bytes;
-	if (j->heap->types[j->heap->type[cluster->node[0]]].source == HEAP_TYPE_PYTHON)
+	if (python)
 		text_append(&reason, j->heap->meta.gc_enabled == 0 ?
-			    "Python's objects count no reference but their own, and the collector is off (gc.disable())" :
-			    "Python's objects count no reference but their own: they wait for the collector");
+			    "Python's objects count no reference but their own, and the collector is off (gc.disable()): "
+			    "nobody will free them" :
+			    "garbage that waits for Python's collector, which is on: the objects count no reference but "
+			    "their own");
 	else
 		text_append(&reason, "a conservative scan of globals, stacks, thread-local storage, registers and all "
 			    "reachable memory found no reference");
@@ -465,7 +468,9 @@ static int judge_unreachable(struct judge *j, const struct cluster *cluster, str
 			    "; the processes differ, so it is not known which blocks were there before" :
 			    "; the snapshot is not complete, see its notes");
 	}
-	if (!used_again)
+	if (python && j->heap->meta.gc_enabled != 0)
+		confidence = SUSPECT_POSSIBLE;	/* gone after its next run: for a person to see, no alarm */
+	if (!used_again && !python)
 		text_append(&reason, ". Hidden pointers (compressed, XORed, tagged in high bits, or held by the kernel, "
 			    "a device or another process) would look the same");
 	return finish(suspect, SUSPECT_UNREACHABLE, confidence, &reason);

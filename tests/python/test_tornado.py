@@ -71,6 +71,13 @@ def chain_text(suspect):
     return " ".join("%s %s" % (step["type"], step["edge"] or "") for step in suspect["chain"])
 
 
+def no_false_leak(path, what):
+    answer = support.leakdiff("leaks", path, "--json")
+    expect(answer.returncode == 0 and not json.loads(answer.stdout)["leaks"],
+           "%s: nothing is called lost: %s" % (what, [(x["type"], x["bytes"], x["stack"][:2])
+                                                      for x in json.loads(answer.stdout)["leaks"]]))
+
+
 def the_leak(cache):
     service = Service(CACHE=cache)
     service.put(20)
@@ -99,6 +106,11 @@ def the_leak(cache):
     expect(re.search(r"\s*".join(wanted), text), "%s: the chain reads as Python: %s" % (what, text))
     expect(suspect["accumulates_in"]["type"] == "functools._lru_cache_wrapper",
            "%s: it gathers in the cache: %s" % (what, suspect["accumulates_in"]))
+    limit = {"bounded": "lru_cache, 50 of 128 entries", "unbounded": "lru_cache, unbounded"}[cache]
+    expect(suspect["accumulates_in"]["detail"] == limit, "%s: %s: %s" % (what, limit, suspect["accumulates_in"]))
+    expect({"bounded": "50 of 128 entries and stops growing when it is full, at about 1",
+            "unbounded": "50 entries and no bound (maxsize=None)"}[cache] in suspect["reason"],
+           "%s: what its bound means: %s" % (what, suspect["reason"]))
     expect(sum(site["count"] for site in suspect["sites"]) == 30, "%s: the sites are complete" % what)
     frames = suspect["sites"][0]["stack"]
     python = [f for f in frames if f["language"] == "python"]
@@ -114,6 +126,10 @@ def the_leak(cache):
         expect(s["consistent"], "%s: the snapshot is consistent" % what)
     with open(os.path.join(service.folder, "text"), "w") as out:
         out.write(support.leakdiff(first, second).stdout)
+    said = " ".join(open(out.name).read().split())
+    expect("-> .header_for (%s)" % limit in said and "ApiHandler.header_for (%s)," % limit in said,
+           "%s: the text says how full the cache is: %s" % (what, said))
+    no_false_leak(second, what)
     if os.environ.get("VERBOSE"):
         print(open(out.name).read())
     picture = os.path.join(service.folder, "leak.png")
@@ -137,6 +153,24 @@ def a_full_cache_is_no_leak():
     expect(abs(grown) < 4 << 16, "a full cache does not grow: %d bytes" % grown)
     growing = [s for s in answer["suspects"] if s["verdict"] == "growing" and s["bytes"] > 1 << 20]
     expect(not growing, "nothing large is called growing: %s" % [(s["type"], s["bytes"], s["reason"]) for s in growing])
+    no_false_leak(third, "full")
+    chain = json.loads(support.leakdiff("chain", third, "--type", "__main__.ApiHandler", "--json").stdout)["chains"][0]
+    details = [step["detail"] for step in chain["chain"]]
+    expect("lru_cache, 128 of 128 entries: full" in details, "the chain says that the cache is full: %s" % details)
+    service.stop()
+
+
+def a_cache_that_becomes_full_has_stopped():
+    service = Service(CACHE="bounded")
+    service.put(80, 1 << 18)
+    first = service.snap()
+    service.put(60, 1 << 18)
+    second = service.snap()
+    _, answer = diff(first, second)
+    held = [s for s in answer["suspects"] if s["type"] == "bytes" and s["bytes"] > 1 << 20]
+    expect(not [s for s in held if s["verdict"] == "growing"] and
+           any("it will not hold more" in s["reason"] for s in held),
+           "a cache that has become full is not growing: %s" % [(s["verdict"], s["reason"]) for s in held])
     service.stop()
 
 
@@ -152,9 +186,11 @@ def without_the_cache_nothing_is_kept():
     service.stop()
 
 
-for name in sys.argv[1:] or ["bounded", "unbounded", "full", "none"]:
+for name in sys.argv[1:] or ["bounded", "unbounded", "full", "fills", "none"]:
     if name == "full":
         a_full_cache_is_no_leak()
+    elif name == "fills":
+        a_cache_that_becomes_full_has_stopped()
     elif name == "none":
         without_the_cache_nothing_is_kept()
     else:

@@ -213,6 +213,41 @@ TEST(every_object_that_is_asked_for_has_its_state_and_chain)
 	model_done(&m);
 }
 
+TEST(garbage_that_waits_for_the_collector_is_no_leak_until_the_collector_is_off)
+{
+	for (int on = 0; on < 2; on++) {
+		struct model m = { 0 };
+		uint32_t type = model_type(&m, "app.Session", HEAP_TYPE_PYTHON), site = model_type(&m, "f a.c:1", HEAP_TYPE_SITE);
+		uint32_t a = model_block(&m, 0x1000, 56, 1, type, MODEL_NO_STACK);
+		uint32_t b = model_block(&m, 0x2000, 56, 2, type, MODEL_NO_STACK);
+		uint32_t hangs = model_block(&m, 0x3000, 100, 3, site, MODEL_NO_STACK), lost;
+		struct leak_list *list = NULL;
+		struct series *series;
+		struct heap *heap;
+
+		lost = model_block(&m, 0x4000, 200, 4, site, MODEL_NO_STACK);
+		model_flag(&m, a, HEAP_PYTHON);
+		model_flag(&m, b, HEAP_PYTHON);
+		model_edge(&m, a, b, 16);
+		model_edge(&m, b, a, 16);
+		model_edge(&m, b, hangs, 24);
+		load(&m, &heap, &series);
+		heap->meta.gc_enabled = on;
+		ASSERT_INT_EQ(leak_list_make(series, NULL, &list), 0);
+		EXPECT_U64_EQ(list->count, on ? 1 : 3);
+		EXPECT_U64_EQ(list->bytes, on ? 200 : 412);
+		EXPECT_U64_EQ(list->garbage_count, on ? 2 : 0);
+		EXPECT_U64_EQ(list->garbage_blocks, on ? 3 : 0);
+		EXPECT_U64_EQ(list->garbage_bytes, on ? 212 : 0);
+		for (size_t i = 0; i < list->count; i++)
+			EXPECT(list->entries[i].python == (list->entries[i].size != heap->bytes[lost]));
+		leak_list_free(list);
+		series_free(series);
+		heap_free(heap);
+		model_done(&m);
+	}
+}
+
 TEST(leaks_are_one_entry_for_each_type_size_and_stack)
 {
 	struct model m = { 0 };
