@@ -63,6 +63,14 @@ int cmd_finish(int status);
 /* A progress line on stderr, only on a terminal; NULL clears it. */
 void cmd_progress(const char *what, uint64_t done, uint64_t total);
 
+/* A bar for work in steps that may take longer than a second; see progress.c. First all that is expected
+ * is said, in shares, then each step as it begins, its share among what was expected. A step NULL ends the
+ * last one, and the bar when all shares are done. Off: for --json and --quiet. One thread. */
+void cmd_bar_off(void);
+void cmd_bar_expect(unsigned shares);
+void cmd_bar_step(const char *what, unsigned share);
+void cmd_bar_end(void);
+
 /* May colour be used on stdout (terminal, NO_COLOR unset)? */
 bool cmd_colour(void);
 

@@ -13,11 +13,12 @@
 #include "core/suspects.h"
 
 #define ROWS_OF_A_SCREEN 10
+#define ROWS_SHARE 8u			/* of the progress bar */
 
 static struct {
 	const char *by, *sort, *type;
 	uint64_t top, min_bytes;
-	bool json;
+	bool json, quiet;
 	struct draw_files files;
 } options = { .top = UINT64_MAX };
 
@@ -28,6 +29,7 @@ static int answer(const struct loaded *loaded, const struct diff_options *rows)
 	struct diff *diff = NULL;
 	int status = 0, r;
 
+	cmd_bar_step("adding up", ROWS_SHARE);
 	r = diff_make(loaded->series, rows, &diff);
 	/* Only the rows know of threads, and of holders in earlier snapshots. */
 	for (size_t k = 0; k < loaded->count; k++)
@@ -35,6 +37,7 @@ static int answer(const struct loaded *loaded, const struct diff_options *rows)
 	series_forget_paths(loaded->series);
 	if (r == 0)
 		r = suspects_find(loaded->series, &suspects);
+	cmd_bar_end();
 	/* The picture first: when it cannot be written, no half answer stands on the terminal. */
 	if (r == 0 && draw_is_asked(&options.files)) {
 		r = pattern_of_suspects(suspects, &picture);
@@ -68,6 +71,9 @@ static int run(int argc, char **argv)
 		return cmd_usage(&cmd_diff, "--by takes type, site, holder, module or thread, not %s", options.by);
 	if (options.sort && diff_parse_sort(options.sort, &rows.sort) < 0)
 		return cmd_usage(&cmd_diff, "--sort takes growth, bytes, count, new or name, not %s", options.sort);
+	if (options.json || options.quiet)
+		cmd_bar_off();
+	cmd_bar_expect(ROWS_SHARE + SERIES_STEPS_SHARES);
 	status = load_series(argv, (size_t)argc, &loaded);
 	if (status)
 		return status;
@@ -83,6 +89,7 @@ static const struct cmd_option cmd_options[] = {
 	{ "min-bytes", 0, CMD_SIZE, "SIZE", "hide rows that changed by less", &options.min_bytes },
 	{ "type", 0, CMD_STRING, "GLOB", "only rows of types that match", &options.type },
 	{ "json", 0, CMD_FLAG, NULL, "write one JSON object", &options.json },
+	{ "quiet", 0, CMD_FLAG, NULL, "no progress bar", &options.quiet },
 	DRAW_OPTIONS(options.files),
 	{ 0 },
 };

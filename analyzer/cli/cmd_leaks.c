@@ -10,11 +10,12 @@
 #include "core/leaks.h"
 
 #define LEAKS_OF_A_SCREEN 10
+#define LEAKS_SHARE 5u			/* of the progress bar */
 
 static struct {
 	const char *type;
 	uint64_t top;
-	bool json;
+	bool json, quiet;
 } options = { .top = UINT64_MAX };
 
 static int run(int argc, char **argv)
@@ -25,10 +26,15 @@ static int run(int argc, char **argv)
 
 	if (argc != 1)
 		return cmd_usage(&cmd_leaks, "leaks takes one snapshot");
+	if (options.json || options.quiet)
+		cmd_bar_off();
+	cmd_bar_expect(LEAKS_SHARE);
 	status = load_series(argv, 1, &loaded);
 	if (status)
 		return status;
+	cmd_bar_step("looking for leaks", LEAKS_SHARE);
 	r = leak_list_make(loaded.series, options.type, &leaks);
+	cmd_bar_end();
 	if (r == 0 && options.json)
 		r = json_write_leaks(loaded.series, leaks, options.top == UINT64_MAX ? SIZE_MAX : options.top);
 	else if (r == 0)
@@ -44,6 +50,7 @@ static const struct cmd_option cmd_options[] = {
 	{ "type", 0, CMD_STRING, "GLOB", "only blocks of types that match", &options.type },
 	{ "top", 0, CMD_NUMBER, "N", "show N entries (text: 10, JSON: all)", &options.top },
 	{ "json", 0, CMD_FLAG, NULL, "write one JSON object", &options.json },
+	{ "quiet", 0, CMD_FLAG, NULL, "no progress bar", &options.quiet },
 	{ 0 },
 };
 

@@ -13,11 +13,13 @@
 #include "core/dominators.h"
 
 #define ROWS_OF_A_SCREEN 20
+#define ROWS_SHARE 8u			/* of the progress bar */
+#define RETAINED_SHARE 25u
 
 static struct {
 	const char *by, *sort, *type;
 	uint64_t top, min_bytes;
-	bool json;
+	bool json, quiet;
 } options = { .top = UINT64_MAX };
 
 /* Retained bytes of a row: of its members that no other member of the row holds, so that nothing is
@@ -76,12 +78,18 @@ static int run(int argc, char **argv)
 		return cmd_usage(&cmd_top, "--by takes type, site, holder, module or thread, not %s", options.by);
 	if (options.sort && diff_parse_sort(options.sort, &rows.sort) < 0)
 		return cmd_usage(&cmd_top, "--sort takes bytes, count or name, not %s", options.sort);
+	if (options.json || options.quiet)
+		cmd_bar_off();
+	cmd_bar_expect(ROWS_SHARE + RETAINED_SHARE);
 	status = load_series(argv, 1, &loaded);
 	if (status)
 		return status;
+	cmd_bar_step("adding up", ROWS_SHARE);
 	r = diff_make(loaded.series, &rows, &diff);
+	cmd_bar_step("finding who holds what", RETAINED_SHARE);
 	if (r == 0)
 		r = add_retained(loaded.series, diff);
+	cmd_bar_end();
 	if (r == 0 && options.json)
 		r = json_write_top(loaded.series, diff, options.top == UINT64_MAX ? SIZE_MAX : options.top);
 	else if (r == 0)
@@ -98,6 +106,7 @@ static const struct cmd_option cmd_options[] = {
 	{ "min-bytes", 0, CMD_SIZE, "SIZE", "hide rows that are smaller", &options.min_bytes },
 	{ "type", 0, CMD_STRING, "GLOB", "only rows of types that match", &options.type },
 	{ "json", 0, CMD_FLAG, NULL, "write one JSON object", &options.json },
+	{ "quiet", 0, CMD_FLAG, NULL, "no progress bar", &options.quiet },
 	{ 0 },
 };
 

@@ -10,6 +10,10 @@
 #include "core/task.h"
 
 #define WORTH_A_THREAD 100000u		/* nodes */
+#define NODES_SHARE 10u
+#define EDGES_SHARE 9u
+#define FLOOD_SHARE 8u
+#define LEAVE_SHARE 20u			/* the first heap's tree, while the second is read */
 
 int load_trouble(int error)
 {
@@ -93,14 +97,19 @@ static int load_one(const char *path, struct loaded *loaded, size_t index, size_
 {
 	struct heap **heap = &loaded->heaps[index];
 	struct beside adding = { .runs = false };
+	const char *slash = strrchr(path, '/');
 	char *error = NULL;
-	int r = load_nodes(path, heap, &error), left = end(leaving), added;
+	int r, left, added;
 
+	cmd_bar_step(slash ? slash + 1 : path, NODES_SHARE + (index == 1 ? LEAVE_SHARE : 0));
+	r = load_nodes(path, heap, &error);
+	left = end(leaving);
 	if (r < 0)
 		return file_trouble(r, error);
 	loaded->count++;
 	if (left < 0)
 		return load_trouble(left);
+	cmd_bar_step(NULL, EDGES_SHARE);
 	begin(&adding, add, loaded, index);
 	r = store_load_edges(*heap, &error);
 	added = end(&adding);
@@ -110,6 +119,7 @@ static int load_one(const char *path, struct loaded *loaded, size_t index, size_
 		return load_trouble(added);
 	for (size_t k = 0; k < index && index + 1 == count; k++)
 		heap_drop(loaded->heaps[k], HEAP_PART_IDENTITY);
+	cmd_bar_step(NULL, FLOOD_SHARE);
 	r = series_flood(loaded->series, index);
 	if (r < 0)
 		return load_trouble(r);
@@ -127,18 +137,20 @@ int load_series(char **paths, size_t count, struct loaded *ret_loaded)
 	loaded.heaps = calloc(count + 1, sizeof(*loaded.heaps));
 	if (!loaded.heaps)
 		return load_trouble(-ENOMEM);
+	cmd_bar_expect((unsigned)count * (NODES_SHARE + EDGES_SHARE + FLOOD_SHARE) + (count > 1 ? LEAVE_SHARE : 0));
 	r = series_new(count, &loaded.series);
 	if (r < 0)
 		r = load_trouble(r);
+	else
+		loaded.series->step = cmd_bar_step;
 	for (size_t k = 0; k < count && r == 0; k++) {
-		cmd_progress("loading", k, count);
 		r = load_one(paths[k], &loaded, k, count, &leaving);
 	}
-	cmd_progress(NULL, 0, 0);
 	if (r != 0) {
 		loaded_done(&loaded);
 		return r;
 	}
+	cmd_bar_step(NULL, 0);		/* of commands that do no more long work the bar ends here */
 	*ret_loaded = loaded;
 	return 0;
 }

@@ -198,6 +198,7 @@ int cmd_trouble(const char *format, ...)
 	va_list arguments;
 
 	cmd_progress(NULL, 0, 0);
+	cmd_bar_end();
 	va_start(arguments, format);
 	complain(format, arguments);
 	va_end(arguments);
@@ -234,6 +235,7 @@ int cmd_finish(int status)
 		return final;
 	finished = true;
 	final = status;
+	cmd_bar_end();
 	if (fflush(stdout) != 0)
 		error = errno;
 	if (!error && !ferror(stdout))
@@ -243,32 +245,6 @@ int cmd_finish(int status)
 		return final;
 	final = cmd_trouble("cannot write the answer: %s", error ? strerror(error) : "the disk may be full");
 	return final;
-}
-
-static bool progress_shown;
-
-void cmd_progress(const char *what, uint64_t done, uint64_t total)
-{
-	char *shown;
-
-	if (!isatty(STDERR_FILENO))
-		return;
-	if (!what) {
-		if (progress_shown)
-			fputs("\r\033[K", stderr);
-		progress_shown = false;
-		return;
-	}
-	shown = text_escape(what);		/* a process under the library may have written it */
-	if (!shown)
-		return;
-	if (total)
-		fprintf(stderr, "\r\033[K%s %3d %%", shown, (int)(done >= total ? 100 : done * 100 / total));
-	else
-		fprintf(stderr, "\r\033[K%s", shown);
-	free(shown);
-	fflush(stderr);
-	progress_shown = true;
 }
 
 bool cmd_colour(void)

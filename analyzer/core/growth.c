@@ -828,11 +828,13 @@ static int find(struct finder *f)
 	r = mark_grown(f->series, &growth->bytes, &growth->total_bytes);
 	if (r == 0)
 		r = reach_find_leaks(f->heap, f->reach, &growth->leaks);
+	series_step(f->series, "finding who holds what", 21);
 	if (r == 0)
 		r = dominators_compute(f->heap, f->reach, growth->leaks, &growth->tree);
 	if (r < 0)
 		return r;
 
+	series_step(f->series, "following what grew", 9);
 	f->taken = calloc(n + 1, 1);
 	f->mark = calloc(n + 1, 1);
 	f->group_of = calloc(n + 1, sizeof(*f->group_of));
@@ -891,6 +893,7 @@ int growth_find(const struct series *series, struct growth **ret_growth)
 	if (f.growth) {
 		f.growth->series = series;
 		r = find(&f);
+		series_step(series, "judging", 8);
 	}
 	walk_done(&f.walk);
 	free(f.walk.left);

@@ -13,6 +13,8 @@
 #ifndef LEAKDIFF_SERIES_H
 #define LEAKDIFF_SERIES_H
 
+#define SERIES_STEPS_SHARES 38u		/* of all steps that suspects_find() tells of */
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -44,6 +46,9 @@ struct series {
 	uint64_t late;			/* see (3) */
 
 	struct heap_type *type_array;	/* what `types` points to */
+
+	/* Told by long passes when a step of them begins, with its share of a hundredth of a diff; may be NULL. */
+	void (*step)(const char *what, unsigned share);
 };
 
 /* Look at `count` >= 1 heaps as one series; they are borrowed and must outlive it.
@@ -76,6 +81,12 @@ void series_forget_paths(struct series *series);
 static inline const struct series_heap *series_last(const struct series *series)
 {
 	return &series->heaps[series->count - 1];
+}
+
+static inline void series_step(const struct series *series, const char *what, unsigned share)
+{
+	if (series->step)
+		series->step(what, share);
 }
 
 /* What a node of one of the heaps counts for, weigh.h. */
