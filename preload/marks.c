@@ -181,16 +181,22 @@ static uint32_t count_words(const uint64_t *words, unsigned bit)
 }
 
 #ifdef __x86_64__
-__attribute__((target("popcnt")))
-static uint32_t count_words_popcnt(const uint64_t *words, unsigned bit)
+/* The instruction by name: a function for another target could not be inlined. */
+static inline uint32_t count_word(uint64_t word)
+{
+	uint64_t count;
+
+	__asm__("popcnt %1, %0" : "=r"(count) : "rm"(word) : "cc");
+	return (uint32_t)count;
+}
+
+static inline uint32_t count_words_popcnt(const uint64_t *words, unsigned bit)
 {
 	uint32_t sum = 0;
 
 	for (; bit >= 64; bit -= 64)
-		sum += (uint32_t)__builtin_popcountll(*words++);
-	if (bit)
-		sum += (uint32_t)__builtin_popcountll(*words & low_bits(bit));
-	return sum;
+		sum += count_word(*words++);
+	return bit ? sum + count_word(*words & low_bits(bit)) : sum;
 }
 #endif
 
@@ -254,6 +260,11 @@ uint32_t ld__marks_number_of(const struct marks *marks, uint64_t addr)
 	uint32_t page = addr >> 12 & (PAGES - 1);
 
 	return area->before[page] + count_below(marks, page_words(area, page), addr >> 3 & 511);
+}
+
+uint32_t ld__marks_find(const struct marks *marks, uint64_t addr)
+{
+	return ld__marks_has(marks, addr) ? ld__marks_number_of(marks, addr) : UINT32_MAX;
 }
 
 uint64_t ld__marks_member(const struct marks *marks, uint32_t number)

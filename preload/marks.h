@@ -51,6 +51,9 @@ uint32_t ld__marks_number(struct marks *marks,
  * tell; 0 = there is none. What page() added before that page counts as a member. */
 uint32_t ld__marks_upto(const struct marks *marks, uint64_t addr);
 
+/* The number of addr, UINT32_MAX = it is no member. */
+uint32_t ld__marks_find(const struct marks *marks, uint64_t addr);
+
 /* The number of a member; addr must be one. */
 uint32_t ld__marks_number_of(const struct marks *marks, uint64_t addr);
 

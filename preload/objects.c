@@ -249,11 +249,6 @@ void ld__objects_join(struct objects *objects, struct nodes *nodes, struct rtti 
 							       STREAM_TYPE_PYTHON);
 	for (uint32_t i = 0; i < objects->count; i++)
 		ld__python_buffers(i, mark_buffer, objects);
-	for (uint32_t node = 0; node < nodes->count; node++)
-		if (nodes->flags[node] & NODE_OBJECT && is_python(nodes, node)) {
-			objects->placed++;
-			objects->placed_bytes += ld__python_bytes(object_of(nodes, node));
-		}
 }
 
 void ld__objects_describe(struct objects *objects, uint32_t node, struct object_facts *ret_facts)
@@ -263,6 +258,10 @@ void ld__objects_describe(struct objects *objects, uint32_t node, struct object_
 	ret_facts->bytes = ld__python_bytes(object);
 	ret_facts->unexplained = ld__python_unexplained(object);
 	ret_facts->type = type < objects->type_room ? objects->types[type].index : STREAM_NONE;
+	if (is_python(objects->nodes, node)) {
+		objects->placed++;
+		objects->placed_bytes += ret_facts->bytes;
+	}
 }
 
 bool ld__objects_held(uint64_t word)
@@ -493,11 +492,15 @@ static void write_fact(const char *key, const char *value, void *data)
 void ld__objects_write_meta(struct objects *objects, struct writer *writer)
 {
 	ld__python_facts(write_fact, writer);
-	ld__writer_meta_number(writer, "objects", objects->placed);
-	ld__writer_meta_number(writer, "object_bytes", objects->placed_bytes);
 	ld__writer_meta_number(writer, "python_arenas", objects->arenas);
 	ld__writer_meta_number(writer, "python_arena_bytes", objects->arena_bytes);
 	ld__writer_meta_number(writer, "python_arena_used_bytes", objects->arena_used_bytes);
+}
+
+void ld__objects_write_sums(struct objects *objects, struct writer *writer)
+{
+	ld__writer_meta_number(writer, "objects", objects->placed);
+	ld__writer_meta_number(writer, "object_bytes", objects->placed_bytes);
 	if (objects->refused)
 		ld__writer_meta_number(writer, "objects_refused", objects->refused);
 }

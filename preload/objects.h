@@ -50,6 +50,7 @@ struct object_facts {
 	uint32_t unexplained;		/* references that nothing explains */
 	uint32_t type;			/* index in TYPES */
 };
+/* Once for each node that is an object: they are counted here. */
 void ld__objects_describe(struct objects *objects, uint32_t node, struct object_facts *ret_facts);
 
 /* Write the roots (ROOTS is open); returns how many. Then their references (ROOT_EDGES is open), root ids
@@ -64,7 +65,8 @@ void ld__objects_write_traces(struct objects *objects, struct writer *writer, co
 /* Write PYCACHES. */
 void ld__objects_write_caches(struct objects *objects, struct writer *writer);
 
-/* META pairs (META is open). */
+/* META pairs (META is open): what is known when the objects are found, and when all are described. */
 void ld__objects_write_meta(struct objects *objects, struct writer *writer);
+void ld__objects_write_sums(struct objects *objects, struct writer *writer);
 
 #endif

@@ -43,30 +43,34 @@ static uint64_t hash(uint64_t object)
 
 uint32_t ld__py_find(uint64_t object)
 {
-	if (!ld__py_heap.items || (object & 7) || !ld__marks_has(&ld__py_heap.marks, object))
-		return PY_NO_ITEM;
-	return ld__marks_number_of(&ld__py_heap.marks, object);
+	return ld__py_heap.items && !(object & 7) ? ld__marks_find(&ld__py_heap.marks, object) : PY_NO_ITEM;
 }
+
+static uint32_t last_index = PY_NO_ITEM;	/* questions come in ascending order, mostly */
+static uint64_t last_object;
 
 uint64_t ld__py_object(uint32_t index)
 {
-	static uint32_t last_index = PY_NO_ITEM;
-	static uint64_t last;		/* questions come in ascending order, mostly */
-
 	if (index == last_index)
-		return last;
-	last = last_index != PY_NO_ITEM && index == last_index + 1
-		? ld__marks_next(&ld__py_heap.marks, last + 8)
+		return last_object;
+	last_object = last_index != PY_NO_ITEM && index == last_index + 1
+		? ld__marks_next(&ld__py_heap.marks, last_object + 8)
 		: ld__marks_member(&ld__py_heap.marks, index);
 	last_index = index;
-	return last;
+	return last_object;
 }
 
 uint32_t ld__python_index_from(uint64_t addr)
 {
 	uint64_t object = ld__marks_next(&ld__py_heap.marks, addr);
 
-	return object ? ld__marks_number_of(&ld__py_heap.marks, object) : PY_NO_ITEM;
+	if (!object)
+		return PY_NO_ITEM;
+	if (object != last_object) {		/* the next one, unless the question jumps */
+		last_index = ld__marks_number_of(&ld__py_heap.marks, object);
+		last_object = object;
+	}
+	return last_index;
 }
 
 static uint8_t kind_of(uint64_t type, uint64_t flags, bool *ret_exact)
@@ -583,7 +587,6 @@ static void count_call(uint64_t object)
 {
 	uint32_t index = ld__py_find(object);
 
-	ld__py_heap.bytes += size_of(py_info(py_item(index)), object);
 	if (!(py_item(index)->type & ITEM_FAULTED))
 		traverse(object);
 }
@@ -925,6 +928,7 @@ uint64_t ld__python_enumerate(void)
 
 void ld__python_objects(void (*visit)(const struct python_object *object, void *data), void *data)
 {
+	ld__py_heap.bytes = 0;
 	for (uint32_t n = 0; n < py_count(); n++) {
 		const struct py_type_info *info = py_info(py_item(n));
 		uint64_t object = ld__py_object(n);
@@ -932,6 +936,7 @@ void ld__python_objects(void (*visit)(const struct python_object *object, void *
 		if (!ld__py_guarded(describe, n))
 			described = (struct python_object){ .addr = object, .object = object, .index = n,
 				.type = info->type, .type_index = ITEM_TYPE(py_item(n)->type) };
+		ld__py_heap.bytes += described.bytes;
 		visit(&described, data);
 	}
 }

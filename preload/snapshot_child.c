@@ -482,6 +482,8 @@ static void write_costs(void)
 	ld__writer_meta_number(walk.writer, "child_cpu_ns",
 			       kernel_clock_ns(CLOCK_PROCESS_CPUTIME_ID));
 	ld__writer_meta_number(walk.writer, "child_peak_bytes", walk.peak_bytes);
+	if (walk.objects)
+		ld__objects_write_sums(walk.objects, walk.writer);
 }
 
 static void collect_notes(uint32_t cut_tracebacks)

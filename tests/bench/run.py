@@ -286,7 +286,10 @@ def measure_blocks(quick):
     print("  ingest and diff together: %.2f s (goal for a million blocks: below 3 s)" % both)
     print("  stream %.1f MB, snapshot file %.1f MB; pause %.1f ms, child %.2f s"
           % (os.path.getsize(stream) / 1e6, os.path.getsize(second) / 1e6, meta.get("pause_ns", 0) / 1e6, meta.get("child_ns", 0) / 1e9))
-    RESULTS["blocks"] = {"count": meta.get("blocks"), "ingest_s": statistics.median(seconds["ingest"]),
+    heap = meta["rss_anon_bytes"] - meta["own_bytes"]
+    print("  child's own memory %.1f MiB, %.2f of a heap of %.0f MiB (%.0f bytes a block)"
+          % (meta.get("child_peak_bytes", 0) / 2 ** 20, meta.get("child_peak_bytes", 0) / heap, heap / 2 ** 20, heap / meta["blocks"]))
+    RESULTS["blocks"] = {"child_share": meta.get("child_peak_bytes", 0) / heap, "count": meta.get("blocks"), "ingest_s": statistics.median(seconds["ingest"]),
                          "diff_s": statistics.median(seconds["diff"]), "snapshot_bytes": os.path.getsize(second)}
 
 
@@ -328,7 +331,8 @@ class ChildMemory(threading.Thread):
         while not self.ended.wait(0.02):
             child = child or snapshot_child(self.pid)
             try:
-                self.most = max(self.most, private_bytes(child)) if child else 0
+                if child:
+                    self.most = max(self.most, private_bytes(child))
             except (OSError, ProcessLookupError):
                 child = None
 
