@@ -255,7 +255,7 @@ static void count_flows(const struct painter *p, const struct cluster *cluster, 
 			}
 			flow->last_from = v;
 			flow->last_to = w;
-			flow->bytes += series_bytes(series_last(p->growth->series), w);
+			flow->bytes += p->growth->retained[w];
 		}
 	}
 }
@@ -395,7 +395,8 @@ static int paint_suspect(struct painter *p, const struct suspect *s)
 		if (node < 0)
 			return node;
 		if (last >= 0)
-			r = connect(p, last, node, s->chain.steps[i - 1].edge, s->chain.steps[i - 1].count, step.bytes,
+			r = connect(p, last, node, s->chain.steps[i - 1].edge, s->chain.steps[i - 1].count,
+				    step.id == HEAP_NONE ? step.bytes : p->growth->retained[step.id],
 				    s->chain.steps[i - 1].interior);
 		if (r < 0)
 			return r;
