@@ -28,7 +28,7 @@
 
 #define STREAM_MAGIC "LDSTREAM"		/* 8 bytes, no NUL */
 #define STREAM_MAJOR 1
-#define STREAM_MINOR 2
+#define STREAM_MINOR 3
 #define STREAM_CHUNK_MAX (1u << 20)
 #define STREAM_NONE UINT32_MAX		/* "no such id" for every 32-bit id */
 
@@ -65,6 +65,7 @@ struct stream_chunk {
 	X(PYTHREADS, 16, "array of struct stream_pythread: Python's threads, tasks, greenlets (1.1)") \
 	X(PYTRACES, 17, "array of struct stream_pytrace: their frames (1.1)")                        \
 	X(PYCACHES, 18, "array of struct stream_pycache: functools.lru_cache, how full each is (1.2)") \
+	X(PROFILE, 19, "text of the allocator's own heap profile; then there are no nodes (1.3)")      \
 	X(END, 255, "struct stream_end")
 
 enum stream_type {
@@ -193,6 +194,12 @@ struct stream_pycache {			/* one functools.lru_cache */
 	int64_t maxsize;		/* -1 = none (maxsize=None); INT64_MIN = could not be read */
 	uint64_t hits, misses;		/* UINT64_MAX = could not be read */
 };
+
+/* PROFILE: what jemalloc's prof.dump writes (heap_v2). The outermost frame of a stack may be no address but
+ * STREAM_PROFILE_TAG with a stack id in its low half: the stack as STACKS has it, Python's frames included.
+ * No process has such an address. */
+#define STREAM_PROFILE_TAG 0x4c446b5400000000ull
+#define STREAM_PROFILE_TAG_MASK 0xffffffff00000000ull
 
 enum stream_type_source {
 	STREAM_TYPE_RTTI = 1,		/* name is an Itanium-mangled type name, as in type_info::name() */

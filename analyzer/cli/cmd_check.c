@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cmd.h"
+#include "core/snapshot_file.h"
 #include "core/store.h"
 #include "core/text.h"
 
@@ -25,7 +26,7 @@ static int check(const char *path)
 	char *error = NULL;
 	int status;
 
-	if (store_open(path, &store, &error) < 0) {
+	if (snapshot_file_open(path, &store, &error) < 0) {
 		status = error ? cmd_trouble("%s", error) :
 				 cmd_trouble("not enough memory to open %s", path);
 		free(error);

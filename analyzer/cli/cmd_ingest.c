@@ -28,7 +28,7 @@ static void progress(const char *what, uint64_t done, uint64_t total, void *data
 
 static int run(int argc, char **argv)
 {
-	struct ingest_options ingest = { .root = root, .progress = progress, .owner_uid = -1, .owner_gid = -1 };
+	struct ingest_options ingest = { .root = root, .progress = progress, .source = argc == 1 ? argv[0] : NULL, .owner_uid = -1, .owner_gid = -1 };
 	struct ingest_result result;
 	char *error = NULL, blocks[TEXT_SIZE], bytes[TEXT_SIZE], file[TEXT_SIZE];
 	int fd = STDIN_FILENO, r, status;
@@ -69,7 +69,8 @@ const struct cmd cmd_ingest = {
 	.summary = "make a snapshot file of a raw capture stream",
 	.detail = "A stream is what the library writes when it finds no leakdiff to hand it to. Ingest reads it\n"
 		  "(- is standard input), finds names for its addresses in the service's binaries, and writes FILE\n"
-		  "whole or not at all. Run it where those binaries are.",
+		  "whole or not at all. Run it where those binaries are. A heap profile of jemalloc (heap_v2) or\n"
+		  "gperftools becomes a snapshot without references.",
 	.options = options,
 	.run = run,
 };

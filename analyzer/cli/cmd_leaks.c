@@ -32,6 +32,11 @@ static int run(int argc, char **argv)
 	status = load_series(argv, 1, &loaded);
 	if (status)
 		return status;
+	if (heap_is_profile(series_last(loaded.series)->heap)) {
+		loaded_done(&loaded);
+		return cmd_trouble("%s is made of a heap profile, which holds no references: whether anything is "
+				   "unreachable cannot be known", argv[0]);
+	}
 	cmd_bar_step("looking for leaks", LEAKS_SHARE);
 	r = leak_list_make(loaded.series, options.type, &leaks);
 	cmd_bar_end();

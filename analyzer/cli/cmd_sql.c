@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/cmd.h"
+#include "core/snapshot_file.h"
 #include "core/store.h"
 #include "core/text.h"
 
@@ -260,7 +261,7 @@ static int run(int argc, char **argv)
 	if (argc < 1 || argc > 2)
 		return cmd_usage(&cmd_sql,
 				 "sql takes one snapshot and at most one query (quote it)");
-	r = store_open(argv[0], &store, &error);
+	r = snapshot_file_open(argv[0], &store, &error);
 	if (r < 0) {
 		status = error ? cmd_trouble("%s", error) :
 				 cmd_trouble("not enough memory to open %s", argv[0]);
@@ -270,7 +271,7 @@ static int run(int argc, char **argv)
 	for (size_t i = 0; i < attach.count && r >= 0; i++) {
 		char name[2] = { (char)('b' + i), 0 };
 
-		r = store_attach(store, attach.items[i], name, &error);
+		r = snapshot_file_attach(store, attach.items[i], name, &error);
 	}
 	if (r < 0) {
 		cmd_trouble("%s", error ? error : "not enough memory");

@@ -6,6 +6,7 @@
 
 #include "cli/cmd.h"
 #include "cli/threads.h"
+#include "core/snapshot_file.h"
 #include "core/store.h"
 #include "core/text.h"
 
@@ -86,7 +87,7 @@ static int run(int argc, char **argv)
 
 	if (argc != 1)
 		return cmd_usage(&cmd_threads, "threads needs one snapshot file");
-	if (store_open(argv[0], &store, &error) < 0) {
+	if (snapshot_file_open(argv[0], &store, &error) < 0) {
 		status = error ? cmd_trouble("%s", error) : cmd_trouble("not enough memory to open %s", argv[0]);
 		free(error);
 		return status;

@@ -6,6 +6,7 @@
 
 #include "cli/cmd.h"
 #include "cli/load.h"
+#include "core/snapshot_file.h"
 #include "core/store.h"
 #include "core/task.h"
 
@@ -82,7 +83,7 @@ static int end(struct beside *beside)
 static int load_nodes(const char *path, struct heap **ret_heap, char **ret_error)
 {
 	struct store *store = NULL;
-	int r = store_open(path, &store, ret_error);
+	int r = snapshot_file_open(path, &store, ret_error);
 
 	if (r == 0)
 		r = store_load_nodes(store, ret_heap, ret_error);

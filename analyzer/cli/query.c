@@ -19,6 +19,11 @@ int query_load(const struct cmd *cmd, const struct chain_query *query, int argc,
 	status = load_series(argv, 1, &loaded);
 	if (status)
 		return status;
+	if (heap_is_profile(series_last(loaded.series)->heap)) {
+		loaded_done(&loaded);
+		return cmd_trouble("%s is made of a heap profile, which holds no references: "
+				   "`leakdiff top %s --by site` says what it knows", argv[0], argv[0]);
+	}
 	count = chain_query_run(series_last(loaded.series)->heap, query, &nodes);
 	if (count <= 0) {
 		free(nodes);

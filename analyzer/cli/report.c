@@ -236,7 +236,9 @@ static void headline(FILE *out, const struct series *series, const struct diff *
 	}
 	fputs(ink(INK_BOLD), out);
 	report_command(out, m);
-	fprintf(out, " (pid %" PRIu32 "): live memory ", m->pid);
+	if (m->pid)
+		fprintf(out, " (pid %" PRIu32 ")", m->pid);
+	fputs(": live memory ", out);
 	if (growth > 0)
 		fprintf(out, "grew by %s", text_size(growth, size));
 	else if (growth < 0)
@@ -368,7 +370,7 @@ static void suspect_paragraph(FILE *out, const struct heap *heap, const struct s
 		if (s->children > 1)
 			fprintf(out, " (%s new in it)", text_count((int64_t)s->children, count));
 		putc('\n', out);
-	} else if (s->verdict != SUSPECT_ALLOCATOR) {
+	} else if (s->verdict != SUSPECT_ALLOCATOR && s->cluster) {
 		fprintf(out, "  held by     %s\n", s->verdict == SUSPECT_UNREACHABLE ? "nothing that was found" :
 			"the dynamic linker");
 	}
@@ -467,7 +469,9 @@ int report_top(FILE *out, const struct series *series, const struct diff *diff, 
 		return -ENOMEM;
 	fputs(ink(INK_BOLD), out);
 	report_command(out, m);
-	fprintf(out, " (pid %" PRIu32 "): %s in %s blocks, mappings and objects%s\n\n", m->pid,
+	if (m->pid)
+		fprintf(out, " (pid %" PRIu32 ")", m->pid);
+	fprintf(out, ": %s in %s blocks, mappings and objects%s\n\n",
 		text_size((int64_t)diff->bytes[0], size), text_count((int64_t)diff->count[0], count), ink(INK_NONE));
 	for (size_t i = 0; i < diff->row_count && i < limit; i++) {
 		const struct diff_row *row = &diff->rows[i];

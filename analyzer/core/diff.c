@@ -212,7 +212,7 @@ static uint64_t filed_size(const struct maker *m, const struct series_heap *h, u
 	const struct heap *heap = h->heap;
 	uint32_t last = h->later ? h->later[node] : node;
 
-	if (last != HEAP_NONE && m->resized[last])
+	if ((last != HEAP_NONE && m->resized[last]) || heap_is_profile(heap))
 		return SIZE_ANY;
 	/* A mapping counts what its blocks leave over: then its size says nothing about its bytes. */
 	if (series_bytes(h, node) != heap->bytes[node] * weigh_count(heap, node))

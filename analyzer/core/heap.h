@@ -75,6 +75,7 @@ struct heap_stack {
 
 struct heap_meta {			/* value 0 or "" = unknown, unless said */
 	const char *path, *command, *exe, *mode, *python, *trigger, *allocator, *hostname;
+	const char *profile;		/* not "": made of that allocator's profile, see heap_is_profile() */
 	uint32_t pid;
 	int64_t taken_ns;		/* CLOCK_REALTIME */
 	double uptime_s;
@@ -84,6 +85,7 @@ struct heap_meta {			/* value 0 or "" = unknown, unless said */
 	uint64_t process_start_ns;	/* CLOCK_REALTIME at exec; with pid the identity of the process */
 	uint64_t blocks, bytes, mappings, mapped_bytes, objects, object_bytes;
 	uint64_t rss_bytes, own_bytes, lost_events;
+	uint64_t sample_bytes;		/* of a profile: one block for so many bytes was sampled; 0 = all were */
 	bool consistent;
 	int gc_enabled;			/* -1 = no Python */
 	const char *const *notes;	/* what is uncertain about this snapshot, one sentence each */
@@ -135,6 +137,13 @@ struct heap {
 
 	void *owner;			/* of whoever made it; not for others */
 };
+
+/* Made of an allocator's own profile: a node stands for all blocks of one stack and has their mean size.
+ * There are no addresses or births to match blocks by, and no references: one root holds everything. */
+static inline bool heap_is_profile(const struct heap *heap)
+{
+	return heap->meta.profile && *heap->meta.profile;
+}
 
 struct heap_reference {			/* one labelled reference */
 	uint32_t from, to;		/* graph node id, node id */

@@ -2,6 +2,7 @@
  * L5  ingest.c - capture stream to snapshot file: the order of the stages, and the small tables.
  *
  *   stream_read -> code (symbols) -> stacks -> roots -> chunks -> tables -> commit
+ *   heap profile ---^
  *
  * Runs while the service's binaries are still there, usually at low priority beside the service. The
  * result is one file or nothing; every stage before the commit may fail without a trace. */
@@ -12,9 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/heap.h"
 #include "core/ingest_parts.h"
+#include "core/profile.h"
+#include "core/profile_stream.h"
 #include "core/store_write.h"
 #include "core/text.h"
 
@@ -32,6 +37,7 @@ struct ingest {
 	struct ingest_census census;
 	struct heap_account account;
 	struct ingest_result result;
+	uint64_t profile_samples, profile_sample_bytes;
 	uint32_t note_count, notes_left_out;
 	struct fact { const char *key, *value; size_t order; } *facts;	/* sorted by key, each once */
 	size_t fact_count;
@@ -254,6 +260,17 @@ static void note_modules(struct ingest *ingest, enum symbols_state state, const 
 	free(list);
 }
 
+static void note_profile(struct ingest *ingest)
+{
+	char size[TEXT_SIZE];
+
+	notef(ingest, "counts and bytes are estimated from %" PRIu64 " blocks that jemalloc's profiler sampled, one for "
+	      "each %s on average: what is rare is missing or uncertain", ingest->profile_samples,
+	      text_size((int64_t)ingest->profile_sample_bytes, size));
+	note(ingest, "jemalloc's profile knows stacks and sums, no single block: nothing is said about who holds what, "
+		     "sizes are means, and what is new is told by sums");
+}
+
 static void write_notes(struct ingest *ingest)
 {
 	const struct stream *stream = ingest->stream;
@@ -267,6 +284,8 @@ static void write_notes(struct ingest *ingest)
 		note(ingest, line);
 	}
 	free(lines);
+	if (stream->profile)
+		note_profile(ingest);
 	if (ingest->result.lost_events)
 		notef(ingest,
 		      "%" PRIu64 " allocation events were lost before this snapshot: some blocks are missing or stale",
@@ -520,6 +539,8 @@ static int run_stages(struct ingest *ingest)
 	if (r < 0)
 		return r;
 	ingest_account_make(ingest->stream, &ingest->account);
+	if (ingest->stream->profile)
+		ingest_account_estimate(&ingest->account, ingest->census.bytes);
 	write_facts(ingest);
 	write_notes(ingest);
 	write_modules(ingest);
@@ -545,18 +566,93 @@ static void ingest_done(struct ingest *ingest)
 	free(ingest->capture_meta);
 }
 
+/* ---- heap profiles ---- */
+
+/* What the service's allocator said of itself, as nodes. */
+static int add_profile(struct ingest *ingest, char **ret_error)
+{
+	struct stream *stream = ingest->stream;
+	struct profile *profile = NULL;
+	int r;
+
+	if (!stream->profile)
+		return 0;
+	r = profile_parse(stream->profile, stream->profile_bytes, "the heap profile in the capture stream", false,
+			  &profile, ret_error);
+	if (r >= 0)
+		r = profile_into_stream(profile, stream, ret_error);
+	if (r >= 0) {
+		ingest->profile_samples = profile->samples;
+		ingest->profile_sample_bytes = profile->sample_bytes;
+	}
+	profile_free(profile);
+	return r;
+}
+
+/* Is the descriptor a file that holds a heap profile? Its size and date then. */
+static bool is_profile(int fd, struct stat *ret_status)
+{
+	char head[16];
+	ssize_t bytes = fstat(fd, ret_status) == 0 && S_ISREG(ret_status->st_mode) ?
+				pread(fd, head, sizeof(head), lseek(fd, 0, SEEK_CUR)) : 0;
+
+	return bytes > 0 && profile_is(head, (size_t)bytes);
+}
+
+static int read_profile(struct ingest *ingest, int fd, const struct stat *status, char **ret_error)
+{
+	const char *name = ingest->options->source ? ingest->options->source : "the heap profile";
+	struct profile *profile = NULL;
+	char *text = NULL;
+	size_t used = 0;
+	int r = 0;
+
+	if (status->st_size > PROFILE_FILE_MAX) {
+		*ret_error = text_format("%s has more than the %u MiB that a heap profile may have", name,
+					 PROFILE_FILE_MAX >> 20);
+		return -EFBIG;
+	}
+	text = malloc((size_t)status->st_size + 1);
+	if (!text)
+		r = -ENOMEM;
+	while (r == 0 && used < (size_t)status->st_size) {
+		ssize_t n = read(fd, text + used, (size_t)status->st_size - used);
+
+		if (n == 0)
+			break;
+		if (n < 0 && errno != EINTR) {
+			r = -errno;
+			*ret_error = text_format("cannot read %s: %s", name, strerror(errno));
+		}
+		used += n > 0 ? (size_t)n : 0;
+	}
+	if (r == 0)
+		r = profile_parse(text, used, name, true, &profile, ret_error);
+	free(text);
+	if (r == 0)
+		r = profile_make_stream(profile, status->st_mtim.tv_sec * 1000000000ll + status->st_mtim.tv_nsec,
+					ingest->options->root, &ingest->stream, ret_error);
+	profile_free(profile);
+	return r;
+}
+
 int ingest_run(int fd, const char *path, const struct ingest_options *options,
 	       struct ingest_result *ret_result, char **ret_error)
 {
 	struct ingest ingest = { .options = options };
+	struct stat status;
 	int r;
 
 	*ret_error = NULL;
 	/* the target first: an unwritable folder is said before a long stream has been read */
 	r = store_writer_open(path, options->owner_uid, options->owner_gid, &ingest.writer,
 			      ret_error);
-	if (r >= 0)
+	if (r >= 0 && is_profile(fd, &status))
+		r = read_profile(&ingest, fd, &status, ret_error);
+	else if (r >= 0)
 		r = stream_read(fd, report_reading, &ingest, &ingest.stream, ret_error);
+	if (r >= 0)
+		r = add_profile(&ingest, ret_error);
 	if (r >= 0) {
 		r = run_stages(&ingest);
 		if (r == -ENOMEM)

@@ -11,6 +11,7 @@ struct ingest_options {
 	const char *capture_meta;	/* extra "key=value\n" lines for the meta table, or NULL */
 	void (*progress)(const char *what, uint64_t done, uint64_t total, void *data);	/* or NULL */
 	void *progress_data;
+	const char *source;		/* what is read, for sentences about a heap profile; or NULL */
 	int owner_uid, owner_gid;	/* the file is given to them; -1 = leave */
 };
 
@@ -19,7 +20,8 @@ struct ingest_result {
 	bool consistent;
 };
 
-/* Read a capture stream from a descriptor up to its end and write the snapshot file.
+/* Read a capture stream from a descriptor up to its end and write the snapshot file. A file may also be a
+ * heap profile of jemalloc or gperftools, see profile.h: that becomes a snapshot without references.
  *
  * fd        borrowed; a pipe or a file.
  * path      written under a temporary name beside it, fsync, rename; on failure nothing remains and

@@ -54,3 +54,16 @@ void ingest_account_make(const struct stream *stream, struct heap_account *ret_a
 		ret_account->total_bytes += map->rss_bytes;
 	}
 }
+
+void ingest_account_estimate(struct heap_account *account, uint64_t live_bytes)
+{
+	uint64_t *const from[] = { &account->allocator_bytes, &account->other_bytes };
+
+	for (size_t i = 0; i < sizeof(from) / sizeof(*from); i++) {
+		uint64_t bytes = live_bytes < *from[i] ? live_bytes : *from[i];
+
+		*from[i] -= bytes;
+		account->live_bytes += bytes;
+		live_bytes -= bytes;
+	}
+}

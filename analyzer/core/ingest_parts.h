@@ -90,5 +90,8 @@ int ingest_chunks_write(struct store_writer *writer, struct stream *stream, stru
 
 struct heap_account;
 void ingest_account_make(const struct stream *stream, struct heap_account *ret_account);
+/* Where no block is known but their sum is: that much of the allocator's memory, or of what nothing explains,
+ * is live. */
+void ingest_account_estimate(struct heap_account *account, uint64_t live_bytes);
 
 #endif

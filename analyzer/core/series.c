@@ -148,8 +148,8 @@ bool series_is_same_process(const struct heap *a, const struct heap *b)
 {
 	uint64_t x = a->meta.process_start_ns, y = b->meta.process_start_ns;
 
-	if (a->meta.pid != b->meta.pid)
-		return false;
+	if (a->meta.pid != b->meta.pid || heap_is_profile(a) || heap_is_profile(b))
+		return false;		/* a profile has nothing that blocks could be matched by */
 	if (a->meta.capture_birth && a->meta.capture_birth == b->meta.capture_birth)
 		return true;
 	return (x > y ? x - y : y - x) < START_TOLERANCE_NS;

@@ -111,7 +111,7 @@ static int check_header(int fd, const char *path, uint64_t size, char **ret_erro
 		return -EBADMSG;
 	}
 	if (memcmp(header, "SQLite format 3", got < 16 ? (size_t)got : 16)) {
-		*ret_error = text_format("%s is not a leakdiff snapshot", path);
+		*ret_error = text_format("%s is neither a leakdiff snapshot nor a heap profile", path);
 		return -EBADMSG;
 	}
 	if (got < (ssize_t)sizeof(header)) {
@@ -381,6 +381,17 @@ int store_open(const char *path, struct store **ret_store, char **ret_error)
 		return r;
 	}
 	*ret_store = store;
+	return 0;
+}
+
+int store_rename(struct store *store, const char *path)
+{
+	char *copy = strdup(path);
+
+	if (!copy)
+		return -ENOMEM;
+	free(store->main->path);
+	store->main->path = copy;
 	return 0;
 }
 

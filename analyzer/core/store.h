@@ -23,6 +23,9 @@ struct store;
 int store_open(const char *path, struct store **ret_store, char **ret_error)
 	__attribute__((warn_unused_result));
 
+/* Call the file something else in what is said of it. Returns 0 or -ENOMEM. */
+int store_rename(struct store *store, const char *path) __attribute__((warn_unused_result));
+
 /* Load the whole model. The store may be closed afterwards; the heap keeps its own handle for labels.
  * Returns 0 or -EBADMSG, -ENOMEM, with a sentence in ret_error. */
 int store_load(struct store *store, struct heap **ret_heap, char **ret_error)

@@ -357,6 +357,7 @@ static const struct fact {
 #define FACT(name, kind) { #name, kind, offsetof(struct heap_meta, name) }
 	FACT(command, FACT_TEXT), FACT(exe, FACT_TEXT), FACT(mode, FACT_TEXT), FACT(python, FACT_TEXT),
 	FACT(trigger, FACT_TEXT), FACT(allocator, FACT_TEXT), FACT(hostname, FACT_TEXT),
+	FACT(profile, FACT_TEXT), FACT(sample_bytes, FACT_U64),
 	FACT(pid, FACT_U32), FACT(taken_ns, FACT_I64), FACT(uptime_s, FACT_SECONDS),
 	FACT(pause_ns, FACT_U64), FACT(stop_ns, FACT_U64), FACT(drain_ns, FACT_U64),
 	FACT(fork_ns, FACT_U64), FACT(child_ns, FACT_U64), FACT(taken_birth, FACT_U64),
@@ -420,7 +421,7 @@ static int read_facts(struct loaded *loaded, uint64_t *ret_nodes, uint64_t *ret_
 	int r;
 
 	meta->command = meta->exe = meta->mode = meta->python = meta->trigger = meta->allocator =
-		meta->hostname = "";
+		meta->hostname = meta->profile = "";
 	meta->gc_enabled = -1;
 	meta->path = pool_copy(loaded, loaded->file->path, strlen(loaded->file->path));
 	if (!meta->path)

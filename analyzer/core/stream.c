@@ -25,6 +25,7 @@
 
 #define HEADER_MAX 4096u		/* of a header that a newer minor made longer */
 #define CHUNKS_MAX (1u << 24)		/* edge chunks; an edge chunk is up to 1 MiB */
+#define PROFILE_MAX (256u << 20)		/* bytes of an allocator's profile */
 #define META_MAX (1u << 20)		/* bytes of all keys and values */
 #define MEMORY_MAX (1ull << 63)		/* end of a node, and sum of all sizes: signed columns hold them */
 
@@ -39,7 +40,7 @@ struct reader {
 	uint32_t chunk_type;
 	uint64_t chunks;
 	uint64_t node_bytes;		/* sum of sizes so far */
-	uint64_t strings_capacity, node_capacity, meta_capacity;
+	uint64_t strings_capacity, node_capacity, meta_capacity, profile_capacity;
 	uint64_t edge_capacity, root_edge_capacity;
 	uint64_t section_capacity[16];
 	bool ended;
@@ -383,6 +384,23 @@ static int take_edges(struct reader *reader, const uint8_t *payload, uint32_t by
 	return 0;
 }
 
+static int take_profile(struct reader *reader, const uint8_t *payload, uint32_t count)
+{
+	struct stream *stream = reader->stream;
+	int r;
+
+	if ((uint64_t)stream->profile_bytes + count > PROFILE_MAX)
+		return DAMAGED(reader, "the heap profile passes %u bytes", PROFILE_MAX);
+	r = grow(reader, &stream->profile, 1, stream->profile_bytes + count + 1ull, &reader->profile_capacity);
+	if (r < 0)
+		return r;
+	if (count)
+		memcpy(stream->profile + stream->profile_bytes, payload, count);
+	stream->profile_bytes += count;
+	stream->profile[stream->profile_bytes] = 0;
+	return 0;
+}
+
 static int take_section(struct reader *reader, const struct section *section, uint32_t slot,
 			const uint8_t *payload, uint32_t byte_count)
 {
@@ -422,6 +440,8 @@ static int take_chunk(struct reader *reader, const uint8_t *payload, uint32_t by
 		return take_edges(reader, payload, byte_count, false);
 	case STREAM_ROOT_EDGES:
 		return take_edges(reader, payload, byte_count, true);
+	case STREAM_PROFILE:
+		return take_profile(reader, payload, byte_count);
 	case STREAM_END:
 		if (byte_count < sizeof(stream->end))
 			return DAMAGED(reader, "%u bytes are too few", byte_count);
@@ -820,6 +840,7 @@ struct stream *stream_free(struct stream *stream)
 	free(stream->root_edges);
 	free(stream->meta);
 	free(stream->meta_text);
+	free(stream->profile);
 	free(stream->strings);
 	for (uint32_t i = 0; i < sizeof(sections) / sizeof(*sections); i++)
 		free(*(void **)((char *)stream + sections[i].array));

@@ -70,6 +70,9 @@ struct stream {
 	struct stream_coded *edges, *root_edges;
 	uint32_t edge_chunk_count, root_edge_chunk_count;
 
+	char *profile;			/* text of an allocator's own profile, NUL-terminated; NULL = none */
+	uint32_t profile_bytes;
+
 	struct stream_end end;
 
 	/* tolerated: a newer minor wrote it */

@@ -14,6 +14,7 @@
 #include "core/names.h"
 #include "core/shapes.h"
 #include "core/suspects.h"
+#include "core/suspects_sites.h"
 #include "core/text.h"
 #include "core/verdict.h"
 #include "core/weigh.h"
@@ -560,7 +561,7 @@ static int write_notes(struct suspects *s)
 	char size[TEXT_SIZE];
 	int r = 0;
 
-	if (!series->same_process)
+	if (!series->same_process && !heap_is_profile(series_last(series)->heap))
 		r = add_note(s, "the snapshots are of different processes: compared by type and size only, "
 			     "blocks are not matched one by one; the youngest blocks of what grew stand for it");
 	for (size_t k = 1; k < series->count && r == 0; k++)
@@ -583,35 +584,26 @@ static int write_notes(struct suspects *s)
 	return r;
 }
 
-int suspects_find(const struct series *series, struct suspects **ret_suspects)
+/* Every cluster that is one becomes a suspect. */
+static int judge_clusters(struct suspects *s, struct judge *j)
 {
-	struct judge j = { .series = series };
-	struct suspects *s = calloc(1, sizeof(*s));
-	int r;
+	int r = judge_init(j, s->series, s->growth);
 
-	if (!s)
-		return -ENOMEM;
-	s->series = series;
-	r = growth_find(series, &s->growth);
-	if (r == 0)
-		r = judge_init(&j, series, s->growth);
 	if (r < 0)
-		goto fail;
-
+		return r;
 	s->list = calloc((size_t)s->growth->cluster_count + 1, sizeof(*s->list));
-	r = -ENOMEM;
 	if (!s->list)
-		goto fail;
+		return -ENOMEM;
 	for (uint32_t c = 0; c < s->growth->cluster_count; c++) {
 		const struct cluster *cluster = &s->growth->clusters[c];
 		struct suspect *suspect = &s->list[s->count];
 		enum judge_answer answer;
 
 		suspect->cluster = cluster;
-		r = judge_cluster(&j, cluster, suspect, &answer);
+		r = judge_cluster(j, cluster, suspect, &answer);
 		if (r < 0) {
 			s->count++;	/* half made: freed with the others */
-			goto fail;
+			return r;
 		}
 		if (answer == JUDGE_TURNOVER) {
 			s->turnover_places++;
@@ -626,11 +618,29 @@ int suspects_find(const struct series *series, struct suspects **ret_suspects)
 			continue;
 		}
 		s->count++;
-		r = describe(&j, cluster, suspect);
+		r = describe(j, cluster, suspect);
 		if (r < 0)
-			goto fail;
+			return r;
 	}
-	r = add_allocator(s);
+	return 0;
+}
+
+int suspects_find(const struct series *series, struct suspects **ret_suspects)
+{
+	struct judge j = { .series = series };
+	struct suspects *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->series = series;
+	r = growth_find(series, &s->growth);
+	if (r == 0 && heap_is_profile(series_last(series)->heap))
+		r = suspects_of_sites(s);
+	else if (r == 0)
+		r = judge_clusters(s, &j);
+	if (r == 0)
+		r = add_allocator(s);
 	if (r == 0)
 		r = write_notes(s);
 	if (r < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * make_seeds.c - writes the seeds of the fuzz targets: DIR/stream/... and DIR/store/...
+ * make_seeds.c - writes the seeds of the fuzz targets: DIR/stream/..., DIR/store/... and DIR/profile/...
  *
  *   make_seeds DIR
  *
@@ -98,8 +98,30 @@ static void everything(struct builder *b)
 	b->end.notes = thread;
 }
 
+#define MAPS "\nMAPPED_LIBRARIES:\n10000-20000 r-xp 00001000 fe:00 42   /nowhere/service\n" \
+	     "30000-40000 rw-p 00000000 00:00 0 \n"
+#define JEMALLOC "heap_v2/4096\n  t*: 13: 13000 [0: 0]\n  t0: 13: 13000 [0: 0]\n@ 0x1234 0x20100\n" \
+		 "  t*: 10: 10240 [0: 0]\n  t0: 10: 10240 [0: 0]\n@ 0x10300 0x4c446b5400000002\n  t*: 3: 9 [1: 2]\n" MAPS
+#define GPERFTOOLS "heap profile:      3:      96 [     5:      160] @ heapprofile\n" \
+		   "     2:      64 [     2:       64] @ 0x10100 0x10200\n     1:      32 [     3:       96] @ 0x1\n" MAPS
+#define TCMALLOC "heap profile: 1: 100 [1: 100] @ heap_v2/8192\n1: 100 [1: 100] @ 0x10100\n" MAPS
+
+static void save_text(const char *name, const char *text)
+{
+	char path[512];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/profile/%s", folder, name);
+	file = fopen(path, "w");
+	if (!file || fputs(text, file) < 0 || fclose(file)) {
+		perror(path);
+		exit(2);
+	}
+}
+
 int main(int argc, char **argv)
 {
+	static const char *const kinds[] = { "stream", "store", "profile" };
 	struct builder b = { 0 };
 	char path[512];
 
@@ -109,8 +131,8 @@ int main(int argc, char **argv)
 	}
 	folder = argv[1];
 	mkdir(folder, 0755);
-	for (int i = 0; i < 2; i++) {
-		snprintf(path, sizeof(path), "%s/%s", folder, i ? "store" : "stream");
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, kinds[i]);
 		mkdir(path, 0755);
 	}
 	save("seed", "empty", &b);
@@ -126,5 +148,12 @@ int main(int argc, char **argv)
 	for (uint32_t i = 0; i < 200; i++)
 		builder_edge(&b, false, i, STREAM_LABEL_OFFSET, 8, (i * 7) % 200, 0);
 	save("seed", "blocks", &b);
+	builder_stack(&b, 0x1234, 0, 0);
+	builder_stack(&b, 0x20100, 1, 0);
+	builder_append(&b.sections[STREAM_PROFILE], JEMALLOC, sizeof(JEMALLOC) - 1);
+	save("seed", "profile", &b);
+	save_text("jemalloc", JEMALLOC);
+	save_text("gperftools", GPERFTOOLS);
+	save_text("tcmalloc", TCMALLOC);
 	return 0;
 }

@@ -322,7 +322,7 @@ TEST(files_that_are_no_snapshots_are_refused_with_the_way_out)
 	write_whole(in_folder("x"), (const uint8_t *)"", 0);
 	expect_refused(in_folder("x"), -EBADMSG, "empty");
 	write_whole(in_folder("x"), (const uint8_t *)"hello", 5);
-	expect_refused(in_folder("x"), -EBADMSG, "is not a leakdiff snapshot");
+	expect_refused(in_folder("x"), -EBADMSG, "is neither a leakdiff snapshot nor a heap profile");
 	write_whole(in_folder("x"), stream, size);
 	expect_refused(in_folder("x"), -EBADMSG, "run leakdiff ingest");
 	expect_refused("/dev/null", -EBADMSG, "no regular file");
