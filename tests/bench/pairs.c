@@ -4,7 +4,7 @@
  *   bench_pairs pairs OPS         malloc(64) + free in a tight loop, 20 frames below main's caller
  *   bench_pairs churn OPS         each batch of 16 pairs comes from one of 200 stacks of 17 to 21
  *                                 frames; the freed block is a random one of 100 000 live ones
- *   bench_pairs threads OPS       churn in 4 threads; one free in four is another thread's block
+ *   bench_pairs threads OPS [N]   churn in N threads (4); one free in four is another thread's block
  *
  * Prints "ns_per_pair=F cpu_ns_per_pair=F sum=N"; sum depends on the work alone. Functions keep frames of
  * different sizes and no frame pointer, as optimised services do. */
@@ -148,8 +148,10 @@ int main(int argc, char **argv)
 	const char *kind = argc > 1 ? argv[1] : "pairs";
 	uint64_t ops = argc > 2 ? strtoull(argv[2], NULL, 0) : 5000000, seed = 0x9e3779b97f4a7c15u;
 	uint64_t wall, cpu, done = 0, sum = 0;
-	int count = !strcmp(kind, "threads") ? THREADS_MAX : 1;
+	int count = strcmp(kind, "threads") ? 1 : argc > 3 ? atoi(argv[3]) : THREADS_MAX;
 
+	if (count < 1 || count > THREADS_MAX)
+		return 64;
 	tight = !strcmp(kind, "pairs");
 	for (int s = 0; s < STACKS; s++) {
 		depths[s] = tight ? 16 : (uint8_t)(14 + draw(&seed) % 5);	/* and main, work, the leaf, libc */

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What leakdiff costs, against nothing and against others, measured in one interleaved run.
 
-    tests/bench/run.py [--quick] [--json FILE] [PART ...]      parts: pairs pause scan blocks scale objects start
+    tests/bench/run.py [--quick] [--json FILE] [PART ...]      parts: pairs pause scan blocks scale objects
+                                                             start threads memory programs
 
 Every round runs each configuration once, in order; a ratio is taken against the plain run of the same
 round; medians are printed, with the smallest and largest. Times of a shared machine move: quote ratios.
@@ -19,6 +20,9 @@ Configurations whose program is not installed are left out, and that is said.
   objects a Python heap of 1 and 5 million objects: pause, whole answer, memory and file size, against
           gc.get_objects() and objgraph
   start   start-up of /bin/true and of python3
+  threads churn by 1, 2 and 4 threads: how the throughput scales, and how without the library
+  memory  what the library holds for many sizes, a million distinct stacks, ten million live blocks
+  programs C++ containers, gcc compiling a file, redis-server under redis-benchmark
 """
 import argparse
 import json
@@ -40,6 +44,7 @@ from support import BUILD, LIBRARY  # noqa: E402
 MULTIARCH = "/usr/lib/%s-linux-gnu" % platform.machine()
 HEAPTRACK = "/usr/lib/heaptrack/libheaptrack_preload.so"
 JEMALLOC, TCMALLOC = MULTIARCH + "/libjemalloc.so.2", MULTIARCH + "/libtcmalloc.so.4"
+COUNTING = os.path.join(BUILD, "bench", "bench_spin.so")
 RESULTS = {}
 OPTIONS = argparse.Namespace(nodes=None, other=None)
 
@@ -74,6 +79,7 @@ PLAIN = Configuration("no profiler")
 SHIM = Configuration("leakdiff full", needs=(LIBRARY,), LD_PRELOAD=LIBRARY, LEAKDIFF_DIR="@")
 LITE = Configuration("leakdiff lite", needs=(LIBRARY,), LD_PRELOAD=LIBRARY, LEAKDIFF_DIR="@", LEAKDIFF_MODE="lite")
 OFF = Configuration("leakdiff off", needs=(LIBRARY,), LD_PRELOAD=LIBRARY, LEAKDIFF_DIR="@", LEAKDIFF_START="off")
+SPIN = Configuration("shim that counts to 40 twice", needs=(COUNTING,), LD_PRELOAD=COUNTING)
 HEAPTRACK_LIBRARY = Configuration("heaptrack library, raw file", 0.3, (HEAPTRACK,), LD_PRELOAD=HEAPTRACK,
                                   DUMP_HEAPTRACK_OUTPUT="@/heaptrack.raw")
 HEAPTRACK_COMMAND = Configuration("heaptrack", 0.15, ("heaptrack",), ("heaptrack", "-o", "@/heaptrack"))
@@ -116,7 +122,7 @@ def measure_pairs(quick):
         ("churn", "churn: 100 000 live blocks of 16 to 1024 bytes, 200 stacks, depth 17 to 21", 1500000 if quick else 4000000),
         ("threads", "the same in four threads, one free in four by another thread", 1500000 if quick else 4000000),
     )
-    configurations = usable([PLAIN, OFF, LITE, SHIM, HEAPTRACK_LIBRARY, HEAPTRACK_COMMAND, JEMALLOC_PLAIN, JEMALLOC_SAMPLE,
+    configurations = usable([PLAIN, SPIN, OFF, LITE, SHIM, HEAPTRACK_LIBRARY, HEAPTRACK_COMMAND, JEMALLOC_PLAIN, JEMALLOC_SAMPLE,
                              JEMALLOC_ALL, TCMALLOC_ALL])
     for kind, title, ops in suites:
         wall, cpu, failed = {}, {}, {}
@@ -128,27 +134,173 @@ def measure_pairs(quick):
                 match = re.search(r"^ns_per_pair=([\d.]+) cpu_ns_per_pair=([\d.]+)", done.stdout, re.MULTILINE)
                 if done.returncode or not match:
                     failed[configuration.name] = "status %s" % done.returncode
-                    wall.setdefault(configuration.name, []).append(None)
                 else:
                     wall.setdefault(configuration.name, []).append(float(match.group(1)))
-                    cpu.setdefault(configuration.name, []).append(float(match.group(2)))
+                cpu.setdefault(configuration.name, []).append(None if configuration.name in failed else float(match.group(2)))
                 shutil.rmtree(out, ignore_errors=True)
-        plain, rows = wall[PLAIN.name], []
+        plain, rows = cpu[PLAIN.name], []
         for configuration in configurations:
             name = configuration.name
-            pairs = [(value, base) for value, base in zip(wall[name], plain) if value and base]
+            pairs = [(value, base) for value, base in zip(cpu[name], plain) if value and base]
             if not pairs:
-                rows.append((name, failed.get(name, "-"), "", ""))
+                rows.append((name, failed.get(name, "-"), "", "", ""))
                 continue
             RESULTS.setdefault(kind, {})[name] = {
                 "ns": statistics.median(v for v, _ in pairs), "added_ns": statistics.median(v - b for v, b in pairs),
                 "ratio": statistics.median(v / b for v, b in pairs)}
-            rows.append((name, spread([v for v, _ in pairs], "%.0f"), spread([v - b for v, b in pairs], "%.0f"),
-                         spread([v / b for v, b in pairs])))
-        table("%s; %d rounds" % (title, rounds), ("", "ns a pair", "added ns a pair", "ratio to no profiler"), rows)
-        if SHIM.name in RESULTS[kind] and HEAPTRACK_LIBRARY.name in RESULTS[kind]:
-            a, b = RESULTS[kind][SHIM.name]["added_ns"], RESULTS[kind][HEAPTRACK_LIBRARY.name]["added_ns"]
-            print("  leakdiff full adds %.2f of what heaptrack's library adds" % (a / b if b else 0))
+            rows.append((name, spread(wall[name], "%.0f"), spread([v for v, _ in pairs], "%.0f"),
+                         spread([v - b for v, b in pairs], "%.0f"), spread([v / b for v, b in pairs])))
+        table("%s; %d rounds" % (title, rounds), ("", "ns a pair", "CPU ns a pair", "added CPU ns", "CPU ratio"), rows)
+        for ours in (SHIM, LITE):
+            compare_with_heaptrack(RESULTS[kind], ours)
+
+
+def compare_with_heaptrack(results, ours):
+    if ours.name in results and HEAPTRACK_LIBRARY.name in results:
+        a, b = results[ours.name]["added_ns"], results[HEAPTRACK_LIBRARY.name]["added_ns"]
+        print("  %s adds %.2f of what heaptrack's library adds" % (ours.name, a / b if b else 0))
+
+
+# -- threads: does it scale? -------------------------------------------------------
+
+def measure_threads(quick):
+    rounds, ops = 3 if quick else 5, 1500000 if quick else 4000000
+    counts, taken = (1, 2, 4), {}
+    configurations = usable([PLAIN, OFF, LITE, SHIM, HEAPTRACK_LIBRARY])
+    for _ in range(rounds):
+        for configuration in configurations:
+            for count in counts:
+                out = scratch("bench")
+                done = configuration.run([program("pairs"), "threads", str(int(ops * configuration.share)), str(count)], out)
+                match = re.search(r"^ns_per_pair=([\d.]+)", done.stdout, re.MULTILINE)
+                taken.setdefault((configuration.name, count), []).append(float(match.group(1)) if match else float("nan"))
+                shutil.rmtree(out, ignore_errors=True)
+    rows = []
+    for configuration in configurations:
+        row, name = [configuration.name], configuration.name
+        for count in counts[1:]:
+            own = [a / b for a, b in zip(taken[name, 1], taken[name, count])]
+            plain = [a / b for a, b in zip(taken[PLAIN.name, 1], taken[PLAIN.name, count])]
+            relative = [a / b for a, b in zip(own, plain)]
+            RESULTS.setdefault("scaling", {}).setdefault(str(count), {})[name] = statistics.median(relative)
+            row += [spread(own), spread(relative)]
+        rows.append(row)
+    table("churn by several threads: pairs a second as a multiple of one thread's (goal: 0.85 of the plain program's); %d rounds"
+          % rounds, ("", "2 threads", "of plain's", "4 threads", "of plain's"), rows)
+
+
+# -- memory: what makes it explode ---------------------------------------------------
+
+FINAL = re.compile(r"libleakdiff: pid \d+: (\d+) live blocks of \d+ bytes, .*?(\d+) lost, \d+ anomalies, (\d+) stacks, (\d+) refused, "
+                   r"\d+ rings, (\d+) bytes of our own")
+
+
+def measure_memory(quick):
+    rows = []
+    for kind, count, title in (("idle", 0, "nothing"), ("sizes", 1000000 if quick else 5000000, "1009 sizes x 200 stacks, 100 000 live"),
+                               ("stacks", 1000000, "a million distinct stacks"),
+                               ("blocks", 1000000 if quick else 10000000, "%s million live blocks" % (1 if quick else 10))):
+        argv = [program("memory"), "stacks" if kind == "idle" else kind, str(count)]
+        out, own = scratch("bench"), Configuration("logging", LD_PRELOAD=LIBRARY, LEAKDIFF_DIR="@", LEAKDIFF_LOG="1")
+        peaks, seconds = [], []
+        for configuration in (PLAIN, own):
+            begin = time.monotonic()
+            done = configuration.run(argv, out)
+            seconds.append(time.monotonic() - begin)
+            peaks.append(int(re.search(r"peak_kb=(\d+)", done.stdout).group(1)) * 1024)
+        live, lost, frames, refused, ours = map(int, FINAL.search(done.stderr).groups())
+        if kind == "idle":
+            empty = ours
+        entry = {"blocks": live, "frames": frames, "own_bytes": ours, "rss_bytes": peaks[1] - peaks[0], "lost": lost, "refused": refused}
+        RESULTS.setdefault("memory", {})[kind] = entry
+        rows.append((title, live, frames, "%.1f" % (ours / 1e6), "%.1f" % (entry["rss_bytes"] / 1e6),
+                     "%.0f" % ((ours - empty) / live) if kind in ("sizes", "blocks") else "-",
+                     "%.0f" % ((ours - empty) / count) if kind == "stacks" else "-", lost, refused,
+                     "%.2f" % (seconds[1] / seconds[0]) if count else "-"))
+        shutil.rmtree(out, ignore_errors=True)
+    table("memory of the library's own; a frame shared by stacks is held once",
+          ("", "live blocks", "frames held", "own MB", "added RSS MB", "bytes a block", "bytes a stack", "lost", "refused", "time ratio"), rows)
+
+
+# -- programs of other people ----------------------------------------------------------
+
+def redis_once(configuration, number):
+    """Requests a second of redis-server under a configuration, by command."""
+    out, port = scratch("bench"), free_port()
+    env = clean_environment(**{key: value.replace("@", out) for key, value in configuration.env.items()})
+    server = start(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", out], env=env,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    result = {}
+    if wait_for_port(port, server):
+        done = run(["redis-benchmark", "-p", str(port), "-t", "set,lpush,lrange_100", "-n", str(number), "-c", "20", "-d", "512",
+                    "-r", "10000", "--csv"], 120, env=clean_environment())
+        for name, rate in re.findall(r'^"(\w+)[^"]*","([\d.]+)"', done.stdout, re.MULTILINE):
+            result.setdefault(name if "LRANGE" not in name else "LRANGE", float(rate))
+    stop(server, 5, signal.SIGKILL)
+    shutil.rmtree(out, ignore_errors=True)
+    return result
+
+
+def cpu_once(configuration, argv):
+    """Processor seconds and peak MiB of a program, None when it fails. (Of the program alone: a profiler's helper is not counted.)"""
+    out = scratch("bench")
+    env = clean_environment(**{key: value.replace("@", out) for key, value in configuration.env.items()})
+    process = start([word.replace("@", out) for word in argv], env=env, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    shutil.rmtree(out, ignore_errors=True)
+    return None if process.returncode else (usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def measure_programs(quick):
+    rounds = 3 if quick else 5
+    configurations = usable([PLAIN, LITE, SHIM, HEAPTRACK_LIBRARY])
+    works = [("C++ containers", [program("containers"), "400000" if quick else "1000000"])]
+    if shutil.which("gcc"):
+        folder = scratch("source")
+        preprocessed = os.path.join(folder, "x.i")
+        run(["gcc", "-E", "-D_GNU_SOURCE", "-I", SOURCE, "-I", os.path.join(SOURCE, "preload"), os.path.join(SOURCE, "preload", "step.c"),
+             "-o", preprocessed])
+        works.append(("gcc -O2 of one file", [run(["gcc", "-print-prog-name=cc1"]).stdout.strip(), "-quiet", "-O2", preprocessed, "-o", "@/x.s"]))
+    rows = []
+    for what, argv in works:
+        taken = {}
+        for _ in range(rounds):
+            for configuration in configurations:
+                taken.setdefault(configuration.name, []).append(cpu_once(configuration, argv))
+        plain = taken[PLAIN.name]
+        for configuration in configurations:
+            pairs = [(a, b) for a, b in zip(taken[configuration.name], plain) if a and b]
+            if not pairs:
+                rows.append(("%s, %s" % (what, configuration.name), "failed", "", ""))
+                continue
+            RESULTS.setdefault("programs", {}).setdefault(what, {})[configuration.name] = statistics.median(a[0] / b[0] for a, b in pairs)
+            RESULTS.setdefault("programs_added", {}).setdefault(what, {})[configuration.name] = {
+                "added_ns": statistics.median(a[0] - b[0] for a, b in pairs) * 1e9}
+            rows.append(("%s, %s" % (what, configuration.name), spread([a[0] for a, _ in pairs]), spread([a[0] / b[0] for a, b in pairs]),
+                         spread([a[1] / b[1] for a, b in pairs])))
+    table("programs, processor seconds; %d rounds" % rounds, ("", "CPU s", "CPU ratio", "peak memory ratio"), rows)
+    for what, results in RESULTS.get("programs_added", {}).items():
+        print("  %s:" % what, end="")
+        compare_with_heaptrack(results, SHIM)
+    if not (shutil.which("redis-server") and shutil.which("redis-benchmark")):
+        print("left out: redis (redis-server or redis-benchmark is not installed)")
+        return
+    rates = {}
+    for _ in range(rounds):
+        for configuration in configurations:
+            rates.setdefault(configuration.name, []).append(redis_once(configuration, 20000 if quick else 50000))
+    rows = []
+    for configuration in configurations:
+        row = [configuration.name]
+        for command in ("SET", "LPUSH", "LRANGE"):
+            pairs = [(a[command], b[command]) for a, b in zip(rates[configuration.name], rates[PLAIN.name]) if command in a and command in b]
+            if pairs:
+                RESULTS.setdefault("redis", {}).setdefault(command, {})[configuration.name] = statistics.median(a / b for a, b in pairs)
+            row += [spread([a / 1000 for a, _ in pairs], "%.0f"), spread([a / b for a, b in pairs])] if pairs else ["failed", ""]
+        rows.append(row)
+    table("redis-server, values of 512 bytes: thousand requests a second, and of the plain server's; %d rounds" % rounds,
+          ("", "SET", "of plain's", "LPUSH", "of plain's", "LRANGE 100", "of plain's"), rows)
 
 
 # -- pause and scan ------------------------------------------------------------
@@ -517,14 +669,14 @@ def machine():
 
 
 PARTS = {"pairs": measure_pairs, "pause": measure_pause, "scan": measure_pause, "blocks": measure_blocks, "scale": measure_scale, "objects": measure_objects,
-         "start": measure_start}
+         "start": measure_start, "threads": measure_threads, "memory": measure_memory, "programs": measure_programs}
 
 
 def main():
     parser = argparse.ArgumentParser(description="What leakdiff costs, in one interleaved run.")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller sizes: some minutes less")
     parser.add_argument("--json", metavar="FILE", help="also write the medians there")
-    parser.add_argument("parts", nargs="*", metavar="PART", help="pairs, pause, scan, blocks, scale, objects, start; default: all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="%s; default: all" % ", ".join(PARTS))
     parser.add_argument("--nodes", metavar="N,N", help="scale: so many nodes, e.g. 1e6,1e7")
     parser.add_argument("--other", metavar="FILE", help="scale: measure that leakdiff as well, in the same run")
     words = parser.parse_args(namespace=OPTIONS)
