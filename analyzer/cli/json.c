@@ -377,6 +377,20 @@ static json_t *leak_entries(const struct heap *heap, const struct leak_list *lea
 	return array;
 }
 
+int json_write_growth(const struct series *series, const struct diff *diff)
+{
+	json_t *answer = new_answer(), *snapshots = json_array(), *rows = json_array();
+
+	for (size_t k = 0; k < series->count; k++)
+		append(snapshots, snapshot(series->heaps[k].heap));
+	for (size_t i = 0; i < diff->row_count; i++)
+		append(rows, growth_row(diff, &diff->rows[i]));
+	set(answer, "snapshots", snapshots);
+	set(answer, "rows", rows);
+	set(answer, "rows_not_shown", number(diff->hidden_rows));
+	return write_answer(answer);
+}
+
 int json_write_leaks(const struct series *series, const struct leak_list *leaks, size_t limit)
 {
 	const struct heap *heap = series_last(series)->heap;
@@ -435,6 +449,17 @@ int json_write_rss(const struct rss *rss)
 	set(answer, "swapped_bytes", swapped);
 	set(answer, "notes", strings((const char *const *)rss->notes, rss->note_count));
 	return write_answer(answer);
+}
+
+int json_write_text(FILE *out, const char *text)
+{
+	json_t *value = name(text);
+	int r = value ? 0 : -ENOMEM;
+
+	if (value && json_dumpf(value, out, JSON_ENCODE_ANY) < 0 && !ferror(out))
+		r = -ENOMEM;
+	json_decref(value);
+	return r;
 }
 
 int json_write_picture(const struct picture *picture)

@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct chain_set;
 struct diff;
@@ -23,12 +24,17 @@ int json_write_diff(const struct series *series, const struct diff *diff, const 
 		    size_t limit) __attribute__((warn_unused_result));
 int json_write_top(const struct series *series, const struct diff *diff, size_t limit)
 	__attribute__((warn_unused_result));
+/* Rows of growth alone, as in the diff. */
+int json_write_growth(const struct series *series, const struct diff *diff) __attribute__((warn_unused_result));
 int json_write_leaks(const struct series *series, const struct leak_list *leaks, size_t limit)
 	__attribute__((warn_unused_result));
 int json_write_chains(const struct chain_set *set) __attribute__((warn_unused_result));
 
 /* The account of resident memory; growth is null for one snapshot. */
 int json_write_rss(const struct rss *rss) __attribute__((warn_unused_result));
+
+/* One name as a JSON string, quotes and all, into text that somebody else writes. Returns 0 or -ENOMEM. */
+int json_write_text(FILE *out, const char *text) __attribute__((warn_unused_result));
 
 /* A neighbourhood: nodes, edges by index, what is left out. */
 int json_write_picture(const struct picture *picture) __attribute__((warn_unused_result));

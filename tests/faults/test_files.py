@@ -35,12 +35,13 @@ READERS = (
     ("diff, as the second", lambda f: ("diff", good, f)),
     ("top", lambda f: ("top", f)),
     ("leaks", lambda f: ("leaks", f)),
-    ("rss", lambda f: ("rss", f)),
     ("chain", lambda f: ("chain", f, "--size", "1000")),
     ("refs", lambda f: ("refs", f, "--size", "1000")),
     ("backrefs", lambda f: ("backrefs", f, "--size", "1000")),
     ("sql", lambda f: ("sql", f, "SELECT count(*) FROM nodes; SELECT count(*) FROM edges")),
     ("check", lambda f: ("check", f)),
+    ("rss", lambda f: ("rss", f)),
+    ("export", lambda f: ("export", f, "--format", "collapsed")),
 )
 out = os.path.join(folder, "out.snap")
 

@@ -28,7 +28,9 @@ for command in COMMANDS:
 
 for words in (("snap", "1", "2"), ("status", "12x"), ("snap", "-o"), ("top", "a", "b"), ("ingest", "x"), ("chain",),
               ("run", "--mode", "quick", "--", "true"), ("run", "--every", "soon", "--", "true"), ("run", "--"),
-              ("run", "--at-rss", "lots", "--", "true"), ("on", ""), ("diff", "onlyone"), ("sql",), ("rss", "a", "b", "c")):
+              ("run", "--at-rss", "lots", "--", "true"), ("on", ""), ("diff", "onlyone"), ("sql",), ("rss", "a", "b", "c"),
+              ("export", "a"), ("export", "a", "-f", "jpeg"), ("export", "a", "-f", "json", "--value", "bytes"),
+              ("export", "a", "-f", "collapsed", "--value", "new-bytes"), ("export", "a", "b", "c", "-f", "json")):
     done = leakdiff(*words)
     expect(done.returncode in (2, 64) and len(done.stderr.splitlines()) == 1 and done.stderr.startswith("leakdiff: "),
            "leakdiff %s: expected 64 (or 2) and one sentence, got %s and %r" % (" ".join(words), done.returncode, done.stderr[-300:]))
@@ -70,8 +72,32 @@ for words in (("sql", second, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT
         status = process.wait(60)
         expect(status in (0, 1) and not errors, "leakdiff %s | head -%d: expected no error, got status %s and %r"
                % (words[0], line_count, status, errors[-300:]))
-for words in (("top", second), (first, second), (first, second, "--json"), ("sql", second, "SELECT 1"), ("--help",), ("top", "--help")):
+for words in (("top", second), (first, second), (first, second, "--json"), ("sql", second, "SELECT 1"), ("--help",), ("top", "--help"),
+              ("export", second, "-f", "pprof"), ("export", second, "-f", "speedscope"), ("rss", second)):
     with open("/dev/full", "wb") as full:
         refused(run([COMMAND, *words], env=clean_environment(), stdout=full), "leakdiff %s to a full disk" % words[0])
+
+# -- export into a file: whole or not at all, in place where there is nothing to keep, never on a terminal
+folder = scratch("export")
+target = os.path.join(folder, "heap.pb.gz")
+for times in ("a new file", "one that is there"):
+    done = leakdiff("export", second, "-f", "pprof", "-o", target)
+    expect(done.returncode == 0 and not done.stdout and not done.stderr and os.listdir(folder) == ["heap.pb.gz"],
+           "export -o to %s: expected one file and nothing said, got %s and %s" % (times, done, os.listdir(folder)))
+with open(target, "rb") as f:
+    whole = f.read()
+direct = run([COMMAND, "export", second, "-f", "pprof"], text=False, env=clean_environment()).stdout
+expect(whole == direct and whole[:2] == b"\x1f\x8b", "export -o should write what standard output gets, gzipped")
+expect(leakdiff("export", second, "-f", "pprof", "-o", "/dev/stdout").returncode == 0, "export -o /dev/stdout should work")
+refused(leakdiff("export", second, "-f", "json", "-o", "/dev/full"), "export to a full disk")
+refused(leakdiff("export", second, "-f", "json", "-o", os.path.join(folder, "no", "such")), "export into no folder")
+refused(leakdiff("export", folder, "-f", "json", "-o", target), "export of no snapshot")
+with open(target, "rb") as f:
+    expect(f.read() == whole and os.listdir(folder) == ["heap.pb.gz"], "a refused export should leave the older file as it was")
+ours, theirs = os.openpty()
+done = run([COMMAND, "export", second, "-f", "pprof"], env=clean_environment(), stdout=theirs)
+refused(done, "pprof on a terminal", status=64)
+expect(run([COMMAND, "export", second, "-f", "collapsed"], env=clean_environment(), stdout=theirs).returncode == 0,
+       "collapsed on a terminal should work")
 service.end("at the end")
 finish()

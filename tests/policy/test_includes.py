@@ -36,6 +36,7 @@ FENCES = (
     ("libunwind", r'#\s*include\s*[<"](libunwind|unwind\.h)', r"preload/unwind\w*\.c$"),
     ("Graphviz", r'#\s*include\s*[<"](graphviz/)?(gvc|cgraph|cdt|gvcext)\w*\.h', r"viz/\w+\.[ch]$"),
     ("jansson", r'#\s*include\s*[<"]jansson', r"analyzer/cli/json\w*\.[ch]$"),
+    ("zlib", r'#\s*include\s*[<"]zlib', r"analyzer/cli/export_pprof\.c$"),
     ("zstd", r'#\s*include\s*[<"]zstd', r"analyzer/core/\w+\.[ch]$"),
     ("the demangler", r'\bcplus_demangle\b|\b__cxa_demangle\b|#\s*include\s*[<"](libiberty/)?demangle\.h', r"analyzer/core/\w+\.[ch]$"),
     ("the dynamic linker's dlsym", r"\bdl[v]?sym\s*\(", r"preload/(real|unwind|python|jemalloc)\w*\.c$"),

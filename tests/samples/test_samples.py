@@ -19,6 +19,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import *  # noqa: E402,F403
+import exports  # noqa: E402
 import face  # noqa: E402
 
 
@@ -271,6 +272,12 @@ class Answer:
                              ("leaks", face.check_leaks(self.leaks)), ("top", face.check_top(self.top)),
                              ("rss", face.check_rss(self.rss, self.diff))):
             check("the JSON of %s keeps its promises" % what, not errors, "; ".join(errors[:6]))
+        rows = self.ask("top", self.paths[-1], "--by", "site")[0]["rows"]
+        errors = exports.check(lambda *words: self.export(self.paths[-1:], words), rows, exports.of_top, exports.KINDS[:2])
+        check("the exports of a snapshot are top --by site, stack by stack", not errors, "; ".join(errors[:6]))
+        errors = exports.check(lambda *words: self.export(self.paths, words), self.by_site["growth"], exports.of_growth,
+                               exports.KINDS)
+        check("the exports of two snapshots are the diff --by site, stack by stack", not errors, "; ".join(errors[:6]))
         held = [x for x in self.diff["suspects"] if x["verdict"] == "growing"][:1]
         for suspect in held:
             answer, _ = self.ask("chain", self.paths[-1], "--type", suspect["type"], "--all")
@@ -292,6 +299,13 @@ class Answer:
             check("leakdiff %s prints JSON" % " ".join(words), False,
                   "status %s: %s%s" % (answer.returncode, answer.stdout[:300], answer.stderr))
             finish()
+
+    @staticmethod
+    def export(paths, words):
+        done = run([COMMAND, "export", *paths, *words], text=False, env=clean_environment())
+        if done.returncode != 0:
+            raise ValueError("export %s ended with %s: %s" % (" ".join(words), done.returncode, done.stderr[-300:]))
+        return done.stdout
 
     def expect_grow(self, wanted):
         wanted = conditions(wanted)
