@@ -233,77 +233,45 @@ static int grow(void *array, uint64_t *capacity, uint64_t need, size_t element_b
 	return 0;
 }
 
-static uint64_t mix(uint64_t hash, uint64_t value)
+static uint32_t hash_frame(const struct code_frame *frame)
 {
-	hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
-	return hash ^ hash >> 32;
+	uint64_t hash = hash_mix((uintptr_t)frame->function, (uintptr_t)frame->file);
+
+	hash = hash_mix(hash, (uintptr_t)frame->module);
+	return hash_fold(hash_mix(hash, (uint64_t)frame->line << 1 | frame->inlined));
 }
 
-static uint64_t hash_frame(const struct code_frame *frame)
+static bool same_frame(const void *owner, uint32_t number, const void *key)
 {
-	uint64_t hash = mix((uintptr_t)frame->function, (uintptr_t)frame->file);
+	const struct code_frame *a = &((const struct code *)owner)->frames[number], *b = key;
 
-	hash = mix(hash, (uintptr_t)frame->module);
-	return mix(hash, (uint64_t)frame->line << 1 | frame->inlined);
-}
-
-static bool same_frame(const struct code_frame *a, const struct code_frame *b)
-{
 	return a->function == b->function && a->file == b->file && a->module == b->module &&
 	       a->line == b->line && a->inlined == b->inlined && a->language == b->language;
-}
-
-static int make_frame_index(struct code *code, uint64_t slots)
-{
-	uint32_t *index = calloc(slots, sizeof(*index));
-
-	if (!index)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < code->frame_count; i++) {
-		uint64_t at = hash_frame(&code->frames[i]);
-
-		while (index[at & (slots - 1)])
-			at++;
-		index[at & (slots - 1)] = i + 1;
-	}
-	free(code->frame_index);
-	code->frame_index = index;
-	code->frame_slots = slots;
-	return 0;
 }
 
 /* Append the id of a frame (made once) to frame_ids. */
 static int add_frame(struct code *code, const struct code_frame *frame)
 {
-	uint64_t at = hash_frame(frame);
-	uint32_t *slot;
-	int r;
+	uint32_t hash = hash_frame(frame), number;
+	int r = 0;
 
 	if (!frame->function || !frame->file || !frame->module || !frame->language)
 		return -ENOMEM;
-	if (code->frame_count * 2ull >= code->frame_slots) {
-		r = make_frame_index(code, code->frame_slots ? code->frame_slots * 2 : 1024);
-		if (r < 0)
-			return r;
-	}
-	for (;; at++) {
-		slot = &code->frame_index[at & (code->frame_slots - 1)];
-		if (!*slot || same_frame(&code->frames[*slot - 1], frame))
-			break;
-	}
-	if (!*slot) {
-		r = grow(&code->frames, &code->frame_capacity, code->frame_count + 1ull,
-			 sizeof(*code->frames));
+	number = hash_index_find(&code->frame_index, hash, same_frame, code, frame);
+	if (number == HASH_NONE) {
+		number = code->frame_count;
+		r = grow(&code->frames, &code->frame_capacity, number + 1ull, sizeof(*code->frames));
+		if (r >= 0)
+			r = hash_index_add(&code->frame_index, hash, number);
 		if (r < 0)
 			return r;
 		code->frames[code->frame_count++] = *frame;
-		*slot = code->frame_count;
 	}
 	r = grow(&code->frame_ids, &code->frame_id_capacity, code->frame_id_count + 1ull,
 		 sizeof(*code->frame_ids));
 	if (r < 0)
 		return r;
-	code->frame_ids[code->frame_id_count++] = *slot - 1;
+	code->frame_ids[code->frame_id_count++] = number;
 	return 0;
 }
 
@@ -370,26 +338,11 @@ static int add_native(struct code *code, uint32_t module, uint64_t addr,
 
 /* ---- locations ---- */
 
-static int make_location_index(struct code *code, uint64_t slots)
+static bool same_location(const void *owner, uint32_t number, const void *key)
 {
-	struct code_key *index = calloc(slots, sizeof(*index));
+	const struct code_key *a = &((const struct code *)owner)->location_keys[number], *b = key;
 
-	if (!index)
-		return -ENOMEM;
-	for (uint64_t i = 0; i < code->location_slots; i++) {
-		const struct code_key *key = &code->location_index[i];
-		uint64_t at = mix(key->addr, key->place);
-
-		if (!key->location)
-			continue;
-		while (index[at & (slots - 1)].location)
-			at++;
-		index[at & (slots - 1)] = *key;
-	}
-	free(code->location_index);
-	code->location_index = index;
-	code->location_slots = slots;
-	return 0;
+	return a->addr == b->addr && a->place == b->place;
 }
 
 /* Find or make the location of (place, addr): place is a file number, NO_MODULE or PYTHON. `module`
@@ -398,24 +351,14 @@ static int find_location(struct code *code, uint32_t place, uint64_t addr, uint3
 			 uint32_t *ret_location)
 {
 	struct code_location location = { .first = code->frame_id_count };
-	uint64_t at = mix(addr, place);
-	struct code_key *key;
+	struct code_key key = { addr, place };
+	uint32_t hash = hash_fold(hash_mix(addr, place)), number;
 	int r;
 
-	if (code->location_count * 2ull >= code->location_slots) {
-		r = make_location_index(code,
-					code->location_slots ? code->location_slots * 2 : 1024);
-		if (r < 0)
-			return r;
-	}
-	for (;; at++) {
-		key = &code->location_index[at & (code->location_slots - 1)];
-		if (!key->location)
-			break;
-		if (key->addr == addr && key->place == place) {
-			*ret_location = key->location - 1;
-			return 0;
-		}
+	number = hash_index_find(&code->location_index, hash, same_location, code, &key);
+	if (number != HASH_NONE) {
+		*ret_location = number;
+		return 0;
 	}
 	if (place == PYTHON) {
 		const struct stream_pyframe *python = &code->stream->pyframes[addr];
@@ -433,12 +376,17 @@ static int find_location(struct code *code, uint32_t place, uint64_t addr, uint3
 	if (r >= 0)
 		r = grow(&code->locations, &code->location_capacity, code->location_count + 1ull,
 			 sizeof(*code->locations));
+	if (r >= 0)
+		r = grow(&code->location_keys, &code->location_key_capacity, code->location_count + 1ull,
+			 sizeof(*code->location_keys));
+	if (r >= 0)
+		r = hash_index_add(&code->location_index, hash, code->location_count);
 	if (r < 0)
 		return r;
 	location.count = code->frame_id_count - location.first;
-	code->locations[code->location_count++] = location;
-	*key = (struct code_key){ addr, place, code->location_count };
-	*ret_location = code->location_count - 1;
+	code->locations[code->location_count] = location;
+	code->location_keys[code->location_count] = key;
+	*ret_location = code->location_count++;
 	return 0;
 }
 
@@ -508,8 +456,9 @@ void code_done(struct code *code)
 	free(code->frames);
 	free(code->locations);
 	free(code->frame_ids);
-	free(code->location_index);
-	free(code->frame_index);
+	free(code->location_keys);
+	hash_index_done(&code->location_index);
+	hash_index_done(&code->frame_index);
 	symbols_free(code->symbols);
 	strings_free(code->strings);
 	memset(code, 0, sizeof(*code));

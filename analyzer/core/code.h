@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/hash_index.h"
 #include "core/stream.h"
 #include "core/strings.h"
 #include "core/symbols.h"
@@ -48,10 +49,9 @@ struct code {
 	uint32_t frame_id_count;
 
 	uint64_t frame_capacity, location_capacity, frame_id_capacity;
-	struct code_key { uint64_t addr; uint32_t place, location; } *location_index;	/* hash table */
-	uint64_t location_slots;
-	uint32_t *frame_index;		/* hash table of frame ids + 1 */
-	uint64_t frame_slots;
+	struct code_key { uint64_t addr; uint32_t place; } *location_keys;	/* as locations */
+	uint64_t location_key_capacity;
+	struct hash_index location_index, frame_index;
 };
 
 /* root  see symbols_new().

@@ -423,13 +423,9 @@ static int count_links(struct finder *f, const uint32_t *items, const struct ite
 /* Does at least half of group `from` refer to members of group `to`? Then they come in pairs. */
 static bool is_linked(const struct links *links, uint32_t from, uint32_t to, uint32_t members)
 {
-	size_t place;
+	uint32_t pair = intern_find(&links->pairs, intern_pair(from, to));
 
-	if (!links->pairs.count)
-		return false;
-	place = intern_place(&links->pairs, intern_pair(from, to));
-	return links->pairs.numbers[place] &&
-	       (uint64_t)links->hits[links->pairs.numbers[place] - 1] * 2 >= members;
+	return pair != HASH_NONE && (uint64_t)links->hits[pair] * 2 >= members;
 }
 
 /* Turn the items below one point into clusters: one for each type that matters, companions with the

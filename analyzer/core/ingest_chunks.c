@@ -105,65 +105,45 @@ static int name_nodes(struct naming *naming)
 
 struct site { uint64_t size, count, bytes; uint32_t type, stack; };
 
-struct sites { struct site *sites; uint64_t count; uint32_t *index; uint64_t slots; };
+struct sites { struct site *sites; uint64_t room; struct hash_index index; uint32_t count; };
 
-static uint64_t hash_site(uint32_t type, uint32_t stack, uint64_t size)
+static uint32_t hash_site(uint32_t type, uint32_t stack, uint64_t size)
 {
-	uint64_t hash = ((uint64_t)type << 32 ^ stack ^ size << 16) * 0x9e3779b97f4a7c15u;
-
-	hash ^= hash >> 29;
-	hash *= 0xbf58476d1ce4e5b9u;
-	return hash ^ hash >> 32;
+	return hash_fold(hash_mix((uint64_t)type << 32 | stack, size));
 }
 
-static int sites_grow(struct sites *sites)
+static bool same_site(const void *owner, uint32_t number, const void *key)
 {
-	uint64_t slots = sites->slots ? sites->slots * 2 : 4096;
-	uint32_t *index = calloc(slots, sizeof(*index));
-	struct site *bigger = reallocarray(sites->sites, slots / 2, sizeof(*bigger));
+	const struct site *a = &((const struct sites *)owner)->sites[number], *b = key;
 
-	if (bigger)
-		sites->sites = bigger;
-	if (!index || !bigger) {
-		free(index);
-		return -ENOMEM;
-	}
-	for (uint64_t i = 0; i < sites->count; i++) {
-		uint64_t at = hash_site(bigger[i].type, bigger[i].stack, bigger[i].size);
-
-		while (index[at & (slots - 1)])
-			at++;
-		index[at & (slots - 1)] = (uint32_t)i + 1;
-	}
-	free(sites->index);
-	sites->index = index;
-	sites->slots = slots;
-	return 0;
+	return a->type == b->type && a->stack == b->stack && a->size == b->size;
 }
 
 static int sites_count(struct sites *sites, uint32_t type, uint32_t stack, uint64_t size,
 		       uint64_t weight)
 {
-	uint64_t at;
+	const struct site key = { .size = size, .type = type, .stack = stack };
+	uint32_t hash = hash_site(type, stack, size);
+	uint32_t number = hash_index_find(&sites->index, hash, same_site, sites, &key);
 
-	if (sites->count * 2 >= sites->slots && sites_grow(sites) < 0)
-		return -ENOMEM;
-	for (at = hash_site(type, stack, size);; at++) {
-		uint32_t *slot = &sites->index[at & (sites->slots - 1)];
-		struct site *site;
+	if (number == HASH_NONE) {
+		number = sites->count;
+		if (number == sites->room) {
+			uint64_t wider = sites->room ? sites->room * 2 : 2048;
+			struct site *bigger = reallocarray(sites->sites, wider, sizeof(*bigger));
 
-		if (!*slot) {
-			sites->sites[sites->count] =
-				(struct site){ .size = size, .type = type, .stack = stack };
-			*slot = (uint32_t)++sites->count;
+			if (!bigger)
+				return -ENOMEM;
+			sites->sites = bigger;
+			sites->room = wider;
 		}
-		site = &sites->sites[*slot - 1];
-		if (site->type == type && site->stack == stack && site->size == size) {
-			site->count += weight;
-			site->bytes += size * weight;
-			return 0;
-		}
+		if (hash_index_add(&sites->index, hash, number) < 0)
+			return -ENOMEM;
+		sites->sites[sites->count++] = key;
 	}
+	sites->sites[number].count += weight;
+	sites->sites[number].bytes += size * weight;
+	return 0;
 }
 
 /* By type and stack, then the most bytes first. */
@@ -286,10 +266,12 @@ struct edge_sink {
 	int64_t id;
 	uint64_t written;
 
-	/* strings met in labels, numbered in order: hash table from their stream offset */
+	/* strings met in labels, numbered in order */
 	const struct stream *stream;
-	struct label_string { uint32_t offset, number; bool used; } *strings;
-	uint64_t string_slots, string_count;
+	struct hash_index string_index;
+	uint32_t *strings;		/* their offsets */
+	uint64_t string_room;
+	uint32_t string_count;
 };
 
 static int flush_edges(struct edge_sink *sink)
@@ -314,46 +296,35 @@ static int flush_edges(struct edge_sink *sink)
 	return 0;
 }
 
-static int strings_grow(struct edge_sink *sink)
+static bool same_string(const void *owner, uint32_t number, const void *key)
 {
-	uint64_t slots = sink->string_slots ? sink->string_slots * 2 : 1024;
-	struct label_string *bigger = calloc(slots, sizeof(*bigger));
-
-	if (!bigger)
-		return -ENOMEM;
-	for (uint64_t i = 0; i < sink->string_slots; i++) {
-		uint64_t at = sink->strings[i].offset * 0x9e3779b1ull;
-
-		if (!sink->strings[i].used)
-			continue;
-		while (bigger[at & (slots - 1)].used)
-			at++;
-		bigger[at & (slots - 1)] = sink->strings[i];
-	}
-	free(sink->strings);
-	sink->strings = bigger;
-	sink->string_slots = slots;
-	return 0;
+	return ((const struct edge_sink *)owner)->strings[number] == *(const uint32_t *)key;
 }
 
 /* Number of a label's string, writing it to the table when it is new. */
 static int label_string(struct edge_sink *sink, uint32_t offset, uint64_t *ret_number)
 {
-	if (sink->string_count * 2 >= sink->string_slots && strings_grow(sink) < 0)
-		return -ENOMEM;
-	for (uint64_t at = offset * 0x9e3779b1ull;; at++) {
-		struct label_string *string = &sink->strings[at & (sink->string_slots - 1)];
+	uint32_t hash = hash_fold(offset);
+	uint32_t number = hash_index_find(&sink->string_index, hash, same_string, sink, &offset);
 
-		if (!string->used) {
-			*string = (struct label_string){ offset, (uint32_t)sink->string_count++, true };
-			store_put(sink->writer, "strings", "is", (int64_t)string->number,
-				  stream_string(sink->stream, offset));
+	if (number == HASH_NONE) {
+		number = sink->string_count;
+		if (number == sink->string_room) {
+			uint64_t wider = sink->string_room ? sink->string_room * 2 : 512;
+			uint32_t *bigger = reallocarray(sink->strings, wider, sizeof(*bigger));
+
+			if (!bigger)
+				return -ENOMEM;
+			sink->strings = bigger;
+			sink->string_room = wider;
 		}
-		if (string->offset == offset) {
-			*ret_number = string->number;
-			return 0;
-		}
+		if (hash_index_add(&sink->string_index, hash, number) < 0)
+			return -ENOMEM;
+		sink->strings[sink->string_count++] = offset;
+		store_put(sink->writer, "strings", "is", (int64_t)number, stream_string(sink->stream, offset));
 	}
+	*ret_number = number;
+	return 0;
 }
 
 static int add_edge(struct edge_sink *sink, uint32_t source, uint32_t target, unsigned label,
@@ -455,6 +426,7 @@ done:
 	free(sink.chunk);
 	free(sink.strings);
 	free(sites.sites);
-	free(sites.index);
+	hash_index_done(&sites.index);
+	hash_index_done(&sink.string_index);
 	return r;
 }

@@ -26,8 +26,8 @@ struct maker {
 	struct code *code;
 	const struct stream *stream;
 	struct key *keys;		/* of each root */
-	uint32_t *index;		/* hash table of roots + 1 */
-	uint64_t slots, root_capacity;
+	struct hash_index index;	/* by key */
+	uint64_t root_capacity;
 	bool *one_slot;			/* of each root: a section of which only one slot was seen */
 
 	/* frames of each thread, innermost first: tracebacks sorted by thread and depth */
@@ -212,42 +212,39 @@ static int make_tracebacks(struct maker *maker)
 
 /* ---- roots ---- */
 
-static uint64_t hash_key(const struct key *key)
+static uint32_t hash_key(const struct key *key)
 {
-	uint64_t hash =
-		(key->start ^ (uint64_t)key->part << 32 ^ key->region) * 0x9e3779b97f4a7c15u;
-
-	return hash ^ hash >> 32;
+	return hash_fold(key->start ^ (uint64_t)key->part << 32 ^ key->region);
 }
 
-static int make_larger(struct maker *maker)
+static bool same_key(const void *owner, uint32_t number, const void *key)
 {
-	uint64_t slots = maker->slots ? maker->slots * 2 : 256, capacity = slots / 2;
-	uint32_t *index = calloc(slots, sizeof(*index));
-	struct key *keys = reallocarray(maker->keys, capacity, sizeof(*keys));
-	struct ingest_root *roots = reallocarray(maker->out->roots, capacity, sizeof(*roots));
-	bool *one_slot = realloc(maker->one_slot, capacity * sizeof(*one_slot));
+	const struct key *a = &((const struct maker *)owner)->keys[number], *b = key;
 
+	return a->region == b->region && a->part == b->part && a->start == b->start;
+}
+
+static int make_room(struct maker *maker)
+{
+	uint64_t capacity = maker->root_capacity ? maker->root_capacity * 2 : 128;
+	struct ingest_root *roots;
+	struct key *keys;
+	bool *one_slot;
+
+	if (maker->out->count < maker->root_capacity)
+		return 0;
+	keys = reallocarray(maker->keys, capacity, sizeof(*keys));
+	roots = reallocarray(maker->out->roots, capacity, sizeof(*roots));
+	one_slot = realloc(maker->one_slot, capacity * sizeof(*one_slot));
 	if (keys)
 		maker->keys = keys;
 	if (roots)
 		maker->out->roots = roots;
 	if (one_slot)
 		maker->one_slot = one_slot;
-	if (!index || !keys || !roots || !one_slot) {
-		free(index);
+	if (!keys || !roots || !one_slot)
 		return -ENOMEM;
-	}
-	for (uint32_t i = 0; i < maker->out->count; i++) {
-		uint64_t at = hash_key(&keys[i]);
-
-		while (index[at & (slots - 1)])
-			at++;
-		index[at & (slots - 1)] = i + 1;
-	}
-	free(maker->index);
-	maker->index = index;
-	maker->slots = slots;
+	maker->root_capacity = capacity;
 	return 0;
 }
 
@@ -255,34 +252,21 @@ static int make_larger(struct maker *maker)
 static int find_root(struct maker *maker, const struct stream_root *region, const struct key *key,
 		     uint32_t *ret_root)
 {
-	if (maker->out->count * 2ull >= maker->slots) {
-		int r = make_larger(maker);
+	uint32_t hash = hash_key(key), id = hash_index_find(&maker->index, hash, same_key, maker, key);
 
-		if (r < 0)
-			return r;
+	if (id != HASH_NONE) {
+		*ret_root = id;
+		return 0;
 	}
-	for (uint64_t at = hash_key(key);; at++) {
-		uint32_t *slot = &maker->index[at & (maker->slots - 1)];
-		const struct key *other;
-
-		if (!*slot) {
-			uint32_t id = maker->out->count++;
-
-			*slot = id + 1;
-			maker->keys[id] = *key;
-			maker->one_slot[id] = false;
-			maker->out->roots[id] = (struct ingest_root){
-				.kind = (enum stream_root_kind)region->kind, .name = "", .module = "", .thread = "" };
-			*ret_root = id;
-			return 1;
-		}
-		other = &maker->keys[*slot - 1];
-		if (other->region == key->region && other->part == key->part &&
-		    other->start == key->start) {
-			*ret_root = *slot - 1;
-			return 0;
-		}
-	}
+	if (make_room(maker) < 0 || hash_index_add(&maker->index, hash, maker->out->count) < 0)
+		return -ENOMEM;
+	id = maker->out->count++;
+	maker->keys[id] = *key;
+	maker->one_slot[id] = false;
+	maker->out->roots[id] = (struct ingest_root){
+		.kind = (enum stream_root_kind)region->kind, .name = "", .module = "", .thread = "" };
+	*ret_root = id;
+	return 1;
 }
 
 static const char *thread_name(const struct maker *maker, const struct stream_root *region)
@@ -622,7 +606,7 @@ int ingest_roots_make(struct ingest_roots *roots, struct code *code)
 	if (r >= 0)
 		r = name_single_slots(&maker);
 	free(maker.keys);
-	free(maker.index);
+	hash_index_done(&maker.index);
 	free(maker.one_slot);
 	free(maker.frame_order);
 	free(maker.first_frame);

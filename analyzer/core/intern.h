@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L0  intern.h - numbers for keys: the n-th distinct key gets the number n.
+ * L1  intern.h - numbers for keys: the n-th distinct key gets the number n.
  *
  * Keys are 128-bit fingerprints, so one small table serves strings, stacks and (type, size) pairs,
  * and what is keyed is stored elsewhere, by number. Two different keys share a fingerprint with a
@@ -13,15 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hash_index.h"
+
 struct intern_key {
 	uint64_t low, high;
 };
 
 struct intern {				/* zero-initialised is empty */
-	struct intern_key *keys;
-	uint32_t *numbers;		/* number + 1; 0 = free place */
-	size_t places;			/* a power of two */
-	uint32_t count;
+	struct hash_index index;
+	struct intern_key *keys;	/* by number */
+	uint32_t count, room;
 };
 
 static inline uint64_t intern_mix(uint64_t x)
@@ -55,55 +56,53 @@ static inline void intern_fold(struct intern_key *key, const char *string)
 	key->high = intern_mix(key->high ^ length);
 }
 
-static inline size_t intern_place(const struct intern *table, struct intern_key key)
+static inline uint32_t intern_hash(struct intern_key key)
 {
-	size_t i = intern_mix(key.low ^ key.high * 3) & (table->places - 1);
+	return hash_fold(intern_mix(key.low ^ key.high * 3));
+}
 
-	while (table->numbers[i] &&
-	       (table->keys[i].low != key.low || table->keys[i].high != key.high))
-		i = (i + 1) & (table->places - 1);
-	return i;
+static inline bool intern_is_same(const void *owner, uint32_t number, const void *key)
+{
+	const struct intern_key *a = &((const struct intern *)owner)->keys[number], *b = key;
+
+	return a->low == b->low && a->high == b->high;
+}
+
+/* The number of a key that was met before, or HASH_NONE. */
+static inline uint32_t intern_find(const struct intern *table, struct intern_key key)
+{
+	return hash_index_find(&table->index, intern_hash(key), intern_is_same, table, &key);
 }
 
 /* The number of a key, new or old; *ret_new (may be NULL) says which. Returns -ENOMEM on failure. */
 static inline int64_t intern_number(struct intern *table, struct intern_key key, int *ret_new)
 {
-	if ((size_t)table->count * 2 >= table->places) {
-		struct intern grown = { .places = table->places ? table->places * 2 : 64, .count = table->count };
+	uint32_t hash = intern_hash(key), number = hash_index_find(&table->index, hash, intern_is_same, table, &key);
 
-		grown.keys = malloc(grown.places * sizeof(*grown.keys));
-		grown.numbers = calloc(grown.places, sizeof(*grown.numbers));
-		if (!grown.keys || !grown.numbers) {
-			free(grown.keys);
-			free(grown.numbers);
-			return -ENOMEM;
-		}
-		for (size_t i = 0; i < table->places; i++)
-			if (table->numbers[i]) {
-				size_t place = intern_place(&grown, table->keys[i]);
-
-				grown.keys[place] = table->keys[i];
-				grown.numbers[place] = table->numbers[i];
-			}
-		free(table->keys);
-		free(table->numbers);
-		*table = grown;
-	}
-	size_t place = intern_place(table, key);
 	if (ret_new)
-		*ret_new = !table->numbers[place];
-	if (!table->numbers[place]) {
-		table->keys[place] = key;
-		table->numbers[place] = ++table->count;
+		*ret_new = number == HASH_NONE;
+	if (number != HASH_NONE)
+		return number;
+	if (table->count == table->room) {
+		uint32_t wider = table->room ? table->room * 2 : 32;
+		struct intern_key *grown = reallocarray(table->keys, wider, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		table->keys = grown;
+		table->room = wider;
 	}
-	return table->numbers[place] - 1;
+	if (hash_index_add(&table->index, hash, table->count) < 0)
+		return -ENOMEM;
+	table->keys[table->count] = key;
+	return table->count++;
 }
 
 static inline void intern_done(struct intern *table)
 {
+	hash_index_done(&table->index);
 	free(table->keys);
-	free(table->numbers);
-	memset(table, 0, sizeof(*table));
+	*table = (struct intern){ 0 };
 }
 
 #endif

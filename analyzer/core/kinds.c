@@ -48,17 +48,12 @@ int64_t kinds_number(struct kinds *kinds, const struct heap *heap, uint32_t node
 
 int64_t kinds_find(const struct kinds *kinds, const struct heap *heap, uint32_t node)
 {
-	size_t place;
+	uint32_t number = intern_find(&kinds->by_stack, stack_key(heap, node));
 
-	if (!kinds->count)
-		return -ENOENT;
-	place = intern_place(&kinds->by_stack, stack_key(heap, node));
-	if (kinds->by_stack.numbers[place])
-		return kinds->of_stack[kinds->by_stack.numbers[place] - 1];
-	place = intern_place(&kinds->by_size, size_key(heap, node));
-	if (kinds->by_size.numbers[place])
-		return kinds->of_size[kinds->by_size.numbers[place] - 1];
-	return -ENOENT;
+	if (number != HASH_NONE)
+		return kinds->of_stack[number];
+	number = intern_find(&kinds->by_size, size_key(heap, node));
+	return number != HASH_NONE ? (int64_t)kinds->of_size[number] : -ENOENT;
 }
 
 void kinds_done(struct kinds *kinds)

@@ -1,67 +1,64 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L0  strings.c - a set of strings: equal strings have one address, until the set is freed.
+ * L1  strings.c - a set of strings: equal strings have one address, until the set is freed.
  *
- * Open addressing with linear probing, at most half full; the copies lie in large blocks that never
- * move. Nothing is ever removed. */
+ * The copies lie in large blocks that never move. Nothing is ever removed. */
 #include "core/strings.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hash_index.h"
+
 #define BLOCK_BYTES 65536u
 
 struct block { struct block *next; char bytes[]; };
 
-struct slot { const char *string; uint32_t length, hash; };
+struct string { const char *bytes; uint32_t length; };
 
 struct strings {
-	struct slot *slots;
-	size_t slot_count, used;	/* slot_count is a power of two */
+	struct hash_index index;	/* into list */
+	struct string *list;
+	uint32_t count, room;
 	struct block *blocks;
 	char *at;
 	size_t left;
 };
 
-static uint32_t hash_bytes(const char *bytes, size_t count)
+static uint32_t hash_bytes(const struct string *string)
 {
+	const char *bytes = string->bytes;
 	uint64_t hash = 0xcbf29ce484222325u;	/* FNV-1a */
 
-	while (count--)
+	for (uint32_t left = string->length; left; left--)
 		hash = (hash ^ (unsigned char)*bytes++) * 0x100000001b3u;
-	return (uint32_t)(hash ^ hash >> 32);
+	return hash_fold(hash);
+}
+
+static bool is_same(const void *owner, uint32_t number, const void *key)
+{
+	const struct string *a = &((const struct strings *)owner)->list[number], *b = key;
+
+	return a->length == b->length && !memcmp(a->bytes, b->bytes, b->length);
 }
 
 struct strings *strings_new(void)
 {
-	struct strings *strings = calloc(1, sizeof(*strings));
-
-	if (!strings)
-		return NULL;
-	strings->slot_count = 256;
-	strings->slots = calloc(strings->slot_count, sizeof(*strings->slots));
-	return strings->slots ? strings : strings_free(strings);
+	return calloc(1, sizeof(struct strings));
 }
 
-static int make_larger(struct strings *strings)
+static int make_room(struct strings *strings)
 {
-	size_t count = strings->slot_count * 2;
-	struct slot *slots = calloc(count, sizeof(*slots));
+	uint32_t wider = strings->room ? strings->room * 2 : 128;
+	struct string *grown;
 
-	if (!slots)
+	if (strings->count < strings->room)
+		return 0;
+	grown = reallocarray(strings->list, wider, sizeof(*grown));
+	if (!grown)
 		return -1;
-	for (size_t i = 0; i < strings->slot_count; i++) {
-		size_t at = strings->slots[i].hash & (count - 1);
-
-		if (!strings->slots[i].string)
-			continue;
-		while (slots[at].string)
-			at = (at + 1) & (count - 1);
-		slots[at] = strings->slots[i];
-	}
-	free(strings->slots);
-	strings->slots = slots;
-	strings->slot_count = count;
+	strings->list = grown;
+	strings->room = wider;
 	return 0;
 }
 
@@ -90,25 +87,20 @@ static char *store(struct strings *strings, const char *bytes, size_t count)
 
 const char *strings_intern_bytes(struct strings *strings, const char *bytes, size_t count)
 {
-	uint32_t hash = hash_bytes(bytes, count);
-	struct slot *slot;
-	char *copy;
+	struct string string = { bytes, (uint32_t)count };
+	uint32_t hash, number;
 
-	if (count >= UINT32_MAX || (strings->used * 2 >= strings->slot_count && make_larger(strings) < 0))
+	if (count >= UINT32_MAX)
 		return NULL;
-	for (size_t at = hash;; at++) {
-		slot = &strings->slots[at & (strings->slot_count - 1)];
-		if (!slot->string)
-			break;
-		if (slot->hash == hash && slot->length == count && !memcmp(slot->string, bytes, count))
-			return slot->string;
-	}
-	copy = store(strings, bytes, count);
-	if (!copy)
+	hash = hash_bytes(&string);
+	number = hash_index_find(&strings->index, hash, is_same, strings, &string);
+	if (number != HASH_NONE)
+		return strings->list[number].bytes;
+	string.bytes = store(strings, bytes, count);
+	if (!string.bytes || make_room(strings) < 0 || hash_index_add(&strings->index, hash, strings->count) < 0)
 		return NULL;
-	*slot = (struct slot){ copy, (uint32_t)count, hash };
-	strings->used++;
-	return copy;
+	strings->list[strings->count++] = string;
+	return string.bytes;
 }
 
 const char *strings_intern(struct strings *strings, const char *string)
@@ -126,7 +118,8 @@ struct strings *strings_free(struct strings *strings)
 		free(strings->blocks);
 		strings->blocks = next;
 	}
-	free(strings->slots);
+	hash_index_done(&strings->index);
+	free(strings->list);
 	free(strings);
 	return NULL;
 }

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "core/demangle.h"
+#include "core/hash_index.h"
 #include "core/symbols_private.h"
 #include "core/text.h"
 
@@ -27,8 +28,7 @@ struct symbols {
 	struct strings *strings;
 	struct symbols_file *files;
 	int count, capacity;
-	int *index;			/* hash table of numbers + 1, by path and build-id */
-	size_t slots;
+	struct hash_index index;	/* by path and build-id */
 };
 
 struct symbols *symbols_new(const char *root, struct strings *strings)
@@ -77,13 +77,13 @@ struct symbols *symbols_free(struct symbols *symbols)
 		free(file->fallback);
 	}
 	free(symbols->files);
-	free(symbols->index);
+	hash_index_done(&symbols->index);
 	free(symbols->root);
 	free(symbols);
 	return NULL;
 }
 
-static size_t hash_file(const char *path, const uint8_t *build_id, uint32_t build_id_bytes)
+static uint32_t hash_file(const char *path, const uint8_t *build_id, uint32_t build_id_bytes)
 {
 	uint64_t hash = 0xcbf29ce484222325u;	/* FNV-1a */
 
@@ -91,70 +91,62 @@ static size_t hash_file(const char *path, const uint8_t *build_id, uint32_t buil
 		hash = (hash ^ (unsigned char)*path) * 0x100000001b3u;
 	while (build_id_bytes--)
 		hash = (hash ^ *build_id++) * 0x100000001b3u;
-	return (size_t)(hash ^ hash >> 32);
+	return hash_fold(hash);
 }
 
 /* Room for one more file. Numbers do not change. */
 static int make_room(struct symbols *symbols)
 {
 	int capacity = symbols->capacity ? symbols->capacity * 2 : 32;
-	size_t slots = (size_t)capacity * 2;
 	struct symbols_file *files;
-	int *index;
 
 	if (symbols->count < symbols->capacity)
 		return 0;
 	files = reallocarray(symbols->files, (size_t)capacity, sizeof(*files));
-	if (files)
-		symbols->files = files;
-	index = calloc(slots, sizeof(*index));
-	if (!files || !index) {
-		free(index);
+	if (!files)
 		return -ENOMEM;
-	}
-	for (int i = 0; i < symbols->count; i++) {
-		size_t at = hash_file(files[i].path, files[i].build_id, files[i].build_id_bytes);
-
-		while (index[at & (slots - 1)])
-			at++;
-		index[at & (slots - 1)] = i + 1;
-	}
-	free(symbols->index);
-	symbols->index = index;
-	symbols->slots = slots;
+	symbols->files = files;
 	symbols->capacity = capacity;
 	return 0;
+}
+
+struct file_key { const char *path; const uint8_t *build_id; uint32_t build_id_bytes; };
+
+static bool same_file(const void *owner, uint32_t number, const void *key)
+{
+	const struct symbols_file *file = &((const struct symbols *)owner)->files[number];
+	const struct file_key *wanted = key;
+
+	return !strcmp(file->path, wanted->path) && file->build_id_bytes == wanted->build_id_bytes &&
+	       !memcmp(file->build_id, wanted->build_id, wanted->build_id_bytes);
 }
 
 int symbols_add(struct symbols *symbols, const char *path, const uint8_t *build_id,
 		uint32_t build_id_bytes)
 {
+	struct file_key key = { path, build_id, build_id_bytes };
 	struct symbols_file *file;
-	int *slot;
+	uint32_t hash, number;
 
-	if (build_id_bytes > sizeof(file->build_id))
-		build_id_bytes = sizeof(file->build_id);
+	if (key.build_id_bytes > sizeof(file->build_id))
+		key.build_id_bytes = sizeof(file->build_id);
+	hash = hash_file(path, build_id, key.build_id_bytes);
+	number = hash_index_find(&symbols->index, hash, same_file, symbols, &key);
+	if (number != HASH_NONE)
+		return (int)number;
 	if (make_room(symbols) < 0)
 		return -ENOMEM;
-	for (size_t at = hash_file(path, build_id, build_id_bytes);; at++) {
-		slot = &symbols->index[at & (symbols->slots - 1)];
-		if (!*slot)
-			break;
-		file = &symbols->files[*slot - 1];
-		if (!strcmp(file->path, path) && file->build_id_bytes == build_id_bytes &&
-		    !memcmp(file->build_id, build_id, build_id_bytes))
-			return *slot - 1;
-	}
 	file = &symbols->files[symbols->count];
 	memset(file, 0, sizeof(*file));
 	file->fd = file->debug_fd = -1;
 	file->path = strdup(path);
-	if (!file->path)
+	if (!file->path || hash_index_add(&symbols->index, hash, (uint32_t)symbols->count) < 0) {
+		free(file->path);
 		return -ENOMEM;
-	memcpy(file->build_id, build_id, build_id_bytes);
-	file->build_id_bytes = build_id_bytes;
-	*slot = ++symbols->count;
-	return symbols->count - 1;
+	}
+	memcpy(file->build_id, build_id, key.build_id_bytes);
+	file->build_id_bytes = key.build_id_bytes;
+	return symbols->count++;
 }
 
 int symbols_add_fallback(struct symbols *symbols, int number, const char *path)

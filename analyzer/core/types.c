@@ -9,64 +9,44 @@
 #include "core/demangle.h"
 #include "core/text.h"
 
-static uint64_t hash_entry(const char *name, enum heap_type_source source)
+static uint32_t hash_entry(const char *name, enum heap_type_source source)
 {
-	uint64_t hash = ((uintptr_t)name + source) * 0x9e3779b97f4a7c15u;
-
-	return hash ^ hash >> 32;
+	return hash_fold((uintptr_t)name + source);
 }
 
-static int make_larger(struct types *types)
+static bool is_same(const void *owner, uint32_t number, const void *key)
 {
-	uint64_t slots = types->slots ? types->slots * 2 : 256;
-	uint32_t *index = calloc(slots, sizeof(*index));
-	struct types_entry *entries = reallocarray(types->entries, slots / 2, sizeof(*entries));
+	const struct types_entry *a = &((const struct types *)owner)->entries[number], *b = key;
 
-	if (entries)
-		types->entries = entries;
-	if (!index || !entries) {
-		free(index);
-		return -ENOMEM;
-	}
-	for (uint32_t i = 0; i < types->count; i++) {
-		uint64_t at = hash_entry(entries[i].name, entries[i].source);
-
-		while (index[at & (slots - 1)])
-			at++;
-		index[at & (slots - 1)] = i + 1;
-	}
-	free(types->index);
-	types->index = index;
-	types->slots = slots;
-	return 0;
+	return a->name == b->name && a->source == b->source;
 }
 
 int types_add(struct types *types, const char *name, enum heap_type_source source,
 	      uint32_t *ret_type)
 {
-	uint64_t at;
+	struct types_entry entry = { name, source };
+	uint32_t hash = hash_entry(name, source), number;
 
 	if (!name)
 		return -ENOMEM;
-	if (types->count * 2ull >= types->slots) {
-		int r = make_larger(types);
+	number = hash_index_find(&types->index, hash, is_same, types, &entry);
+	if (number == HASH_NONE) {
+		number = types->count;
+		if (number == types->capacity) {
+			uint64_t wider = types->capacity ? types->capacity * 2 : 128;
+			struct types_entry *grown = reallocarray(types->entries, wider, sizeof(*grown));
 
-		if (r < 0)
-			return r;
-	}
-	for (at = hash_entry(name, source);; at++) {
-		uint32_t *slot = &types->index[at & (types->slots - 1)];
-
-		if (!*slot) {
-			types->entries[types->count++] = (struct types_entry){ name, source };
-			*slot = types->count;
+			if (!grown)
+				return -ENOMEM;
+			types->entries = grown;
+			types->capacity = wider;
 		}
-		if (types->entries[*slot - 1].name == name &&
-		    types->entries[*slot - 1].source == source) {
-			*ret_type = *slot - 1;
-			return 0;
-		}
+		if (hash_index_add(&types->index, hash, number) < 0)
+			return -ENOMEM;
+		types->entries[types->count++] = entry;
 	}
+	*ret_type = number;
+	return 0;
 }
 
 int types_init(struct types *types, struct strings *strings)
@@ -80,7 +60,7 @@ int types_init(struct types *types, struct strings *strings)
 void types_done(struct types *types)
 {
 	free(types->entries);
-	free(types->index);
+	hash_index_done(&types->index);
 	memset(types, 0, sizeof(*types));
 }
 

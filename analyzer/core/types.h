@@ -12,8 +12,7 @@ struct types {				/* each (name, source) once; id 0 is "unknown site" */
 	struct types_entry { const char *name; enum heap_type_source source; } *entries;
 	uint32_t count;
 	uint64_t capacity;
-	uint32_t *index;		/* hash table of ids + 1 */
-	uint64_t slots;
+	struct hash_index index;
 };
 
 /* Returns 0 or -ENOMEM; types_done() after either. */

@@ -223,7 +223,7 @@ static void likeness_done(struct likeness *like)
 
 static bool has_key(const struct intern *table, struct intern_key key)
 {
-	return table->count && table->numbers[intern_place(table, key)];
+	return intern_find(table, key) != HASH_NONE;
 }
 
 static int find_likeness(const struct judge *j, const struct cluster *cluster, struct likeness *like)
