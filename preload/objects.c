@@ -7,6 +7,7 @@
 #include "objects.h"
 
 #include "kernel.h"
+#include "live.h"
 #include "modules.h"
 #include "python.h"
 #include "stream.h"
@@ -124,6 +125,18 @@ static void take_type(struct objects *objects, const struct python_object *objec
 	objects->types[object->type_index].addr = object->type;
 }
 
+static void offer_block(const struct live_block *block, void *data)
+{
+	(void)data;
+	if (STREAM_NODE_KIND(block->kind) != STREAM_NODE_MAPPING)
+		ld__python_adopt(block->addr, block->bytes);
+}
+
+static void offer_blocks(void *data)
+{
+	ld__live_visit(offer_block, data);
+}
+
 struct objects *ld__objects_new(void)
 {
 	struct objects *objects = kernel_map(sizeof(*objects));
@@ -134,7 +147,7 @@ struct objects *ld__objects_new(void)
 	if (!objects->segments || ld__python_child_begin() < 0)
 		return NULL;
 	list_segments(objects);
-	objects->count = (uint32_t)ld__python_enumerate();
+	objects->count = (uint32_t)ld__python_enumerate(offer_blocks, NULL);
 	return objects;
 }
 

@@ -81,8 +81,15 @@ struct python_buffer {			/* memory that an object owns beside itself */
 					 * it is of the owner: "attributes" */
 };
 
-/* Find every object. Objects that lie in no allocation (static types, None) come too. Returns how many. */
-uint64_t ld__python_enumerate(void);
+/* Find every object. Objects that lie in no allocation (static types, None) come too. Returns how many.
+ *
+ * offer  called when all is found that other objects, frames and modules lead to: the caller offers blocks
+ *        by ld__python_adopt(), since what only C holds and the collector does not track is met in no other
+ *        way; may be NULL */
+uint64_t ld__python_enumerate(void (*offer)(void *data), void *data);
+
+/* A live block of malloc: is it a bytes, str or int that nothing led to? Then it is one more object. */
+void ld__python_adopt(uint64_t addr, uint64_t bytes);
 
 /* Visit every object in the order of its index, which is that of addresses. */
 void ld__python_objects(void (*visit)(const struct python_object *object, void *data), void *data);

@@ -891,7 +891,30 @@ static void describe(uint64_t index)
 		.type_index = ITEM_TYPE(item->type), .extra = unexplained(item) };
 }
 
-uint64_t ld__python_enumerate(void)
+static uint64_t offered_bytes;
+
+/* One of three types, a plausible count, and as large as the block to the byte. */
+static void adopt_call(uint64_t object)
+{
+	uint64_t type = py_type(object), refs = py_word(object, OB_REFCNT);
+	const struct py_type_info *info;
+
+	if ((type != ld__py.PyBytes_Type && type != ld__py.PyUnicode_Type && type != ld__py.PyLong_Type) || !refs ||
+	    refs > INT32_MAX / 2)
+		return;
+	info = ld__py_type_info(type);
+	if (info && size_of(info, object) == offered_bytes)
+		note(object);
+}
+
+void ld__python_adopt(uint64_t addr, uint64_t bytes)
+{
+	offered_bytes = bytes;
+	if (bytes >= 32 && !(addr & 7))
+		ld__py_guarded(adopt_call, addr);
+}
+
+uint64_t ld__python_enumerate(void (*offer)(void *data), void *data)
 {
 	uint64_t youngest = find_youngest(), object = 0;
 
@@ -905,6 +928,8 @@ uint64_t ld__python_enumerate(void)
 	walk_frames();
 	ld__py_guarded(note_modules, 0);
 	discover_all();
+	if (offer)
+		offer(data);
 	if (!number_all()) {
 		ld__py_heap.refused = true;
 		return 0;

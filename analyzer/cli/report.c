@@ -348,7 +348,7 @@ static void suspect_paragraph(FILE *out, const struct heap *heap, const struct s
 
 		fprintf(out, "  held by     %s ", names_root_kind(root->kind));
 		fputs(ink(INK_BOLD), out);
-		put_escaped(out, holder ? holder : root->name);
+		put_escaped(out, root->kind == HEAP_ROOT_PY_C ? "C code" : holder ? holder : root->name);
 		free(holder);
 		fputs(ink(INK_NONE), out);
 		if (*root->module || *root->thread) {

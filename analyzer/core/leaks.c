@@ -92,7 +92,7 @@ static uint8_t *find_python(const struct heap *heap, const struct reach_leaks *l
 	uint32_t *queue = malloc(((size_t)leaks->count + 1) * sizeof(*queue)), head = 0, tail = 0;
 
 	for (uint32_t i = 0; python && queue && i < leaks->count; i++)
-		if (heap->flags[leaks->node[i]] & HEAP_PYTHON) {
+		if (heap->types[heap->type[leaks->node[i]]].source == HEAP_TYPE_PYTHON) {
 			python[leaks->node[i]] = 1;
 			queue[tail++] = leaks->node[i];
 		}

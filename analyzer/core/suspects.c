@@ -462,11 +462,38 @@ static char *shown_type(const struct judge *j, const struct cluster *cluster)
 	return text_take(&text);
 }
 
+/* References that Python counts and nobody was found to have, of what grew. */
+static int say_unaccounted(const struct judge *j, struct suspect *suspect)
+{
+	const struct cluster *cluster = suspect->cluster;
+	bool only = suspect->root != HEAP_NONE && j->heap->root[suspect->root].kind == HEAP_ROOT_PY_C;
+	uint64_t extra = 0;
+	char *both;
+
+	for (uint32_t i = 0; i < cluster->node_count && j->heap->extra; i++)
+		if (cluster->counts[i] && j->heap->types[j->heap->type[cluster->node[i]]].source == HEAP_TYPE_PYTHON)
+			extra += j->heap->extra[cluster->node[i]];
+	if (!extra || cluster->unreachable)
+		return 0;
+	both = text_format("%s held from C (%" PRIu64 " references not accounted for)%s; %s", only ? "these are" : "also",
+			   extra, only ? ": C code holds them where no pointer to them was found, or has forgotten "
+			   "to drop its references" : "", suspect->reason ? suspect->reason : "");
+	if (!both)
+		return -ENOMEM;
+	free(suspect->reason);
+	suspect->reason = both;
+	return 0;
+}
+
 /* A way to leak that is known is said first. */
 static int say_shape(struct judge *j, struct suspect *suspect)
 {
 	char *shape = NULL, *both;
-	int r = shape_find(j->heap, suspect->root, &suspect->chain, j->growth->retained, &shape);
+	int r = say_unaccounted(j, suspect);
+
+	if (r < 0)
+		return r;
+	r = shape_find(j->heap, suspect->root, &suspect->chain, j->growth->retained, &shape);
 
 	if (r < 0 || !shape)
 		return r;

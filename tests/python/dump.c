@@ -194,7 +194,7 @@ static int child(const char *path, int edges)
 		return 8;
 	room = 1ull << 27;
 	list = mmap(NULL, room * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	ld__python_enumerate();
+	ld__python_enumerate(NULL, NULL);
 	ld__python_objects(on_object, NULL);
 	time_fact("enumerate_us", &last);
 	for (uint64_t i = 0; i < count; i++)

@@ -23,6 +23,9 @@ import exports  # noqa: E402
 import face  # noqa: E402
 
 
+MODULES = os.path.join(BUILD, "samples", "python")
+
+
 # -- clients -----------------------------------------------------------------
 
 class LineClient:
@@ -110,16 +113,18 @@ class Background(threading.Thread):
 class Sample:
     def __init__(self, name):
         folder = os.path.join(SOURCE, "samples", name)
-        source = [f for f in (name + ".c", name + ".cc") if os.path.exists(os.path.join(folder, f))]
+        source = [f for f in (name + ".c", name + ".cc", "app.py") if os.path.exists(os.path.join(folder, f))]
         if not source:
             sys.exit("no sample %s" % name)
         self.name = name
-        self.program = os.path.join(BUILD, "samples", "sample_" + name)
+        self.program = [os.path.join(BUILD, "samples", "sample_" + name)]
+        if source == ["app.py"]:		# its extension modules lie in the build folder
+            self.program = ["/usr/bin/python3", os.path.join(folder, "app.py")]
         self.protocol, self.phases, self.during, self.expected = "line", {"before": [], "between": []}, None, []
         self.workers, self.rest = [], 0
         with open(os.path.join(folder, source[0]), encoding="utf-8") as f:
             text = f.read()
-        for line in re.findall(r"^ ?(?:\*|//) ((?:DRIVE|EXPECT) .*?)(?: \*/)?$", text, re.M):
+        for line in re.findall(r"^(?: ?(?:\*|//) )?((?:DRIVE|EXPECT) .*?)(?: \*/)?$", text, re.M):
             verb, what, rest = (line.split(None, 2) + [""])[:3]
             rest = rest.strip()
             for worker in re.findall(r"@worker=([\d,]+)", rest):
@@ -145,7 +150,8 @@ class Running:
     def __init__(self, sample, folder):
         self.sample, self.folder = sample, folder
         env = shim_environment(folder) if folder else clean_environment()
-        self.process = start([sample.program], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        env["PYTHONPATH"] = MODULES
+        self.process = start(sample.program, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         first = self.process.stdout.readline()
         if not first.startswith("listening on "):
             self.process.wait(10)
@@ -396,8 +402,8 @@ class Answer:
 def try_sample(name, only_drive):
     sample = Sample(name)
     print("-- %s" % name, flush=True)
-    if not os.path.exists(sample.program):
-        sys.exit("%s is not built" % sample.program)
+    if not os.path.exists(sample.program[0]):
+        sys.exit("%s is not built" % sample.program[0])
     if not only_drive and not (os.path.exists(COMMAND) and os.path.exists(LIBRARY)):
         skip("leakdiff is not built")
     running = Running(sample, None if only_drive else scratch("sample"))
@@ -429,7 +435,8 @@ def main():
     only_drive = "-d" in words
     names = [w for w in words if w != "-d"] or sorted(
         name for name in os.listdir(os.path.join(SOURCE, "samples"))
-        if os.path.exists(os.path.join(BUILD, "samples", "sample_" + name)))
+        if os.path.exists(os.path.join(BUILD, "samples", "sample_" + name)) or
+        name == "c_extension" and os.path.exists(os.path.join(MODULES, "spool.so")))
     for name in names:
         try_sample(name, only_drive)
     finish()

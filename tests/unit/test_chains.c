@@ -226,8 +226,6 @@ TEST(garbage_that_waits_for_the_collector_is_no_leak_until_the_collector_is_off)
 		struct heap *heap;
 
 		lost = model_block(&m, 0x4000, 200, 4, site, MODEL_NO_STACK);
-		model_flag(&m, a, HEAP_PYTHON);
-		model_flag(&m, b, HEAP_PYTHON);
 		model_edge(&m, a, b, 16);
 		model_edge(&m, b, a, 16);
 		model_edge(&m, b, hangs, 24);
