@@ -32,6 +32,7 @@
 #include "clock.h"
 #include "config.h"
 #include "guard.h"
+#include "jemalloc.h"
 #include "kernel.h"
 #include "process.h"
 #include "rights.h"
@@ -172,8 +173,7 @@ void ld__agent_say(const char *format, ...)
 
 bool ld__agent_saw_everything(void)
 {
-	return !agent.late && ld__config()->mode != CONFIG_SAMPLE && ld__config()->start_on &&
-	       !ld__capture_stale();
+	return !agent.late && ld__config()->start_on && !ld__capture_stale();
 }
 
 uint64_t ld__agent_capture_birth(void)
@@ -186,18 +186,31 @@ uint64_t ld__agent_capture_birth(void)
 	return first.birth;
 }
 
+bool ld__agent_records(void)
+{
+	return ld__jemalloc_used() ? ld__jemalloc_is_active() : ld__capture_on();
+}
+
 const char *ld__agent_capture_state(void)
 {
-	return ld__capture_on() ? "on" : ld__capture_stale() ? "stopped" : "off";
+	return ld__agent_records() ? "on" : ld__capture_stale() || ld__jemalloc_used() ? "stopped" : "off";
+}
+
+bool ld__agent_has_something(void)
+{
+	return ld__capture_on() || ld__capture_stale() || ld__jemalloc_used();
 }
 
 void ld__agent_capture_set(bool on)
 {
-	if (on && !ld__capture_on()) {
+	if (on && !ld__agent_records()) {
 		agent.late = true;
 		agent.capture_birth = ld__clock_now();
 	}
-	ld__capture_set(on);
+	if (ld__jemalloc_used())
+		ld__jemalloc_set_active(on);
+	else
+		ld__capture_set(on);
 }
 
 /* ---- the thread ---- */
@@ -272,7 +285,7 @@ static void snapshot_unasked(enum snapshot_trigger trigger)
 	};
 	struct snapshot_result result;
 
-	if (!ld__capture_on() && !ld__capture_stale())
+	if (!ld__agent_has_something())
 		return;			/* dormant: there is nothing to see */
 	if (ld__snapshot_take(&request, &result) < 0)
 		ld__agent_say("no snapshot: %s", result.error);

@@ -26,6 +26,9 @@ uint64_t ld__agent_capture_birth(void);
 /* "on", "off" (never began) or "stopped" (the table is stale). */
 const char *ld__agent_capture_state(void);
 void ld__agent_capture_set(bool on);
+/* Does the library record, or in mode sample jemalloc for it? Is there anything to make a snapshot of? */
+bool ld__agent_records(void);
+bool ld__agent_has_something(void);
 
 /* snapshot.c: the walking child, if any; reap it, waiting at most wait_ns. */
 int ld__snapshot_child_pid(void);

@@ -44,6 +44,11 @@ const struct config *ld__config(void)
 	return &config;
 }
 
+void ld__config_set_mode(enum config_mode mode)
+{
+	config.mode = mode;
+}
+
 /* ---- saying something ---- */
 
 struct line {
@@ -495,10 +500,6 @@ void ld__config_read(void)
 	for (char **variable = environ; variable && *variable; variable++) {
 		if (!strncmp(*variable, "LEAKDIFF_", strlen("LEAKDIFF_")))
 			read_variable(*variable);
-	}
-	if (config.mode == CONFIG_SAMPLE) {
-		ld__say("LEAKDIFF_MODE=sample is not available in this build; lite is used");
-		config.mode = CONFIG_LITE;
 	}
 	choose_folder();
 	errno = saved_errno;

@@ -14,6 +14,7 @@
 #include "config.h"
 #include "drain.h"
 #include "arena.h"
+#include "jemalloc.h"
 #include "kernel.h"
 #include "live.h"
 #include "process.h"
@@ -224,7 +225,7 @@ static void take_snapshot(int fd, const struct control_request *request, int pas
 		reply(fd, CONTROL_ERROR, "the request came without a descriptor to write to");
 		return;
 	}
-	if (!ld__capture_on() && !ld__capture_stale()) {
+	if (!ld__agent_has_something()) {
 		reply(fd, CONTROL_ERROR,
 		      "nothing is being recorded; wake it first with `leakdiff on`");
 		return;
@@ -255,13 +256,15 @@ static void tell_status(int fd)
 	ld__drain();
 	ld__live_totals(&blocks, &bytes);
 	ld__live_mapping_totals(&mappings, &mapped);
+	if (ld__jemalloc_used())
+		bytes = ld__jemalloc_allocated();
 	ld__snapshot_facts_read(&facts, ld__agent_proc_fd());
 	ld__text_format(
 		text, sizeof(text), 0,
 		"state=%s\ncapture=%s\nmode=%s\nblocks=%lu\nbytes=%lu\nmappings=%lu\nmapped_bytes=%"
 		"lu\n"
 		"lost_events=%lu\nown_bytes=%lu\npredicted_pause_ns=%lu\nname=%s\nfolder=%s\n",
-		ld__capture_on() ? "on" : "off", ld__agent_capture_state(), mode_name(),
+		ld__agent_records() ? "on" : "off", ld__agent_capture_state(), mode_name(),
 		(unsigned long)blocks, (unsigned long)bytes, (unsigned long)mappings,
 		(unsigned long)mapped, (unsigned long)ld__drain_lost(),
 		(unsigned long)ld__arena_bytes(), (unsigned long)ld__snapshot_predict_ns(),
@@ -272,7 +275,7 @@ static void tell_status(int fd)
 static void switch_capture(int fd, bool on)
 {
 	ld__agent_capture_set(on);
-	if (ld__capture_on() != on)
+	if (ld__agent_records() != on)
 		reply(fd, CONTROL_ERROR,
 		      "recording was switched off for good after trouble; the service's standard "
 		      "error says why");

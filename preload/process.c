@@ -29,6 +29,8 @@
 #include "preload/drain.h"
 #include "preload/gate.h"
 #include "preload/hooks.h"
+#include "preload/jemalloc.h"
+#include "preload/jemalloc_stacks.h"
 #include "preload/live.h"
 #include "preload/modules.h"
 #include "preload/python_frames.h"
@@ -333,14 +335,30 @@ static bool malloc_is_ours(void)
 	       !ld__real_is_defined(first);
 }
 
+/* Mode sample leaves recording to jemalloc, where that can be had. */
+static bool choose_jemalloc(void)
+{
+	const char *why;
+
+	if (ld__config()->mode != CONFIG_SAMPLE)
+		return false;
+	if (ld__jemalloc_find(&why))
+		return true;
+	ld__say("LEAKDIFF_MODE=sample cannot be had, lite is used: %s", why);
+	ld__config_set_mode(CONFIG_LITE);
+	return false;
+}
+
 static void configure(void)
 {
 	const struct config *config;
+	bool jemalloc;
 
 	ld__config_read();
+	jemalloc = choose_jemalloc();
 	config = ld__config();
 	ld__record_configure(config->depth, config->mode == CONFIG_LITE ? LITE_MEAN_BYTES : 0);
-	if (!config->start_on) {
+	if (!config->start_on || jemalloc) {
 		set_state(SWITCH_OFF);
 		ld__drain();
 		if (ld__drain_lock(UINT64_MAX)) {
@@ -353,6 +371,8 @@ static void configure(void)
 	/* the main thread moves from its first, anonymous ring to one in the file */
 	open_rings(false);
 	ld__ring_retire();
+	if (jemalloc)
+		ld__jemalloc_use(ld__jemalloc_stack, config->start_on);
 }
 
 __attribute__((constructor)) static void construct(void)
@@ -418,7 +438,7 @@ __attribute__((destructor)) static void destruct(void)
 	if (!is_our_end())
 		return;
 	ld__guard_enter();
-	if (ld__config()->at_exit && ld__capture_on() && ld__agent_snapshot_and_wait)
+	if (ld__config()->at_exit && (ld__capture_on() || ld__jemalloc_used()) && ld__agent_snapshot_and_wait)
 		ld__agent_snapshot_and_wait(SNAPSHOT_EXIT);
 	if (ld__config()->log > 0)
 		log_end();

@@ -269,6 +269,29 @@ static inline uint32_t stack_here(struct guard *g, struct ring *ring, enum enter
 	return UNLIKELY(ld__python_frames_on) ? with_python(ring, stack) : stack;
 }
 
+uint32_t ld__record_stack(struct guard *g, const void *frame)
+{
+	struct ring *ring;
+	uint32_t stack = 0;
+
+	if (g->depth)
+		return 0;
+	g->sp = ld__stack_pointer();
+	g->depth = 1;
+	g->phase = PHASE_RECORD;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	ring = g->ring ? g->ring : acquire(g);
+	if (ring) {
+		stack = native_stack(ring, frame);
+		if (ld__python_frames_on)
+			stack = with_python(ring, stack);
+	}
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	g->phase = PHASE_REAL;
+	g->depth = 0;
+	return stack;
+}
+
 /* A block of the interpreter's own pools: what C code stands between is the interpreter's. */
 static uint32_t stack_of_python(struct ring *ring, enum enter how)
 {

@@ -99,6 +99,10 @@ void ld__record_mapping(struct guard *g, enum enter how, uint32_t kind, const vo
 /* Make sure that the thread has a ring, for the fields that are not events. NULL when it cannot. */
 struct ring *ld__record_ring(struct guard *g);
 
+/* The stack above a frame for a caller that records nothing itself: jemalloc's profiler, inside the real malloc
+ * of a hook that only forwarded. Returns its id; 0 inside of code of ours, or without memory. */
+uint32_t ld__record_stack(struct guard *g, const void *frame);
+
 /* Mode lite: is a block of so many bytes one of the sample? Otherwise always. */
 bool ld__record_sampled(struct guard *g, size_t bytes);
 

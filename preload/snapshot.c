@@ -25,6 +25,7 @@
 #include "config.h"
 #include "drain.h"
 #include "guard.h"
+#include "jemalloc.h"
 #include "kernel.h"
 #include "live.h"
 #include "modules.h"
@@ -181,10 +182,25 @@ static void done(struct snapshot_job *job)
 	ld__stop_free(job->stop);
 	ld__maps_free(&job->smaps);
 	ld__maps_free(&job->maps);
+	if (job->profile)
+		ld__arena_unmap(job->profile, job->profile_room);
 	if (job->facts)
 		ld__arena_unmap(job->facts, sizeof(*job->facts));
 	if (job->shared)
 		ld__arena_unmap(job->shared, PAGE_BYTES);
+}
+
+/* Mode sample: jemalloc writes its profile while the threads run; then nobody needs to be stopped. */
+static int read_profile(struct snapshot_job *job, struct snapshot_result *result)
+{
+	const char *why = "";
+	long bytes = ld__jemalloc_profile(&job->profile, &job->profile_room, &why);
+
+	if (bytes < 0)
+		return fail(result, (int)bytes, why);
+	job->profile_bytes = (size_t)bytes;
+	job->sample_bytes = ld__jemalloc_sample_bytes();	/* the child may ask jemalloc nothing */
+	return 0;
 }
 
 /* The pause. Returns the child's pid, or a negative errno. */
@@ -194,8 +210,8 @@ static long stop_and_fork(struct snapshot_job *job, enum stop_means means)
 	long pid;
 	int r;
 
-	r = ld__stop_threads(job->stop, means, STOP_TIMEOUT_NS);
-	job->unstopped = r > 0 ? (uint32_t)r : 0;
+	r = ld__stop_threads(job->stop, job->profile ? STOP_NOT : means, STOP_TIMEOUT_NS);
+	job->unstopped = r > 0 && !job->profile ? (uint32_t)r : 0;
 	ld__stop_times(job->stop, &job->first_ns, &stopped_ns);
 	job->stop_ns = stopped_ns - job->first_ns;
 	ld__drain_stopped();
@@ -277,6 +293,10 @@ static void hold_still(struct pause *pause)
 	uint32_t holder = 0;
 	int r = -ENOSYS;
 
+	if (job->profile) {
+		pause_and_fork(pause);
+		return;
+	}
 	if (ld__config()->python == CONFIG_PYTHON_AUTO ||
 	    ld__config()->python == CONFIG_PYTHON_STACKS)
 		ld__python_frames_init();	/* an embedder may have opened it since the start */
@@ -327,6 +347,10 @@ int ld__snapshot_take(const struct snapshot_request *request, struct snapshot_re
 	if (r < 0)
 		return r;
 	r = prepare(&job, ret_result);
+	if (r < 0)
+		goto done;
+	if (ld__jemalloc_used())
+		r = read_profile(&job, ret_result);
 	if (r < 0)
 		goto done;
 	ld__drain();			/* most of the work, while the threads run */

@@ -21,6 +21,7 @@
 #include "fault.h"
 #include "frames.h"
 #include "guard.h"
+#include "jemalloc.h"
 #include "kernel.h"
 #include "modules.h"
 #include "nodes.h"
@@ -245,6 +246,10 @@ static void write_meta(void)
 	ld__writer_meta(w, "allocator", allocator_name());
 	ld__writer_meta_number(w, "thread_count", thread_count());
 	ld__writer_meta_number(w, "unstopped_threads", job->unstopped);
+	if (job->profile) {
+		ld__writer_meta(w, "profile", "jemalloc heap_v2");
+		ld__writer_meta_number(w, "sample_bytes", job->sample_bytes);
+	}
 	if (walk.objects) {
 		ld__writer_meta_number(w, "gil_wait_ns", job->gil_ns);
 		ld__objects_write_meta(walk.objects, w);
@@ -421,6 +426,19 @@ static void write_maps(void)
 	}
 }
 
+/* Mode sample: what jemalloc knows, instead of blocks and references. */
+static void write_profile(void)
+{
+	const size_t most = 64u << 10;
+
+	ld__writer_section(walk.writer, STREAM_PROFILE);
+	for (size_t at = 0; at < walk.job->profile_bytes; at += most) {
+		size_t left = walk.job->profile_bytes - at;
+
+		ld__writer_put(walk.writer, walk.job->profile + at, left < most ? left : most);
+	}
+}
+
 static void write_nodes(uint32_t stacks)
 {
 	ld__writer_section(walk.writer, STREAM_NODES);
@@ -490,8 +508,14 @@ static void collect_notes(uint32_t cut_tracebacks)
 {
 	const struct snapshot_job *job = walk.job;
 
-	walk.notes_used = ld__text_format(walk.notes, sizeof(walk.notes), walk.notes_used, "%s",
-					  ld__stop_notes(job->stop));
+	if (!job->profile)
+		walk.notes_used = ld__text_format(walk.notes, sizeof(walk.notes), walk.notes_used, "%s",
+						  ld__stop_notes(job->stop));
+	if (job->profile)
+		note("mode sample: mappings that the program made, and what it had allocated before jemalloc's "
+		     "profiler was active, are not known\n", 0);
+	if (job->profile && !ld__jemalloc_has_our_stacks())
+		note("mode sample: this jemalloc takes no stacks of ours: they are its own, without Python's frames\n", 0);
 	if (walk.scan.cut_short)
 		note("the time limit came before all memory was read: references are missing\n", 0);
 	if (walk.scan.skipped_words)
@@ -575,8 +599,10 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 	write_meta();
 	write_clock();
 	write_modules();
-	write_threads();
-	write_roots();
+	if (!job->profile) {
+		write_threads();
+		write_roots();
+	}
 	stacks = write_stacks();
 	write_places();
 	walk.scan = (struct scan){ .nodes = &walk.nodes,
@@ -584,13 +610,16 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 				   .rtti = walk.rtti,
 				   .objects = walk.objects };
 	walk.scan_cpu_ns = kernel_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-	if (ld__scan_nodes(&walk.scan, walk.writer) == -ENOMEM ||
-	    ld__scan_roots(&walk.scan, walk.writer) == -ENOMEM)
+	if (!job->profile && (ld__scan_nodes(&walk.scan, walk.writer) == -ENOMEM ||
+			      ld__scan_roots(&walk.scan, walk.writer) == -ENOMEM))
 		end_child(SNAPSHOT_NO_MEMORY);
 	walk.scan_cpu_ns = kernel_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - walk.scan_cpu_ns;
 	ld__rtti_write(walk.rtti);
 	write_maps();
-	write_nodes(stacks);
+	if (job->profile)
+		write_profile();
+	else
+		write_nodes(stacks);
 	if (walk.objects) {
 		ld__objects_write_traces(walk.objects, walk.writer, job->stop);
 		ld__objects_write_caches(walk.objects, walk.writer);
@@ -598,15 +627,15 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 	ld__writer_flush(walk.writer);
 
 	ld__fault_limit(TRACEBACK_LIMIT_NS, true);
-	cut = ld__frames_write(walk.writer, job->stop, &walk.regions);
+	cut = job->profile ? 0 : ld__frames_write(walk.writer, job->stop, &walk.regions);
 	ld__fault_limit(job->limit_ns, false);
 
 	write_costs();
 	collect_notes(cut);
 	end = (struct stream_end){
-		.nodes = walk.nodes.count,
+		.nodes = job->profile ? 0 : walk.nodes.count,
 		.edges = walk.scan.edge_count,
-		.roots = walk.regions.root_count + walk.object_roots,
+		.roots = job->profile ? 0 : walk.regions.root_count + walk.object_roots,
 		.root_edges = walk.scan.root_edge_count,
 		.stacks = stacks,
 		.lost_events = job->lost_events,

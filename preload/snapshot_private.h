@@ -45,6 +45,9 @@ struct snapshot_job {
 	uint64_t limit_ns;		/* wall clock that the child may take */
 	bool python;			/* the GIL is held: Python's objects are as they should be */
 	uint64_t gil_ns;		/* how long it took to get it */
+	char *profile;			/* mode sample: jemalloc's profile, in our arena; NULL = a walk */
+	size_t profile_bytes, profile_room;
+	uint64_t sample_bytes;
 	char python_note[160];		/* why there are no objects although there is Python; "" = none to say */
 };
 

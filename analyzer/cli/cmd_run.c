@@ -14,6 +14,7 @@
 #include "cli/cmd.h"
 #include "core/text.h"
 
+#define JEMALLOC_NAME "libjemalloc.so.2"
 #define LIBRARY_NAME "libleakdiff.so"
 
 static const char *folder, *mode, *every, *at_rss;
@@ -99,6 +100,50 @@ static int set_preload(void)
 	return r;
 }
 
+/* Where the dynamic linker would find jemalloc; NULL = nowhere that we know of. */
+static const char *find_jemalloc(void)
+{
+	static const char *const folders[] = { "/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/local/lib",
+					       "/usr/lib64", "/usr/lib" };
+	static char path[64];
+
+	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
+		snprintf(path, sizeof(path), "%s/" JEMALLOC_NAME, folders[i]);
+		if (access(path, R_OK) == 0)
+			return path;
+	}
+	return NULL;
+}
+
+static bool is_preloaded(const char *name)
+{
+	const char *list = getenv("LD_PRELOAD");
+
+	return list && strstr(list, name);
+}
+
+/* Mode sample: jemalloc's profiler must be there and on from the first instruction. A program that brings its
+ * own jemalloc keeps it, since a library is loaded once; what MALLOC_CONF says already stays and wins. */
+static int set_jemalloc(void)
+{
+	const char *library = find_jemalloc(), *preload = getenv("LD_PRELOAD"), *conf = getenv("MALLOC_CONF");
+	char *all;
+	int r = 0;
+
+	if (library && !is_preloaded("jemalloc")) {
+		all = text_format("%s:%s", preload ? preload : "", library);
+		r = all ? set("LD_PRELOAD", all) : cmd_trouble("not enough memory");
+		free(all);
+	}
+	if (r)
+		return r;
+	all = text_format("prof:true,prof_active:%s%s%s", off ? "false" : "true", conf && *conf ? "," : "",
+			  conf ? conf : "");
+	r = all ? set("MALLOC_CONF", all) : cmd_trouble("not enough memory");
+	free(all);
+	return r;
+}
+
 /* The service may change its directory: the folder must be absolute. */
 static int set_folder(void)
 {
@@ -148,6 +193,8 @@ static int set_environment(void)
 		r = set_folder();
 	if (!r && mode)
 		r = set("LEAKDIFF_MODE", mode);
+	if (!r && mode && !strcmp(mode, "sample"))
+		r = set_jemalloc();
 	if (!r && every)
 		r = set("LEAKDIFF_EVERY", every);
 	if (!r && at_rss)
