@@ -7,7 +7,6 @@
     cycle N         N cyclic garbage pairs of 100 kB, the collector disabled
     local N         N x 100 kB, held by a local variable of another thread
 """
-import ctypes
 import functools
 import gc
 import sys
@@ -62,6 +61,7 @@ def main():
         elif words[0] == "small":
             kept.extend(Small(n) for n in range(int(words[1])))
         elif words[0] == "hog":
+            import ctypes	# not where libpython was opened RTLD_LOCAL
             library = ctypes.PyDLL(words[2])
             threading.Timer(0.2, library.hog, (int(words[1]),)).start()
         elif words[0] == "cycle":

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Python's graph from the forked child is what the interpreter itself says: objects, sizes, edges, labels,
-roots; on every interpreter found, with every allocator, frozen or not, and when an object is broken."""
+roots; on every interpreter found, with every allocator, in programs that embed it, frozen or not, and when an object is broken."""
 import os
 import sys
 
@@ -41,4 +41,7 @@ for path, version in found:
         compare(path, version, "malloc", PYTHONMALLOC="malloc")
         compare(path, version, "debug", PYTHONMALLOC="debug")
         compare(path, version, "dev", ["-X", "dev"])
+for kind, path, version, environment in interpreters.embedders(folder):
+    if kind in ("shared", "static"):	# the others cannot load the library that compares
+        compare(path, version, kind, **environment)
 support.finish()

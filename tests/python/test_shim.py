@@ -181,9 +181,9 @@ def cycles_without_collector(path):
     expect("collector" in suspect["reason"] or "gc" in suspect["reason"], "and that is said: %s" % suspect["reason"])
 
 
-def small_objects_with_stacks(path, version):
+def small_objects_with_stacks(path, version, **environment):
     what = "%s stacks" % ".".join(map(str, version))
-    service = Service(path, LEAKDIFF_PYTHON="stacks")
+    service = Service(path, LEAKDIFF_PYTHON="stacks", **environment)
     service.do("small 1000")
     first = service.snap()
     for _ in range(5):
@@ -213,15 +213,41 @@ def stacks_that_cannot_be(path):
     service.end()
 
 
+def embedders():
+    """Programs that link libpython or open it, and what is said where it cannot be found or entered."""
+    for kind, path, version, environment in interpreters.embedders(support.scratch("embed")):
+        what = ".".join(map(str, version)) + " " + kind
+        if kind in ("shared", "static", "local"):
+            everything(path, version, kind, **environment)
+        if kind in ("shared", "static"):
+            small_objects_with_stacks(path, version, **environment)
+        if kind == "hidden":
+            service = Service(path, **environment)
+            service.do("leak 20 300000")
+            answer = diff(*[service.snap()] * 2)["snapshots"][0]
+            service.end()
+            expect(answer["objects"] == 0 and answer["blocks"] > 100, "%s: without exported names it is a C program: %s" % (
+                what, {k: answer[k] for k in ("blocks", "objects")}))
+        if kind == "whole":
+            service = Service(path, **environment)
+            service.do("leak 20 300000")
+            done = support.leakdiff("snap", service.process.pid)
+            expect(done.returncode == 2 and "statically linked" in done.stderr, "%s: it is said: %s" % (what, done.stderr))
+            service.end()
+
+
 only = sys.argv[1:]
 for path, version in interpreters.found():
     if not only or "all" in only:
         everything(path, version, "auto")
     if version[:2] in ((3, 8), (3, 13)) and (not only or "all" in only):
         everything(path, version, "malloc", PYTHONMALLOC="malloc")
+        everything(path, version, "debug", PYTHONMALLOC="debug")
         everything(path, version, "dev", ["-X", "dev"])
     if "dbg" not in path and (not only or "stacks" in only):
         small_objects_with_stacks(path, version)
+if not only or "embedders" in only:
+    embedders()
 for case in (off_and_objects, small_objects, a_local_variable, cycles_without_collector, stacks_that_cannot_be, gil_is_not_to_be_had):
     if not only or case.__name__ in only:
         case("/usr/bin/python3")
