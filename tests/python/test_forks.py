@@ -62,7 +62,7 @@ class Program:
 
 def everything(python, version):
     """All kinds of children while snapshots of all processes are taken."""
-    for mode in ("auto", "stacks"):
+    for mode in {(3, 11): ("auto",), (3, 13): ("auto", "stacks")}.get(version[:2], ("stacks",)):
         what = "%s %s" % (".".join(map(str, version)), mode)
         program = Program(python, LEAKDIFF_PYTHON=mode)
         snapper = support.Snapper(program.folder, wanted=6, gap=0.02)
@@ -98,6 +98,30 @@ def signals(python, version):
     report = json.loads(program.do("report"))
     expect(report == {"warnings": [], "sigchld": 6, "children": 6}, "%s: six children, six signals: %s" % (what, report))
     program.end(what)
+
+
+def unwarned(python, version):
+    """Whatever is recorded or not: CPython counts the service's threads. And with a thread of its own it warns."""
+    if version < (3, 12):
+        return
+    what = ".".join(map(str, version))
+    text = ("import os, sys, threading\nif 'thread' in sys.argv: threading.Thread(target=input, daemon=True).start()\n"
+            "for f in os.fork, os.forkpty:\n pid = f()\n pid = pid if type(pid) is int else pid[0]\n"
+            " if pid == 0: os._exit(0)\n os.waitpid(pid, 0)\nos._exit(len(os.listdir('/proc/self/task')))")
+    programs = [(python, {}), (python, {"LEAKDIFF_START": "off"}), (python, {"LEAKDIFF_PYTHON": "off"})]
+    programs += [(path, environment) for kind, path, v, environment in interpreters.embedders(support.scratch("embed"))
+                 if v == version and kind in ("shared", "local")]
+    for program, more in programs:
+        env = support.shim_environment(support.scratch("forks"), **more)
+        done = support.run([program, "-W", "always", "-c", text], env=env)
+        expect(done.returncode == 2 and not done.stderr, "%s %s: our thread is there and not warned about: %s %s" % (
+            what, more, done.returncode, done.stderr))
+        out, into = os.pipe()
+        done = support.run([program, "-W", "always", "-c", text, "thread"], env=env, stdin=out)
+        os.close(out)
+        os.close(into)
+        expect(done.returncode == 3 and done.stderr.count("is multi-threaded") == 2, "%s %s: its own is: %s %s" % (
+            what, more, done.returncode, done.stderr))
 
 
 def walking_child(pid):
@@ -192,7 +216,7 @@ for python, version in interpreters.found():
     if version[:2] not in wanted or "dbg" in python:
         continue
     wanted.discard(version[:2])		# one of each
-    for case in (everything, signals, end_of_file, workers):
+    for case in (everything, signals, unwarned, end_of_file, workers):
         if not only or case.__name__ in only:
             case(python, version)
 support.finish()
