@@ -139,7 +139,7 @@ def end_of_file(python, version):
     """While a snapshot's process stands still with its copy of everything, a closed socket is closed."""
     what = ".".join(map(str, version))
     program = Program(python)
-    expect(program.do("heap 300000") == "ok" and program.do("pair") == "ok", "%s: a heap and a pair" % what)
+    expect(program.do("heap 150000") == "ok" and program.do("pair") == "ok", "%s: a heap and a pair" % what)
     caught = None
     for n in range(10):
         taker = threading.Thread(target=program.snap, args=("%d.snap" % n,))
@@ -217,6 +217,8 @@ for python, version in interpreters.found():
         continue
     wanted.discard(version[:2])		# one of each
     for case in (everything, signals, unwarned, end_of_file, workers):
+        if case is end_of_file and version[:2] not in ((3, 8), (3, 13)):
+            continue
         if not only or case.__name__ in only:
             case(python, version)
 support.finish()
