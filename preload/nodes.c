@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "kernel.h"
+#include "python_small.h"
 #include "stream.h"
 
 #define COUNT_MAX (UINT32_MAX - 1)
@@ -195,6 +196,7 @@ static void place_block(const struct live_block *block, void *data)
 static void visit_all(void (*visit)(const struct live_block *block, void *data), struct visit *data)
 {
 	ld__live_visit(visit, data);
+	ld__python_small_visit(visit, data);
 }
 
 static int take_live(struct nodes *nodes, uint32_t object_count)

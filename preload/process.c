@@ -34,6 +34,7 @@
 #include "preload/live.h"
 #include "preload/modules.h"
 #include "preload/python_frames.h"
+#include "preload/python_small.h"
 #include "preload/real.h"
 #include "preload/record.h"
 #include "preload/ring.h"
@@ -108,6 +109,7 @@ void ld__capture_set(bool on)
 	if (!ld__drain_lock(UINT64_MAX))
 		return;
 	ld__live_clear();
+	ld__python_small_clear();
 	ld__drain_unlock();
 	ld__modules_refresh();
 	atomic_store(&stale, 0);

@@ -8,162 +8,167 @@
  *     matter when these functions come and go.
  * (2) They are put in place by our constructor, before the interpreter has begun: it misses nothing then. The
  *     settings PYTHONMALLOC and -X dev replace them while it begins; that is noticed at a snapshot and said.
- * (3) A free is recorded only if the allocation was: what pymalloc got from malloc is the affair of
- *     malloc's hooks, and a realloc there must keep its birth. In mode lite only sampled blocks are
- *     recorded at all: the snapshot finds the others by itself, without birth and stack.
- * (4) An event is pushed after the real allocation and before the real free, as in the hooks. */
+ * (3) What is recorded lies in a table of its own (python_small.h), where a free finds it or finds nothing:
+ *     what pymalloc got from malloc is the affair of malloc's hooks. realloc keeps the birth.
+ * (4) A block is entered after the real allocation and taken out before the real free, as in the hooks,
+ *     whether recording is on or off: nothing that was freed stays.
+ * (5) In mode lite a count of bytes, for all threads together, says which blocks are sampled. Such a call must
+ *     cost a few instructions and a free none at all. So an object that is sampled is asked for as a
+ *     larger one: pymalloc hands that on to malloc, whose hooks see it come and go. The snapshot finds the
+ *     others by itself, without birth and stack. */
 #include "preload/python_alloc.h"
 
-#include <stdatomic.h>
 #include <stdbool.h>
 
-#include "preload/arena.h"
+#include "preload/clock.h"
+#include "preload/clock_inline.h"
 #include "preload/config.h"
+#include "preload/drain.h"
 #include "preload/python_frames.h"
 #include "preload/python_private.h"
+#include "preload/python_small.h"
 #include "preload/record.h"
-#include "preload/stream.h"
 
 #define DOMAIN_MEM 1
 #define DOMAIN_OBJ 2
 #define SMALL 512u			/* pymalloc's SMALL_REQUEST_THRESHOLD since 3.3 */
 #define SMALL_DEBUG 480u		/* of a debug build, which adds its own marks around a block */
-#define TOP_SLOTS (1u << 17)		/* GiBs of user addresses */
-#define SLOT_BITS (1u << 26)		/* units of 16 bytes in a GiB */
+#define BIRTHS_BETWEEN 7u
 
-struct original {
-	struct py_allocator calls;
-};
-
-static struct original originals[3];
-static size_t small_bytes = SMALL;
-static _Atomic(uint64_t) *_Atomic recorded[TOP_SLOTS];	/* one bit per 16 bytes of address space */
+static struct py_allocator originals[3];
+static uint32_t small_bytes = SMALL;
+static int64_t bytes_left;		/* mode lite: to the next sampled block */
+static uint64_t last_birth;
+static uint32_t births_left, births_between;
 static bool installed;
 
-/* ---- which blocks were recorded ---- */
+/* ---- every block ---- */
 
-static inline _Atomic(uint64_t) *word_of(uint64_t addr)
+/* Reading the processor's clock takes as long as walking the stack does. So it is read for each eighth block,
+ * and those between are born one tick after the other: in their order, each at a time of its own. The first
+ * after a snapshot reads it, see ld__python_alloc_check(). */
+static inline uint64_t next_birth(void)
 {
-	_Atomic(uint64_t) *bits = atomic_load_explicit(&recorded[addr >> 30 & (TOP_SLOTS - 1)], memory_order_acquire);
+	uint64_t now;
 
-	return bits ? &bits[(addr >> 4 & (SLOT_BITS - 1)) / 64] : NULL;
+	if (LIKELY(births_left)) {
+		births_left--;
+		return ++last_birth;
+	}
+	births_left = births_between;
+	now = ld__clock_read();
+	last_birth = now > last_birth ? now : last_birth + 1;
+	return last_birth;
 }
 
-static __attribute__((noinline)) _Atomic(uint64_t) *make_word(uint64_t addr)
-{
-	_Atomic(uint64_t) *_Atomic *slot = &recorded[addr >> 30 & (TOP_SLOTS - 1)];
-	_Atomic(uint64_t) *none = NULL, *fresh = ld__arena_map(SLOT_BITS / 8);
-
-	if (fresh && !atomic_compare_exchange_strong(slot, &none, fresh))
-		ld__arena_unmap(fresh, SLOT_BITS / 8);
-	return word_of(addr);
-}
-
-/* Take the mark of a block away; was there one? */
-static inline bool unmark(void *block)
-{
-	uint64_t addr = (uint64_t)(uintptr_t)block, bit = 1ull << (addr >> 4 & 63);
-	_Atomic(uint64_t) *word = word_of(addr);
-
-	uint64_t now = word ? atomic_load_explicit(word, memory_order_relaxed) : 0;
-
-	if (!(now & bit))
-		return false;
-	atomic_store_explicit(word, now & ~bit, memory_order_relaxed);	/* the GIL is held: nobody else writes */
-	return true;
-}
-
-static inline bool mark(void *block)
-{
-	uint64_t addr = (uint64_t)(uintptr_t)block;
-	_Atomic(uint64_t) *word = word_of(addr);
-
-	if (UNLIKELY(!word))
-		word = make_word(addr);
-	if (word)
-		atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) |
-					    1ull << (addr >> 4 & 63), memory_order_relaxed);
-	return word != NULL;
-}
-
-/* ---- recording ---- */
-
-static inline __attribute__((always_inline)) void allocated(void *block, size_t bytes)
+/* birth: of the block that it was, 0 = it is new. */
+static inline __attribute__((always_inline)) void enter(void *block, size_t bytes, uint64_t birth)
 {
 	struct guard *g = &ld__guard;
+	uint32_t stack;
 	enum enter how;
 
-	if (!block || bytes > small_bytes || !ld__record_sampled(g, bytes))
+	if (!block || bytes - 1 >= small_bytes)	/* none of 0 bytes either: malloc gives that */
 		return;
 	how = ld__hook_enter(g);
-	if (how == ENTER_FORWARD)
+	if (UNLIKELY(how == ENTER_FORWARD))
 		return;
-	if (how == ENTER_RECORD && mark(block))
-		ld__record_alloc(g, how, STREAM_NODE_PYTHON, block, bytes, WHERE);
-	ld__hook_leave(g, how);
-}
-
-static inline __attribute__((always_inline)) void given_up(void *block)
-{
-	struct guard *g = &ld__guard;
-	enum enter how = ld__hook_enter(g);
-
-	if (how == ENTER_FORWARD)
-		return;
-	ld__record_free(g, how, block);
+	stack = ld__record_python_stack(g, how);
+	if (!birth)
+		birth = next_birth();
+	if (UNLIKELY(!ld__python_small_put((uint64_t)(uintptr_t)block, (uint32_t)bytes, birth, stack, g->tid)))
+		ld__drain_count_lost(1);
 	ld__hook_leave(g, how);
 }
 
 static void *ours_malloc(void *ctx, size_t bytes)
 {
-	const struct py_allocator *real = &((struct original *)ctx)->calls;
+	const struct py_allocator *real = ctx;
 	void *block = real->malloc(real->ctx, bytes);
 
-	allocated(block, bytes);
+	enter(block, bytes, 0);
 	return block;
 }
 
 static void *ours_calloc(void *ctx, size_t count, size_t bytes)
 {
-	const struct py_allocator *real = &((struct original *)ctx)->calls;
+	const struct py_allocator *real = ctx;
 	void *block = real->calloc(real->ctx, count, bytes);
 
-	allocated(block, count * bytes);
+	enter(block, count * bytes, 0);
 	return block;
 }
 
 static void ours_free(void *ctx, void *block)
 {
-	const struct py_allocator *real = &((struct original *)ctx)->calls;
+	const struct py_allocator *real = ctx;
 
-	if (block && unmark(block))
-		given_up(block);
+	if (LIKELY(block))
+		ld__python_small_take((uint64_t)(uintptr_t)block);
 	real->free(real->ctx, block);
 }
 
 static void *ours_realloc(void *ctx, void *old, size_t bytes)
 {
-	const struct py_allocator *real = &((struct original *)ctx)->calls;
-	bool was_recorded = old && unmark(old);
-	void *block;
+	const struct py_allocator *real = ctx;
+	uint64_t birth = old ? ld__python_small_take((uint64_t)(uintptr_t)old) : 0;
+	void *block = real->realloc(real->ctx, old, bytes);
 
-	if (was_recorded)
-		given_up(old);
-	block = real->realloc(real->ctx, old, bytes);
-	if (!old || was_recorded)	/* what malloc handed out stays malloc's */
-		allocated(block ? block : old, block ? bytes : 1);
+	if (!block && birth)
+		ld__python_small_put_back((uint64_t)(uintptr_t)old, birth);
+	else if (!old || birth)		/* what malloc handed out stays malloc's */
+		enter(block, bytes, birth);
 	return block;
+}
+
+/* ---- mode lite: one set of functions for both domains, with their own context ---- */
+
+/* What to ask for instead of `bytes`: as much as goes to malloc, where it is sampled. */
+static __attribute__((noinline)) size_t sample(size_t bytes)
+{
+	bytes_left = (int64_t)ld__record_next_sample(&ld__guard);
+	if (bytes - 1 >= SMALL)
+		return bytes;		/* it goes there anyhow, and is sampled as others of its size */
+	ld__record_sample_next(&ld__guard);
+	return SMALL + 1;
+}
+
+static void *lite_malloc(void *ctx, size_t bytes)
+{
+	bytes_left -= (int64_t)bytes;
+	if (UNLIKELY(bytes_left < 0))
+		bytes = sample(bytes);
+	return originals[DOMAIN_OBJ].malloc(ctx, bytes);
+}
+
+static void *lite_calloc(void *ctx, size_t count, size_t bytes)
+{
+	bytes_left -= (int64_t)(count * bytes);
+	if (UNLIKELY(bytes_left < 0)) {
+		bytes = sample(count * bytes);
+		count = 1;
+	}
+	return originals[DOMAIN_OBJ].calloc(ctx, count, bytes);
+}
+
+static void *lite_realloc(void *ctx, void *old, size_t bytes)
+{
+	return old ? originals[DOMAIN_OBJ].realloc(ctx, old, bytes) : lite_malloc(ctx, bytes);
 }
 
 /* ---- putting in place ---- */
 
 static void install(int domain)
 {
-	struct py_allocator ours = {
-		&originals[domain], ours_malloc, ours_calloc, ours_realloc, ours_free,
-	};
+	const struct py_allocator *real = &originals[domain], *objects = &originals[DOMAIN_OBJ];
+	struct py_allocator ours = { &originals[domain], ours_malloc, ours_calloc, ours_realloc, ours_free };
 
-	ld__py.PyMem_GetAllocator(domain, &originals[domain].calls);
+	if (ld__record_is_sampling()) {
+		if (real->malloc != objects->malloc || real->calloc != objects->calloc ||
+		    real->realloc != objects->realloc)
+			return;
+		ours = (struct py_allocator){ real->ctx, lite_malloc, lite_calloc, lite_realloc, real->free };
+	}
 	ld__py.PyMem_SetAllocator(domain, &ours);
 }
 
@@ -176,8 +181,14 @@ __attribute__((constructor)) static void install_early(void)
 		return;
 	if (ld__py.debug_build)
 		small_bytes = SMALL_DEBUG;
-	install(DOMAIN_MEM);
-	install(DOMAIN_OBJ);
+	if (ld__record_is_sampling())
+		bytes_left = (int64_t)ld__record_next_sample(&ld__guard);
+	if (ld__clock_is_time())
+		births_between = BIRTHS_BETWEEN;
+	for (int domain = DOMAIN_MEM; domain <= DOMAIN_OBJ; domain++)
+		ld__py.PyMem_GetAllocator(domain, &originals[domain]);
+	for (int domain = DOMAIN_MEM; domain <= DOMAIN_OBJ; domain++)
+		install(domain);
 	installed = true;
 }
 #endif
@@ -190,7 +201,8 @@ const char *ld__python_alloc_check(void)
 		return NULL;
 	if (!installed)
 		return "small Python objects have no stacks: the interpreter was already there when recording began";
+	births_left = 0;	/* with the lock: what is born from now on is born after this snapshot */
 	ld__py.PyMem_GetAllocator(DOMAIN_OBJ, &now);
-	return now.malloc == ours_malloc ? NULL
+	return now.malloc == ours_malloc || now.malloc == lite_malloc ? NULL
 		: "small Python objects have no stacks: PYTHONMALLOC, -X dev or the program chose another allocator";
 }

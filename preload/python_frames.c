@@ -1,74 +1,89 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L4  python_frames.c - see python_frames.h.
+ * L6  python_frames.c - see python_frames.h.
  *
  *   thread state -> innermost frame -> ... -> outermost       only this thread changes the chain
- *        (code, instruction) of each -> place (function, file, line), interned once
+ *        (code, instruction) of each -> place (function, file, line), see python_places.c
  *        places -> stack tree, as the hooks' native stacks
  *
- * (1) The only call into Python is the one that reads the thread-local thread state, and, once per
- *     new place, PyCode_Addr2Line(), which computes and touches nothing.
- * (2) A code object can be freed and its address used again, so a place's key has, beside code and
- *     instruction, the line table, the name and the first line.
- * (3) The first walks read through the kernel, so that a layout which is not what the table says
+ *   memo    [0] outermost ... [n-1] innermost of the last stack: frame, code, instruction, stack id
+ *
+ * (1) No call into Python but the two that read the thread state, and what python_places.c does once per
+ *     new place.
+ * (2) A stack is its frames' codes and instructions. The walk goes outwards until it meets a frame of the
+ *     memo, and from there on only compares: each frame with what the memo has, and its link with the
+ *     next frame's address. So the loads do not wait for each other. What is the same out to the end
+ *     has the same id; from the outermost difference inwards, ids are found anew.
+ * (3) A code object is told from another at its address by a stamp. Stamps are compared only when code objects
+ *     were freed since (the epoch).
+ * (4) The first walks read through the kernel, so that a layout which is not what the table says
  *     ends in an error and not in a fault; each frame is checked. What fails switches the reader
  *     off for good. Only then it reads directly, still checking that code is a code object.
- * (4) Tables only grow: no lock, and a reader in the snapshot child finds them whole. */
+ * (5) The memo is valid at any instruction: a signal handler may leave by longjmp. Its count is lowered
+ *     before an entry changes, and raised after. */
 #include "preload/python_frames.h"
 
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <link.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/uio.h>
 
 #include "preload/arena.h"
+#include "preload/python_places.h"
 #include "preload/python_private.h"
 #include "preload/stacks.h"
 #include "preload/sys.h"
 
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define PROBATION 64			/* walks through the kernel */
-#define PLACE_CHUNK 4096u
-#define PLACE_CHUNKS 64u		/* 262144 places */
-#define SLOT_COUNT (1u << 20)
-#define TEXT_BYTES 300u
+#define FRAMES_MAX 256u			/* of one stack, those that C code put between included */
+#define INDEX_BITS 8u
+#define CHILD_BITS 10u
 #define INNER_MAX 24			/* native frames kept below the last Python call */
+#define OWNED_BY_C 3u			/* frame_owner of a frame that is no call */
 
-struct spot {				/* of one frame */
-	uint64_t code, at, linetable, name;
-	uint32_t first_line;
+struct step {				/* one frame as it stands now */
+	uint64_t frame, code, at;
 };
 
-struct place {
-	struct spot spot;
-	struct python_place text;
+struct known {				/* one frame of the last stack */
+	uint64_t frame, at, code;
+	uint32_t stamp;			/* 0 = not a code object */
+	uint32_t id;			/* of the stack that ends here */
 };
 
-/* What a walk takes from a frame; all else is read only when this is new. */
-struct step {
+struct child {				/* a cache: (parent, code, at) -> id */
 	uint64_t code, at;
+	uint32_t parent, id, stamp, epoch;
 };
 
 struct python_memo {
 	uint32_t count;
-	struct step steps[STACKS_DEPTH_MAX];	/* outermost first */
-	uint64_t linetables[STACKS_DEPTH_MAX];	/* (2) */
-	uint32_t ids[STACKS_DEPTH_MAX];
+	uint32_t epoch;			/* the known's stamps were right then */
+	bool cut;			/* known[0] is not the outermost frame */
 	uint32_t last_native, last_python, last_mixed;
-	struct step fresh[STACKS_DEPTH_MAX];	/* innermost first */
+	uint8_t index[1u << INDEX_BITS];	/* frame -> where it was put in known */
+	uint16_t calls[FRAMES_MAX];	/* Python calls in known[0..i] */
+	struct known known[FRAMES_MAX];
+	struct step fresh[FRAMES_MAX];	/* innermost first */
+	struct child children[1u << CHILD_BITS];
 };
 
 bool ld__python_frames_on;
 
-static struct place *_Atomic chunks[PLACE_CHUNKS];
-static _Atomic uint32_t place_count;
-static _Atomic uint64_t refused;
-static _Atomic uint32_t *slots;
 static _Atomic int probation = PROBATION;
 static const char *why = "";
+static bool ready;
 static uint64_t eval_start, eval_end, text_start, text_end;
+
+static struct {				/* what a walk needs of the layout */
+	long back, code, at, owner;
+	uint64_t at_mask;
+	bool at_is_address;		/* and so tells the code, too */
+} reader;
 
 /* ---- switching on ---- */
 
@@ -109,7 +124,7 @@ void ld__python_frames_init(void)
 {
 	static atomic_flag busy = ATOMIC_FLAG_INIT;
 
-	if (slots || atomic_flag_test_and_set(&busy))
+	if (ready || atomic_flag_test_and_set(&busy))
 		return;
 	if (!ld__python_loaded()) {
 		why = ld__python_why();
@@ -117,11 +132,17 @@ void ld__python_frames_init(void)
 		return;
 	}
 	find_eval();
-	slots = ld__arena_map(SLOT_COUNT * sizeof(*slots));
-	if (!slots || !text_end) {
+	if (ld__python_places_init() < 0 || !text_end) {
 		why = "there is no room for Python's places";
 		return;
 	}
+	reader.back = ld__py.layout.frame_back;
+	reader.code = ld__py.layout.frame_code;
+	reader.at = ld__py.layout.frame_lasti;
+	reader.owner = ld__py.layout.frame_owner;
+	reader.at_is_address = ld__py.version >= 311;
+	reader.at_mask = reader.at_is_address ? UINT64_MAX : UINT32_MAX;
+	ready = true;
 	__atomic_store_n(&ld__python_frames_on, true, __ATOMIC_RELEASE);
 }
 
@@ -182,7 +203,7 @@ static int check_frame(uint64_t frame, uint64_t *ret_back)
 	return 0;
 }
 
-/* (3): the whole chain, before it is read without care. */
+/* (4): the whole chain, before it is read without care. */
 static bool check_chain(uint64_t tstate)
 {
 	const struct python_layout *l = &ld__py.layout;
@@ -198,243 +219,312 @@ static bool check_chain(uint64_t tstate)
 	return true;
 }
 
-/* The Python frames of this thread, innermost first. Returns how many; *ret_truncated: there were more. */
-static uint32_t walk(struct step *steps, uint32_t max, int *ret_truncated)
-{
-	const struct python_layout l = ld__py.layout;
-	uint64_t tstate = (uint64_t)(uintptr_t)ld__py.PyGILState_GetThisThreadState(), frame;
-	uint32_t count = 0, steps_left = 4 * STACKS_DEPTH_MAX;
-	bool new_kind = l.frame_owner >= 0;
+/* ---- walking ---- */
 
-	*ret_truncated = 0;
-	if (!tstate)
-		return 0;
-	if (UNLIKELY(atomic_load_explicit(&probation, memory_order_relaxed) > 0)) {
-		if (!check_chain(tstate)) {
-			switch_off("Python's frames are not laid out as its version says: stacks are the interpreter's own");
-			return 0;
-		}
-		atomic_fetch_sub_explicit(&probation, 1, memory_order_relaxed);
-	}
-	frame = py_word(tstate, l.tstate_frame);
-	if (frame && l.cframe_frame >= 0)
-		frame = py_word(frame, l.cframe_frame);
-	for (; frame; frame = py_word(frame, l.frame_back)) {
-		if (count == max || !steps_left--) {
-			*ret_truncated = 1;
-			break;
-		}
-		if (new_kind && py_byte(frame, l.frame_owner) >= 3)
-			continue;
-		steps[count].code = py_word(frame, l.frame_code);
-		steps[count].at = new_kind ? py_word(frame, l.frame_lasti)
-					   : (uint32_t)py_int(frame, l.frame_lasti);
-		count++;
-	}
-	return count;
+/* The thread state of a thread that has one, whether it holds the interpreter's lock or not. */
+static inline uint64_t own_state(void)
+{
+	return (uint64_t)(uintptr_t)ld__py.PyGILState_GetThisThreadState();
 }
 
-/* All about a step that is new. False for what is no call of a Python function: a step of the interpreter's
- * own before an __init__ (3.12 and later), None in 3.13. */
-static bool spot_of(const struct step *step, struct spot *ret_spot)
+/* The same, faster, and right in sub-interpreters too, in a thread that holds the lock. One that calls the
+ * allocator without it must not walk another's frames. */
+static inline uint64_t state_with_lock(void)
 {
-	const struct python_layout *l = &ld__py.layout;
+	void *(*current)(void) = ld__py._PyThreadState_UncheckedGet ? ld__py._PyThreadState_UncheckedGet
+								     : ld__py.PyThreadState_GetUnchecked;
+	uint64_t tstate = current ? (uint64_t)(uintptr_t)current() : 0;
 
-	if (step->code & 7 || step->code < 4096 || py_type(step->code) != ld__py.PyCode_Type)
+#if defined(__x86_64__)
+	if (tstate && py_word(tstate, ld__py.layout.thread_id) == (uint64_t)(uintptr_t)__builtin_thread_pointer())
+#else
+	if (tstate && py_word(tstate, ld__py.layout.thread_id) == (uint64_t)pthread_self())
+#endif
+		return tstate;
+	return own_state();
+}
+
+static __attribute__((noinline, cold)) bool pass_probation(uint64_t tstate)
+{
+	if (!check_chain(tstate)) {
+		switch_off("Python's frames are not laid out as its version says: stacks are the interpreter's own");
 		return false;
-	ret_spot->code = step->code;
-	ret_spot->at = ld__py.version >= 311 ? step->at - (step->code + (uint64_t)l->code_bytes)
+	}
+	atomic_fetch_sub_explicit(&probation, 1, memory_order_relaxed);
+	return true;
+}
+
+static inline uint32_t is_call(uint64_t frame)
+{
+	return reader.owner < 0 || py_byte(frame, reader.owner) < OWNED_BY_C;
+}
+
+static inline struct step step_read(uint64_t frame)
+{
+	return (struct step){ frame, py_word(frame, reader.code), py_word(frame, reader.at) & reader.at_mask };
+}
+
+static inline uint64_t innermost(uint64_t tstate)
+{
+	uint64_t frame = py_word(tstate, ld__py.layout.tstate_frame);
+
+	if (frame && ld__py.layout.cframe_frame >= 0)
+		frame = py_word(frame, ld__py.layout.cframe_frame);
+	return frame;
+}
+
+static inline uint32_t code_epoch(void)
+{
+	return atomic_load_explicit(&ld__python_code_epoch, memory_order_relaxed);
+}
+
+static inline uint8_t *index_of(struct python_memo *memo, uint64_t frame)
+{
+	return &memo->index[(uint32_t)(frame >> 3) * 0x9e3779b1u >> (32 - INDEX_BITS)];
+}
+
+/* ---- ids ---- */
+
+static inline uint32_t stamp_of(const struct step *step)
+{
+	return is_call(step->frame) && ld__python_is_function(step->code) ? ld__python_code_stamp(step->code) : 0;
+}
+
+static __attribute__((noinline)) bool child_make(uint32_t parent, const struct step *step, int cut,
+						 struct known *ret_known)
+{
+	uint64_t at;
+	uint32_t place;
+
+	ret_known->id = parent;
+	if (!ret_known->stamp)
+		return true;
+	at = ld__py.version >= 311 ? step->at - (step->code + (uint64_t)ld__py.layout.code_bytes)
 		: (uint64_t)(int64_t)(int32_t)step->at * (ld__py.version == 310 ? 2 : 1);
-	ret_spot->linetable = py_word(step->code, l->code_linetable);
-	ret_spot->name = py_word(step->code, l->code_qualname >= 0 ? l->code_qualname : l->code_name);
-	ret_spot->first_line = (uint32_t)py_int(step->code, l->code_line);
-	return ld__py.version < 312 || ret_spot->first_line != 0;
+	place = ld__python_place_at(step->code, at);
+	ret_known->id = place == UINT32_MAX ? 0 : ld__stacks_child_python(parent, place, cut);
+	return ret_known->id != 0;
 }
 
-/* ---- places ---- */
-
-static size_t put_utf8(char *to, size_t used, uint32_t c)
+/* The id of a frame called from stack `parent`. */
+static inline bool child_of(struct python_memo *memo, uint32_t parent,
+			    const struct step *step, int cut, struct known *ret_known)
 {
-	if (c < 0x80) {
-		to[used++] = (char)c;
-	} else if (c < 0x800) {
-		to[used++] = (char)(0xc0 | c >> 6);
-		to[used++] = (char)(0x80 | (c & 63));
-	} else if (c < 0x10000) {
-		to[used++] = (char)(0xe0 | c >> 12);
-		to[used++] = (char)(0x80 | (c >> 6 & 63));
-		to[used++] = (char)(0x80 | (c & 63));
-	} else {
-		to[used++] = (char)(0xf0 | (c >> 18 & 7));
-		to[used++] = (char)(0x80 | (c >> 12 & 63));
-		to[used++] = (char)(0x80 | (c >> 6 & 63));
-		to[used++] = (char)(0x80 | (c & 63));
+	uint64_t hash = (step->at ^ step->code << 20 ^ (uint64_t)parent << 44) * 0x9e3779b97f4a7c15ull;
+	struct child *child = &memo->children[hash >> (64 - CHILD_BITS)];
+	bool same = child->at == step->at && child->code == step->code && child->parent == parent;
+	uint32_t epoch = code_epoch();
+
+	*ret_known = (struct known){ step->frame, step->at, step->code, child->stamp, child->id };
+	if (cut && !parent)			/* the mark of a stack that was cut is not in the key */
+		same = false;
+	else if (same && child->epoch == epoch)
+		return true;
+	ret_known->stamp = stamp_of(step);
+	if (same && child->stamp == ret_known->stamp)
+		goto done;
+	if (!child_make(parent, step, cut, ret_known))
+		return false;
+	if (cut && !parent)
+		return true;
+	child->code = 0;
+	atomic_signal_fence(memory_order_seq_cst);
+	child->at = step->at;
+	child->parent = parent;
+	child->id = ret_known->id;
+	child->stamp = ret_known->stamp;
+	atomic_signal_fence(memory_order_seq_cst);
+	child->code = step->code;
+done:
+	child->epoch = epoch;
+	return true;
+}
+
+/* Put `count` fresh frames on known[0..base-1]. Returns the innermost one's id. */
+static inline uint32_t settle(struct python_memo *memo, uint32_t base, uint32_t count)
+{
+	uint32_t id = base ? memo->known[base - 1].id : 0, calls = base ? memo->calls[base - 1] : 0;
+
+	if (count && memo->count > base)
+		memo->count = base;
+	atomic_signal_fence(memory_order_seq_cst);
+	for (; count-- > 0; base++) {
+		const struct step *step = &memo->fresh[count];
+
+		if (!child_of(memo, id, step, memo->cut, &memo->known[base]))
+			return 0;
+		id = memo->known[base].id;
+		calls += is_call(step->frame);
+		memo->calls[base] = (uint16_t)calls;
+		*index_of(memo, step->frame) = (uint8_t)base;
+		atomic_signal_fence(memory_order_seq_cst);
+		memo->count = base + 1;
 	}
-	return used;
+	return id;
 }
 
-/* A str that belongs to a running code object, without the C-API. A long one keeps its end. */
-static const char *copy_text(uint64_t str)
+/* The whole chain, where the memo is of little help. */
+static __attribute__((noinline)) uint32_t walk_anew(struct python_memo *memo, uint64_t frame, uint32_t depth)
 {
-	char text[TEXT_BYTES + 8];
-	uint32_t state;
-	uint64_t length, data, kind, from = 0;
-	size_t used = 0;
-	const char *copy;
+	uint32_t count = 0, calls = 0, known = 0;
 
-	if (!str || str & 7 || py_type(str) != ld__py.PyUnicode_Type)
-		return "?";
-	state = (uint32_t)py_int(str, 32);
-	length = py_word(str, 16);
-	kind = state >> 2 & 7;
-	if (!(state & 32) || !kind || kind == 3 || kind > 4)
-		return "?";
-	data = str + (state & 64 ? (ld__py.version < 312 ? 48 : 40) : (ld__py.version < 312 ? 72 : 56));
-	if (length > TEXT_BYTES / 4) {
-		if (length > TEXT_BYTES - 4 || !(state & 64)) {
-			from = length - (TEXT_BYTES / (state & 64 ? 1 : 4) - 4);
-			memcpy(text, "...", 3);
-			used = 3;
-		}
-	}
-	for (uint64_t i = from; i < length && used < TEXT_BYTES; i++)
-		used = put_utf8(text, used, kind == 1 ? py_byte(data, (long)i)
-				: kind == 2 ? *(const uint16_t *)(uintptr_t)(data + 2 * i)
-				: *(const uint32_t *)(uintptr_t)(data + 4 * i));
-	text[used] = '\0';
-	copy = ld__arena_strdup(text);
-	return copy ? copy : "?";
-}
-
-static bool same_spot(const struct spot *a, const struct spot *b)
-{
-	return a->code == b->code && a->at == b->at && a->linetable == b->linetable && a->name == b->name &&
-	       a->first_line == b->first_line;
-}
-
-static struct place *place_of(uint32_t index)
-{
-	struct place *chunk = atomic_load_explicit(&chunks[index / PLACE_CHUNK], memory_order_acquire);
-
-	return chunk ? &chunk[index % PLACE_CHUNK] : NULL;
-}
-
-static struct place *place_make(uint32_t index)
-{
-	struct place *_Atomic *at = &chunks[index / PLACE_CHUNK];
-	struct place *chunk = atomic_load_explicit(at, memory_order_acquire), *fresh;
-
-	if (!chunk) {
-		fresh = ld__arena_map(PLACE_CHUNK * sizeof(*fresh));
-		if (!fresh)
-			return NULL;
-		if (atomic_compare_exchange_strong(at, &chunk, fresh))
-			chunk = fresh;
-		else
-			ld__arena_unmap(fresh, PLACE_CHUNK * sizeof(*fresh));
-	}
-	return &chunk[index % PLACE_CHUNK];
-}
-
-/* Index of a spot's place, UINT32_MAX = the tables are full. Texts are copied once per code and line
- * of thought: neighbours of one code share them when they follow each other. */
-static uint32_t intern(const struct spot *spot)
-{
-	uint64_t hash = (spot->code ^ spot->at << 17 ^ spot->linetable << 5 ^ spot->name) * 0x9e3779b97f4a7c15ull;
-	uint32_t at = (uint32_t)(hash >> 40), index, expected;
-	const struct place *twin = NULL;
-	struct place *place;
-	int line;
-
-	for (;; at++) {
-		uint32_t id = atomic_load_explicit(&slots[at & (SLOT_COUNT - 1)], memory_order_acquire);
-
-		if (!id)
+	for (; frame && count < FRAMES_MAX; frame = py_word(frame, reader.back), count++) {
+		calls += is_call(frame);
+		if (calls > depth)
 			break;
-		place = place_of(id - 1);
-		if (same_spot(&place->spot, spot))
-			return id - 1;
-		if (place->spot.code == spot->code && place->spot.name == spot->name)
-			twin = place;
+		memo->fresh[count] = step_read(frame);
 	}
-	index = atomic_fetch_add(&place_count, 1);
-	if (index >= PLACE_CHUNK * PLACE_CHUNKS || !(place = place_make(index))) {
-		atomic_fetch_sub(&place_count, 1);
-		atomic_fetch_add(&refused, 1);
-		return UINT32_MAX;
+	if (memo->cut || frame)
+		memo->count = 0;
+	memo->cut = frame != 0;
+	for (; known < memo->count && known < count; known++) {
+		const struct step *step = &memo->fresh[count - 1 - known];
+		const struct known *k = &memo->known[known];
+
+		if (k->frame != step->frame || k->code != step->code || k->at != step->at ||
+		    k->stamp != stamp_of(step))
+			break;
 	}
-	line = ld__py.PyCode_Addr2Line((py_object *)(uintptr_t)spot->code, (int)spot->at);
-	place->spot = *spot;
-	place->text.function = twin ? twin->text.function : copy_text(spot->name);
-	place->text.file = twin ? twin->text.file : copy_text(py_word(spot->code, ld__py.layout.code_file));
-	place->text.line = line > 0 ? (uint32_t)line : spot->first_line;
-	for (;; at++) {
-		expected = 0;
-		if (atomic_compare_exchange_strong(&slots[at & (SLOT_COUNT - 1)], &expected, index + 1))
-			return index;
-	}
+	memo->count = known;
+	memo->epoch = code_epoch();
+	return settle(memo, known, count - known);
 }
 
-uint32_t ld__python_place_count(void)
+/* A value that the compiler does not know to be the one that it was compared with, and so does not wait for. */
+static inline uint64_t from_memo(uint64_t frame)
 {
-	uint32_t count = atomic_load_explicit(&place_count, memory_order_acquire);
-
-	return count < PLACE_CHUNK * PLACE_CHUNKS ? count : PLACE_CHUNK * PLACE_CHUNKS;
+	__asm__("" : "+r"(frame));
+	return frame;
 }
 
-const struct python_place *ld__python_place(uint32_t index)
+/* Compare the chain from known[join], which stands there, outwards. Returns whether it has the same frames;
+ * *ret_differs: the outermost of known[0..join] of which that is all that is the same, join + 1 = none.
+ *
+ * The next frame's address is taken from the memo once the link is found to say the same: so its loads begin
+ * before the link has come. */
+static inline __attribute__((always_inline)) bool same_frames(const struct known *known, uint32_t join, bool with_code,
+							      bool with_stamp, uint32_t *ret_differs, uint64_t *ret_back)
 {
-	static const struct python_place none = { "?", "?", 0 };
-	const struct place *place = place_of(index);
+	const long back_at = reader.back, at_at = reader.at;
+	const struct known *k = &known[join];
+	uint32_t differs = join + 1;
+	uint64_t frame = k->frame, back;
 
-	return place && place->text.function ? &place->text : &none;
+	for (;; k--) {
+		uint64_t at = py_word(frame, at_at);
+		bool other = (with_code ? at & reader.at_mask : at) != k->at;
+
+		if (with_code)
+			other |= py_word(frame, reader.code) != k->code;
+		if (with_stamp)
+			other = other || k->stamp != stamp_of(&(struct step){ frame, py_word(frame, reader.code), at });
+		if (other)
+			differs = (uint32_t)(k - known);
+		back = py_word(frame, back_at);
+		if (k == known)
+			break;
+		frame = from_memo(k[-1].frame);
+		if (UNLIKELY(back != k[-1].frame))
+			return false;
+	}
+	*ret_differs = differs;
+	*ret_back = back;
+	return true;
 }
 
-uint64_t ld__python_places_refused(void)
+/* The same where the instruction's address says which code it is, and no code object was freed: what is
+ * done for nearly every stack. */
+static __attribute__((noinline)) bool same_frames_fast(const struct known *known, uint32_t join, uint32_t *ret_differs,
+						       uint64_t *ret_back)
 {
-	return atomic_load_explicit(&refused, memory_order_relaxed);
+	const long back_at = reader.back, at_at = reader.at;
+	const struct known *k = &known[join];
+	uint64_t frame = k->frame, back = py_word(frame, back_at);
+
+	*ret_differs = join + (py_word(frame, at_at) == k->at);	/* the innermost mostly does */
+#pragma GCC unroll 4
+	while (k != known) {
+		k--;
+		frame = from_memo(k->frame);
+		if (UNLIKELY(back != k->frame))
+			return false;
+		back = py_word(frame, back_at);
+		if (UNLIKELY(py_word(frame, at_at) != k->at))
+			*ret_differs = (uint32_t)(k - known);
+	}
+	*ret_back = back;
+	return true;
+}
+
+static __attribute__((noinline)) bool same_frames_slow(const struct known *known, uint32_t join, bool trusted,
+						       uint32_t *ret_differs, uint64_t *ret_back)
+{
+	return trusted ? same_frames(known, join, true, false, ret_differs, ret_back)
+		       : same_frames(known, join, true, true, ret_differs, ret_back);
+}
+
+/* known[first..last] have other ids now. */
+static inline bool rename_known(struct python_memo *memo, uint32_t first, uint32_t last)
+{
+	uint32_t id = first ? memo->known[first - 1].id : 0;
+
+	memo->count = first;
+	atomic_signal_fence(memory_order_seq_cst);
+	for (; first <= last; first++) {
+		struct step step = step_read(memo->known[first].frame);
+
+		if (!child_of(memo, id, &step, memo->cut, &memo->known[first]))
+			return false;
+		id = memo->known[first].id;
+		atomic_signal_fence(memory_order_seq_cst);
+		memo->count = first + 1;
+	}
+	return true;
+}
+
+static inline __attribute__((always_inline)) uint32_t walk(struct python_memo *memo, uint64_t tstate,
+							   uint32_t depth)
+{
+	const uint64_t start = tstate ? innermost(tstate) : 0;
+	const uint32_t epoch = code_epoch();
+	const bool trusted = memo->epoch == epoch;
+	uint32_t fresh = 0, calls = 0, join, differs, total;
+	uint64_t frame = start, back;
+
+	if (!start || (UNLIKELY(atomic_load_explicit(&probation, memory_order_relaxed) > 0) && !pass_probation(tstate)))
+		return 0;
+	for (;; fresh++) {
+		join = *index_of(memo, frame);
+		if (join < memo->count && memo->known[join].frame == frame)
+			break;
+		if (fresh == FRAMES_MAX)
+			return walk_anew(memo, start, depth);
+		memo->fresh[fresh] = step_read(frame);
+		calls += is_call(frame);
+		frame = py_word(frame, reader.back);
+		if (!frame)
+			return walk_anew(memo, start, depth);
+	}
+	if (trusted && reader.at_is_address ? !same_frames_fast(memo->known, join, &differs, &back)
+					    : !same_frames_slow(memo->known, join, trusted, &differs, &back))
+		return walk_anew(memo, start, depth);
+	total = memo->calls[join] + calls;
+	if (UNLIKELY((back != 0) != memo->cut || (memo->cut ? total != depth : total > depth) ||
+		     join + 1 + fresh > FRAMES_MAX))
+		return walk_anew(memo, start, depth);
+	if (!trusted && memo->count > join + 1)
+		memo->count = join + 1;		/* those further in were not looked at */
+	if (differs <= join && !rename_known(memo, differs, join))
+		return 0;
+	memo->epoch = epoch;
+	return settle(memo, join + 1, fresh);
 }
 
 /* ---- stacks ---- */
 
-/* Is what the memo has at a depth still what stands there? The line table tells a code object from another
- * that came to lie at its address. */
-static inline bool is_known(const struct python_memo *memo, uint32_t depth, const struct step *step)
+uint32_t ld__python_stack_alone(struct python_memo *memo, uint32_t depth)
 {
-	return memo->steps[depth].code == step->code && memo->steps[depth].at == step->at &&
-	       (memo->linetables[depth] == 0 ||
-		memo->linetables[depth] == py_word(step->code, ld__py.layout.code_linetable));
-}
-
-/* Python's part: frames from the outermost on, the unchanged ones from the memo. */
-static uint32_t intern_frames(struct python_memo *memo, uint32_t count, int truncated)
-{
-	uint32_t known = 0, id;
-
-	while (!truncated && known < memo->count && known < count &&
-	       is_known(memo, known, &memo->fresh[count - 1 - known]))
-		known++;
-	memo->count = known;
-	id = known ? memo->ids[known - 1] : 0;
-	for (; known < count; known++) {
-		const struct step *step = &memo->fresh[count - 1 - known];
-		struct spot spot = { 0 };
-
-		if (spot_of(step, &spot)) {
-			uint32_t place = intern(&spot);
-
-			id = place == UINT32_MAX ? 0 : ld__stacks_child_python(id, place, truncated);
-			if (!id)
-				return 0;
-		}
-		memo->steps[known] = *step;
-		memo->linetables[known] = spot.first_line || ld__py.version < 312 ? spot.linetable : 0;
-		memo->ids[known] = id;
-		atomic_signal_fence(memory_order_seq_cst);
-		if (!truncated)
-			memo->count = known + 1;
-	}
-	return id;
+	return walk(memo, state_with_lock(), depth < STACKS_DEPTH_MAX ? depth : STACKS_DEPTH_MAX);
 }
 
 static bool within(uint64_t pc, uint64_t start, uint64_t end)
@@ -467,22 +557,10 @@ static int inner_frames(uint32_t native, uint64_t *pcs)
 	return until_text >= 0 ? until_text : cut ? count : -1;
 }
 
-uint32_t ld__python_stack_alone(struct python_memo *memo, uint32_t depth)
-{
-	int saved_errno = errno, truncated;
-	uint32_t count;
-
-	if (depth > STACKS_DEPTH_MAX)
-		depth = STACKS_DEPTH_MAX;
-	count = walk(memo->fresh, depth, &truncated);
-	errno = saved_errno;
-	return count ? intern_frames(memo, count, truncated) : 0;
-}
-
 uint32_t ld__python_stack(struct python_memo *memo, uint32_t native, uint32_t depth)
 {
 	uint64_t pcs[INNER_MAX];
-	uint32_t id = ld__python_stack_alone(memo, depth);
+	uint32_t id = walk(memo, own_state(), depth < STACKS_DEPTH_MAX ? depth : STACKS_DEPTH_MAX);
 	int inner;
 
 	if (!id)

@@ -24,17 +24,9 @@ struct python_memo *ld__python_memo_new(void);	/* NULL when memory is refused */
  * is (no Python frame runs on this thread, tables full). Keeps errno. */
 uint32_t ld__python_stack(struct python_memo *memo, uint32_t native, uint32_t depth);
 
-/* Python's frames alone, for a block of the interpreter's own pools. 0 = there are none. */
+/* Python's frames alone, for a block of the interpreter's own pools, so with the interpreter's lock held.
+ * 0 = there are none. */
 uint32_t ld__python_stack_alone(struct python_memo *memo, uint32_t depth);
-
-/* The places that stacks refer to (STREAM_STACK_PYTHON), 0..count-1. */
-struct python_place {
-	const char *function, *file;
-	uint32_t line;
-};
-uint32_t ld__python_place_count(void);
-const struct python_place *ld__python_place(uint32_t index);
-uint64_t ld__python_places_refused(void);
 
 /* Why the reader is off although there is CPython, "" = it is on or there is none. */
 const char *ld__python_frames_why(void);

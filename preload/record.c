@@ -143,10 +143,10 @@ struct ring *ld__record_ring(struct guard *g)
 
 /* ---- stacks ---- */
 
-/* Bytes to the next sampled one: exponentially distributed, so that every byte has the same chance. */
-static uint64_t next_sample(struct guard *g)
+/* Exponentially distributed, so that every byte has the same chance. */
+uint64_t ld__record_next_sample(struct guard *g)
 {
-	uint64_t x = g->random ? g->random : (uint64_t)g->tid * 0x9e3779b97f4a7c15ull + g->sp;
+	uint64_t x = g->random ? g->random : ((uint64_t)g->tid * 0x9e3779b97f4a7c15ull + g->sp) | 1;
 	uint32_t bits, zeros;
 	double m, t, t2, ln_m;
 
@@ -169,18 +169,18 @@ static bool sampled(struct guard *g, size_t bytes)
 	if (bytes >= sample_mean_bytes)
 		return true;
 	if (!g->sample_bytes)
-		g->sample_bytes = next_sample(g);
+		g->sample_bytes = ld__record_next_sample(g);
 	if (bytes < g->sample_bytes) {
 		g->sample_bytes -= bytes;
 		return false;
 	}
-	g->sample_bytes = next_sample(g);
+	g->sample_bytes = ld__record_next_sample(g);
 	return true;
 }
 
-bool ld__record_sampled(struct guard *g, size_t bytes)
+bool ld__record_is_sampling(void)
 {
-	return !sample_mean_bytes || sampled(g, bytes);
+	return sample_mean_bytes != 0;
 }
 
 static void *caller_of(const void *frame)
@@ -292,14 +292,25 @@ uint32_t ld__record_stack(struct guard *g, const void *frame)
 	return stack;
 }
 
-/* A block of the interpreter's own pools: what C code stands between is the interpreter's. */
-static uint32_t stack_of_python(struct ring *ring, enum enter how)
+/* For a block of the interpreter's own pools: what C code stands between is the interpreter's. */
+uint32_t ld__record_python_stack(struct guard *g, enum enter how)
 {
-	if (how == ENTER_NESTED)
+	struct ring *ring = g->ring;
+	uint32_t stack = 0;
+
+	if (UNLIKELY(how == ENTER_NESTED))
 		return 0;
-	if (!ring->python)
+	g->phase = PHASE_RECORD;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (UNLIKELY(!ring))
+		ring = acquire(g);
+	if (UNLIKELY(ring && !ring->python))
 		ring->python = ld__python_memo_new();
-	return ring->python ? ld__python_stack_alone(ring->python, depth) : 0;
+	if (LIKELY(ring && ring->python))
+		stack = ld__python_stack_alone(ring->python, depth);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	g->phase = PHASE_REAL;
+	return stack;
 }
 
 /* ---- events ---- */
@@ -314,8 +325,7 @@ static inline void push_with_stack(struct guard *g, enum enter how, uint32_t kin
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ring = ready(g, how);
 	if (LIKELY(ring)) {
-		stack = kind == STREAM_NODE_PYTHON ? stack_of_python(ring, how)
-						   : stack_here(g, ring, how, bytes, frame);
+		stack = stack_here(g, ring, how, bytes, frame);
 		ld__ring_push(g, ring, kind, (uint64_t)(uintptr_t)start_, bytes, stack);
 	}
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);

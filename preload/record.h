@@ -103,8 +103,18 @@ struct ring *ld__record_ring(struct guard *g);
  * of a hook that only forwarded. Returns its id; 0 inside of code of ours, or without memory. */
 uint32_t ld__record_stack(struct guard *g, const void *frame);
 
-/* Mode lite: is a block of so many bytes one of the sample? Otherwise always. */
-bool ld__record_sampled(struct guard *g, size_t bytes);
+/* Mode lite: is not every stack recorded? Bytes to the next sampled one, drawn anew. And: let the next block
+ * of this thread be sampled, whatever was drawn. */
+bool ld__record_is_sampling(void);
+uint64_t ld__record_next_sample(struct guard *g);
+static inline void ld__record_sample_next(struct guard *g)
+{
+	g->sample_bytes = 1;
+}
+
+/* Between enter and leave: the Python stack of the calling thread, which holds the interpreter's lock.
+ * 0 = there is none. Sets g->tid. */
+uint32_t ld__record_python_stack(struct guard *g, enum enter how);
 
 /* Depth of stacks and lite mode, from the settings. Until then: 64 frames, every stack. */
 void ld__record_configure(uint32_t depth, uint64_t sample_mean_bytes);

@@ -27,6 +27,7 @@
 #include "nodes.h"
 #include "objects.h"
 #include "python_frames.h"
+#include "python_places.h"
 #include "regions.h"
 #include "ring.h"
 #include "scan.h"
