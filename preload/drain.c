@@ -307,7 +307,9 @@ static void run(uint64_t horizon)
 		const struct event *far = &events[(c->at + AHEAD) & mask];
 
 		/* What is asked for may be anything when it lies beyond the end: that costs a wrong guess.
+		 * The events of another thread are still in its processor's cache: they are asked for, too.
 		 * A block given back by its thread's next event was never in the table. */
+		__builtin_prefetch(&events[(c->at + 3 * AHEAD) & mask]);
 		if (next->addr == e->addr && next->kind == EVENT_FREE && e->kind < EVENT_FREE &&
 		    e->kind != STREAM_NODE_MAPPING && c->at + 1 < c->end && next->clock <= limit) {
 			prefetch_pair(far, &events[(c->at + AHEAD + 1) & mask]);
