@@ -3,7 +3,7 @@
 """What leakdiff costs, against nothing and against others, measured in one interleaved run.
 
     tests/bench/run.py [--quick] [--json FILE] [PART ...]      parts: pairs pause scan blocks scale objects
-                                                             start threads memory programs
+                                                             start threads memory programs python
 
 Every round runs each configuration once, in order; a ratio is taken against the plain run of the same
 round; medians are printed, with the smallest and largest. Times of a shared machine move: quote ratios.
@@ -23,6 +23,7 @@ Configurations whose program is not installed are left out, and that is said.
   threads churn by 1, 2 and 4 threads: how the throughput scales, and how without the library
   memory  what the library holds for many sizes, a million distinct stacks, ten million live blocks
   programs C++ containers, gcc compiling a file, redis-server under redis-benchmark
+  python  a program that makes and drops Python objects 20 calls deep, in each mode, against tracemalloc
 """
 import argparse
 import json
@@ -653,6 +654,41 @@ def measure_start(quick):
     table("start-up and end of a process, ms, %d rounds of %d" % (rounds, times), ("", "ms", "added ms", "ratio"), rows)
 
 
+# -- Python objects --------------------------------------------------------------
+
+def measure_python(quick):
+    rounds, objects = 5 if quick else 9, 300000
+    stacks = {"needs": (LIBRARY,), "LD_PRELOAD": LIBRARY, "LEAKDIFF_DIR": "@", "LEAKDIFF_PYTHON": "stacks"}
+    whole = Configuration("leakdiff stacks", **stacks)
+    sample = Configuration("leakdiff stacks, lite", LEAKDIFF_MODE="lite", **stacks)
+    configurations = usable([PLAIN, SHIM, sample, whole, Configuration("tracemalloc, 1 frame", 0.1, PYTHONTRACEMALLOC="1"),
+                             Configuration("tracemalloc, 20 frames", 0.03, PYTHONTRACEMALLOC="20")])
+    titles = (("short", "dropped at once"), ("batch", "2000 kept, then dropped"), ("window", "one of 1024 replaced"))
+    rows = []
+    for kind, title in titles:
+        taken = {}
+        for _ in range(rounds):
+            for configuration in configurations:
+                out = scratch("bench")
+                done = configuration.run(["/usr/bin/python3", os.path.join(SOURCE, "tests", "bench", "churn.py"), kind,
+                                          str(int(objects * configuration.share))], out)
+                match = re.search(r"^cpu_ns_per_object=([\d.]+)", done.stdout, re.MULTILINE)
+                taken.setdefault(configuration.name, []).append(float(match.group(1)) if match and not done.returncode else None)
+                shutil.rmtree(out, ignore_errors=True)
+        for configuration in configurations:
+            pairs = [(a, b) for a, b in zip(taken[configuration.name], taken[PLAIN.name]) if a and b]
+            if not pairs:
+                rows.append(("%s: %s" % (title, configuration.name), "failed", ""))
+                continue
+            ratios = [a / b for a, b in pairs]
+            RESULTS.setdefault("python", {}).setdefault(kind, {})[configuration.name] = statistics.median(ratios)
+            rows.append(("%s: %s" % (title, configuration.name), spread([a for a, _ in pairs], "%.0f"), spread(ratios)))
+    table("Python objects made and dropped 20 calls deep, processor time; %d rounds" % rounds, ("", "ns an object", "ratio to no profiler"), rows)
+    for name, goal in ((sample.name, 1.25), (whole.name, 3.0)):
+        worst = max((results[name] for results in RESULTS.get("python", {}).values() if name in results), default=0)
+        print("  %s: %.2f at most (goal: %.2f)" % (name, worst, goal))
+
+
 def machine():
     model, memory = platform.machine(), 0
     with open("/proc/cpuinfo") as f:
@@ -669,7 +705,8 @@ def machine():
 
 
 PARTS = {"pairs": measure_pairs, "pause": measure_pause, "scan": measure_pause, "blocks": measure_blocks, "scale": measure_scale, "objects": measure_objects,
-         "start": measure_start, "threads": measure_threads, "memory": measure_memory, "programs": measure_programs}
+         "start": measure_start, "threads": measure_threads, "memory": measure_memory, "programs": measure_programs,
+         "python": measure_python}
 
 
 def main():
