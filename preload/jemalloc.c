@@ -32,11 +32,20 @@ static bool read_flag(const char *name)
 	return mallctl_(name, &flag, &bytes, NULL, 0) == 0 && flag;
 }
 
+/* Is it of the allocator that serves the program: the next after ours, or one in the program itself? */
+static bool serves(void *symbol)
+{
+	void *first = ld__real_symbol("malloc");
+
+	return ld__real_same_object(symbol, (void *)(uintptr_t)ld__real.malloc) ||
+	       (first && ld__real_same_object(symbol, first));
+}
+
 bool ld__jemalloc_find(const char **ret_why)
 {
 	void *symbol = ld__real_symbol("mallctl");
 
-	if (!symbol || !ld__real_same_object(symbol, (void *)(uintptr_t)ld__real.malloc)) {
+	if (!symbol || !serves(symbol)) {
 		*ret_why = "the program's malloc is not jemalloc's: start it with `leakdiff run --mode sample`, or "
 			   "preload libjemalloc.so.2 after this library, with MALLOC_CONF=prof:true";
 		return false;

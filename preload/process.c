@@ -337,8 +337,9 @@ static bool malloc_is_ours(void)
 	       !ld__real_is_defined(first);
 }
 
-/* Mode sample leaves recording to jemalloc, where that can be had. */
-static bool choose_jemalloc(void)
+/* Mode sample leaves recording to jemalloc, where that can be had: also to one inside the program, since
+ * nothing needs to be interposed for it. */
+static bool choose_jemalloc(bool ours)
 {
 	const char *why;
 
@@ -346,19 +347,17 @@ static bool choose_jemalloc(void)
 		return false;
 	if (ld__jemalloc_find(&why))
 		return true;
+	if (!ours)
+		return false;		/* there is no lite either, and that is said */
 	ld__say("LEAKDIFF_MODE=sample cannot be had, lite is used: %s", why);
 	ld__config_set_mode(CONFIG_LITE);
 	return false;
 }
 
-static void configure(void)
+static void configure(bool jemalloc)
 {
-	const struct config *config;
-	bool jemalloc;
+	const struct config *config = ld__config();
 
-	ld__config_read();
-	jemalloc = choose_jemalloc();
-	config = ld__config();
 	ld__record_configure(config->depth, config->mode == CONFIG_LITE ? LITE_MEAN_BYTES : 0);
 	if (!config->start_on || jemalloc) {
 		set_state(SWITCH_OFF);
@@ -380,6 +379,7 @@ static void configure(void)
 __attribute__((constructor)) static void construct(void)
 {
 	int saved_errno = errno;
+	bool jemalloc;
 
 #ifdef LEAKDIFF_PARTS
 	return;			/* a unit test sets up what it tests */
@@ -387,12 +387,16 @@ __attribute__((constructor)) static void construct(void)
 	if (*ld__switch == SWITCH_COLD)
 		boot();
 	ld__guard_enter();
-	if (!malloc_is_ours()) {
-		ld__config_read();
-		ld__capture_fail("the program defines malloc itself, which cannot be interposed");
+	ld__config_read();
+	jemalloc = choose_jemalloc(malloc_is_ours());
+	if (!jemalloc && !malloc_is_ours()) {
+		ld__capture_fail(ld__config()->mode != CONFIG_SAMPLE ?
+					 "the program defines malloc itself, which cannot be interposed" :
+					 "the program defines malloc itself, and no jemalloc in it can be asked: its mallctl must "
+					 "be exported (-rdynamic) and MALLOC_CONF=prof:true set at the start");
 		goto out;
 	}
-	configure();
+	configure(jemalloc);
 	ld__modules_refresh();
 	if (ld__config()->python == CONFIG_PYTHON_AUTO || ld__config()->python == CONFIG_PYTHON_STACKS)
 		ld__python_frames_init();

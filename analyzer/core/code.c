@@ -179,9 +179,10 @@ static bool is_allocator_function(const char *name)
 		"malloc", "calloc", "realloc", "reallocarray", "memalign", "aligned_alloc", "posix_memalign",
 		"valloc", "pvalloc", "mmap", "mmap64", "mremap", "free", "__libc_malloc", "__libc_calloc",
 		"__libc_realloc", "__libc_memalign", "__libc_reallocarray", "__posix_memalign", "__mmap",
-		"__mmap64", "_mid_memalign", "__mremap", NULL };
+		"__mmap64", "_mid_memalign", "__mremap", "prof_backtrace_impl", NULL };
 
-	return is_one_of(name, names) || begins(name, "operator new");
+	/* je_: what a jemalloc inside the program calls itself */
+	return is_one_of(name, names) || begins(name, "operator new") || begins(name, "je_");
 }
 
 /* xmalloc, zmalloc_usable, g_strdup, CRYPTO_realloc: every caller of such a function is a site of its
