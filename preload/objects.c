@@ -24,6 +24,7 @@ struct type {
 	uint64_t addr;
 	uint32_t index;			/* in TYPES */
 	uint32_t values_index;		/* of blocks that hold its instances' attributes; 0 = not made yet */
+	uint32_t dict_index;		/* of dicts that belong to its instances; 0 = not made yet */
 };
 
 struct name {
@@ -214,13 +215,15 @@ static uint32_t object_of(const struct nodes *nodes, uint32_t node)
 static uint32_t values_type(struct objects *objects, uint32_t object, const char *what)
 {
 	struct type *type = &objects->types[ld__python_type_index(object)];
+	bool dict = what[0] == 'd' && what[1] == 'i';
+	uint32_t *index = dict ? &type->dict_index : &type->values_index;
 	char name[256];
 
-	if (!type->values_index) {
+	if (!*index) {
 		ld__text_format(name, sizeof(name), 0, "%s of %s", what, ld__python_type_name(type->addr));
-		type->values_index = ld__rtti_add(objects->rtti, type->addr + 1, name, STREAM_TYPE_PYTHON) + 1;
+		*index = ld__rtti_add(objects->rtti, type->addr + (dict ? 2 : 1), name, STREAM_TYPE_PYTHON) + 1;
 	}
-	return type->values_index;
+	return *index;
 }
 
 /* The node that a buffer fills; STREAM_NONE = it lies in an arena. */
@@ -236,10 +239,15 @@ static void mark_buffer(const struct python_buffer *buffer, void *data)
 	struct objects *objects = data;
 	struct nodes *nodes = objects->nodes;
 	uint64_t offset;
-	uint32_t node = buffer_node(nodes, buffer->addr, &offset);
+	uint32_t node = ld__nodes_find(nodes, buffer->addr, &offset);
 
-	if (node == STREAM_NONE)
+	if (node == STREAM_NONE || nodes->flags[node] & NODE_MAPPING)
 		return;
+	if (nodes->flags[node] & NODE_OBJECT) {		/* an object's own dict: a node, with a telling name */
+		if (buffer->what)
+			nodes->type[node] = values_type(objects, buffer->index, buffer->what);
+		return;
+	}
 	nodes->flags[node] |= NODE_OWNED | (buffer->what ? 0 : NODE_FOLDED);
 	if (buffer->what)
 		nodes->type[node] = values_type(objects, buffer->index, buffer->what);
@@ -270,7 +278,8 @@ void ld__objects_describe(struct objects *objects, uint32_t node, struct object_
 
 	ret_facts->bytes = ld__python_bytes(object);
 	ret_facts->unexplained = ld__python_unexplained(object);
-	ret_facts->type = type < objects->type_room ? objects->types[type].index : STREAM_NONE;
+	ret_facts->type = objects->nodes->type[node] ? objects->nodes->type[node] - 1 :
+			  type < objects->type_room ? objects->types[type].index : STREAM_NONE;
 	if (is_python(objects->nodes, node)) {
 		objects->placed++;
 		objects->placed_bytes += ret_facts->bytes;

@@ -78,7 +78,7 @@ struct python_buffer {			/* memory that an object owns beside itself */
 	uint32_t index;			/* its index */
 	uint64_t addr;			/* somewhere in the native block, usually its first byte */
 	const char *what;		/* NULL: its bytes are part of the owner's size already; else what
-					 * it is of the owner: "attributes" */
+					 * it is of the owner: "attributes"; its own "dict" is an object */
 };
 
 /* Find every object. Objects that lie in no allocation (static types, None) come too. Returns how many.

@@ -309,6 +309,19 @@ static void give_dict(uint64_t dict, bool as_attributes)
 	}
 }
 
+static void give_attributes(uint64_t dict)
+{
+	py_object *key, *value;
+	long at = 0;
+
+	if (py_type(dict) != ld__py.PyDict_Type)
+		return;
+	while (ld__py.PyDict_Next((py_object *)(uintptr_t)dict, &at, &key, &value))
+		if (is_str((uint64_t)(uintptr_t)key))
+			ld__py_give((uint64_t)(uintptr_t)value, STREAM_LABEL_ATTR, 0, ld__py_text((uint64_t)(uintptr_t)key),
+				    (uint64_t)(uintptr_t)key, true);
+}
+
 static void claim_dict_items(uint64_t dict)
 {
 	py_object *key, *value;
@@ -357,6 +370,8 @@ static void give_instance(const struct py_type_info *info)
 		}
 	}
 	give_own_dict(dict, ITEM_FOLDED);
+	if (dict && !folded(dict, ITEM_FOLDED))		/* somebody else holds it, too: it reads instance.x all the same */
+		give_attributes(dict);
 	if (info->has_members)
 		ld__py_members(info->type, source, claim_attribute, NULL);
 }

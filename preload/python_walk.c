@@ -850,6 +850,11 @@ static void own_buffers(uint64_t index)
 	if ((info->flags & FLAG_MANAGED_DICT) && ld__py_inline_values(info, object, &values) &&
 	    values.separate)
 		own_as(object, values.values, "attributes");
+	at = info->kind == PY_MODULE ? py_word(object, 16) :
+	     info->kind == PY_TYPE ? py_word(object, TP_DICT) :
+	     info->kind == PY_LRU_CACHE ? ld__py_lru_dict(info, object) : ld__py_instance_dict(info, object);
+	if (is_plain_dict(at))
+		own_as(object, at, "dict");
 }
 
 /* --- face ---------------------------------------------------------------------------------- */

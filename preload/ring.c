@@ -328,6 +328,7 @@ int ld__ring_open(const char *folder, uint32_t events)
 	file->event_bytes = sizeof(struct event);
 	file->start_clock = start.birth;
 	file->start_realtime_ns = start.realtime_ns;
+	file->clock_is_time = ld__clock_is_time();
 	memcpy(file->magic, RING_MAGIC, sizeof(file->magic));
 	chunks[chunk_count].start = (char *)ret;
 	chunks[chunk_count++].bytes = RING_PAGE;

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L4  ring.h - per-thread event rings between the hooks and whoever drains.
  *
- * All rings lie in one mapped file, "<folder>/<pid>.ring", so that the last events outlive a crash:
- *
- *   struct ring_file, padded to RING_PAGE | ring 0 | ring 1 | ...      grown as threads come
- *   ring = struct ring, padded to RING_PAGE | events * struct event
- *
- * Where the file cannot be had, rings are anonymous memory and nothing else changes. */
+ * All rings lie in one mapped file, "<folder>/<pid>.ring", so that the last events outlive a crash; its
+ * layout is in ring_file.h. Where the file cannot be had, rings are anonymous memory and nothing else
+ * changes. */
 #ifndef LEAKDIFF_RING_H
 #define LEAKDIFF_RING_H
 
@@ -17,46 +14,9 @@
 
 #include "clock_inline.h"
 #include "guard.h"
+#include "ring_file.h"
 
-#define RING_MAGIC "LDRING\0"		/* 8 bytes with the final NUL */
-#define RING_VERSION 1u
-#define RING_PAGE 4096u
-#define RING_MAX 65536u			/* rings, so threads alive at once */
 #define RING_SLACK 32u			/* slots kept for frees met inside a real allocator call */
-
-enum event_kind {			/* 1..31: an allocation of that stream_node_kind */
-	EVENT_FREE = 32,
-	EVENT_REALLOC_BEGIN,		/* addr: the old block, about to be given up */
-	EVENT_REALLOC_END,		/* addr, bytes, stack: what it became */
-	EVENT_REALLOC_FAIL,		/* the old block lives on as it was */
-	EVENT_UNMAP,			/* addr, bytes: the range */
-	EVENT_REMAP_BEGIN,		/* addr, bytes: the old range */
-	EVENT_REMAP_END,		/* addr, bytes, stack: the new range; recorded if the old one was */
-	EVENT_REMAP_FAIL,
-};
-
-struct event {
-	uint64_t clock;			/* birth clock; strictly grows within a ring */
-	uint64_t addr;
-	uint64_t bytes;
-	uint32_t stack;
-	uint32_t kind : 8;		/* enum event_kind */
-	uint32_t tid : 24;
-};
-
-struct ring_file {
-	char magic[8];
-	uint32_t version;
-	uint32_t header_bytes;		/* RING_PAGE: where ring 0 begins */
-	uint32_t pid;
-	uint32_t ring_count;		/* rings in the file; grows */
-	uint32_t ring_bytes;		/* from one ring to the next */
-	uint32_t ring_header_bytes;	/* events begin there within a ring */
-	uint32_t event_count;		/* slots of a ring, power of two */
-	uint32_t event_bytes;		/* sizeof(struct event) */
-	uint64_t start_clock;
-	int64_t start_realtime_ns;
-};
 
 /* What a drain must remember between two events of one thread. */
 struct ring_pending {
@@ -95,8 +55,11 @@ struct ring {
 	struct ring_pending realloc_pending, remap_pending;
 };
 
-_Static_assert(sizeof(struct event) == 32, "layout");
 _Static_assert(sizeof(struct ring) <= RING_PAGE, "layout");
+_Static_assert(offsetof(struct ring, events_at) == offsetof(struct ring_file_ring, events_at), "layout");
+_Static_assert(offsetof(struct ring, event_mask) == offsetof(struct ring_file_ring, event_mask), "layout");
+_Static_assert(offsetof(struct ring, head) == offsetof(struct ring_file_ring, head), "layout");
+_Static_assert(offsetof(struct ring, tail) == offsetof(struct ring_file_ring, tail), "layout");
 
 static inline struct event *ld__ring_events(struct ring *ring)
 {

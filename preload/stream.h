@@ -20,7 +20,7 @@
  * are concatenated in order, so a reader resolves names after END.
  *
  * Edges are varint coded (LEB128, unsigned unless zigzag is said): see EDGES below.
- * This header and protocol.h are the only ones that the analyzer shares with the library. */
+ * This header, protocol.h and ring_file.h are the only ones that the analyzer shares with the library. */
 #ifndef LEAKDIFF_STREAM_H
 #define LEAKDIFF_STREAM_H
 

@@ -30,7 +30,7 @@ for words in (("snap", "1", "2"), ("status", "12x"), ("snap", "-o"), ("top", "a"
               ("run", "--mode", "quick", "--", "true"), ("run", "--every", "soon", "--", "true"), ("run", "--"),
               ("run", "--at-rss", "lots", "--", "true"), ("on", ""), ("diff", "onlyone"), ("sql",), ("rss", "a", "b", "c"),
               ("export", "a"), ("export", "a", "-f", "jpeg"), ("export", "a", "-f", "json", "--value", "bytes"),
-              ("export", "a", "-f", "collapsed", "--value", "new-bytes"), ("export", "a", "b", "c", "-f", "json")):
+              ("export", "a", "-f", "collapsed", "--value", "new-bytes"), ("export", "a", "b", "c", "-f", "json"), ("recover", "a", "b"), ("recover", "/nonexistent")):
     done = leakdiff(*words)
     expect(done.returncode in (2, 64) and len(done.stderr.splitlines()) == 1 and done.stderr.startswith("leakdiff: "),
            "leakdiff %s: expected 64 (or 2) and one sentence, got %s and %r" % (" ".join(words), done.returncode, done.stderr[-300:]))

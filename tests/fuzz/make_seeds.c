@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * make_seeds.c - writes the seeds of the fuzz targets: DIR/stream/..., DIR/store/... and DIR/profile/...
+ * make_seeds.c - writes the seeds of the fuzz targets: DIR/stream/..., DIR/store/..., DIR/profile/..., DIR/ring/...
  *
  *   make_seeds DIR
  *
@@ -14,6 +14,7 @@
 
 #include "../unit/stream_builder.h"
 #include "core/ingest.h"
+#include "../../preload/ring_file.h"
 
 static const char *folder;
 
@@ -119,9 +120,42 @@ static void save_text(const char *name, const char *text)
 	}
 }
 
+/* Two rings of 16 slots, the first of which has gone round, and one that was never used. */
+static void save_rings(void)
+{
+	struct ring_file file = { .magic = RING_MAGIC, .version = RING_VERSION, .header_bytes = RING_PAGE, .pid = 42,
+		.ring_count = 3, .ring_bytes = RING_PAGE + 16 * sizeof(struct event), .ring_header_bytes = RING_PAGE,
+		.event_count = 16, .event_bytes = sizeof(struct event), .start_clock = 5, .clock_is_time = 1 };
+	size_t size = RING_PAGE + 3 * (size_t)file.ring_bytes;
+	char *bytes = calloc(1, size), path[512];
+	FILE *out;
+
+	snprintf(path, sizeof(path), "%s/ring/rings", folder);
+	out = fopen(path, "w");
+	if (!bytes || !out)
+		exit(2);
+	memcpy(bytes, &file, sizeof(file));
+	for (uint32_t i = 0; i < 2; i++) {
+		struct ring_file_ring ring = { .events_at = RING_PAGE, .event_mask = 15, .index = i, .head = i ? 7 : 40,
+			.tail = i ? 2 : 30 };
+		char *at = bytes + RING_PAGE + (size_t)i * file.ring_bytes;
+
+		memcpy(at, &ring, sizeof(ring));
+		for (uint32_t n = 0; n < ring.head; n++) {
+			struct event e = { .clock = 10 + 2 * n + i, .addr = 0x1000 + 16 * n, .bytes = n, .stack = n,
+				.kind = n % 2 ? EVENT_FREE + n % 8 : 1 + n % 7, .tid = 42 + i };
+
+			memcpy(at + RING_PAGE + n % 16 * sizeof(e), &e, sizeof(e));
+		}
+	}
+	if (fwrite(bytes, 1, size, out) != size || fclose(out))
+		exit(2);
+	free(bytes);
+}
+
 int main(int argc, char **argv)
 {
-	static const char *const kinds[] = { "stream", "store", "profile" };
+	static const char *const kinds[] = { "stream", "store", "profile", "ring" };
 	struct builder b = { 0 };
 	char path[512];
 
@@ -131,7 +165,7 @@ int main(int argc, char **argv)
 	}
 	folder = argv[1];
 	mkdir(folder, 0755);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		snprintf(path, sizeof(path), "%s/%s", folder, kinds[i]);
 		mkdir(path, 0755);
 	}
@@ -155,5 +189,6 @@ int main(int argc, char **argv)
 	save_text("jemalloc", JEMALLOC);
 	save_text("gperftools", GPERFTOOLS);
 	save_text("tcmalloc", TCMALLOC);
+	save_rings();
 	return 0;
 }

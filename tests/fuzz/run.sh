@@ -36,7 +36,7 @@ clang $flags -fsanitize=address,undefined "$source/tests/fuzz/make_seeds.c" $obj
 "$build/make_seeds" "$build/seeds"
 
 status=0
-for target in stream store chunks profile; do
+for target in stream store chunks profile ring; do
 	clang $flags -fsanitize=fuzzer,address,undefined "$source/tests/fuzz/fuzz_$target.c" $objects -o "$build/fuzz_$target" $libraries
 	mkdir -p "$build/corpus/$target"
 	seeds=

@@ -3,7 +3,7 @@
 first comment; it includes only lower levels of its folder, its own header (same name, or the same
 name up to the first underscore) and the public headers of the folders below:
 
-    preload/ <- nothing            analyzer/core <- preload/stream.h, preload/protocol.h
+    preload/ <- nothing            analyzer/core <- preload/stream.h, preload/protocol.h, preload/ring_file.h
     viz/     <- core/picture.h, core/text.h
     analyzer/cli <- core, viz/viz.h, preload/protocol.h, preload/stream.h
 
@@ -24,9 +24,9 @@ from sources import files, read
 FOLDERS = ("preload", "analyzer/core", "analyzer/cli", "viz")
 BELOW = {
     "preload": {},
-    "analyzer/core": {"preload": {"stream.h", "protocol.h"}},
+    "analyzer/core": {"preload": {"stream.h", "protocol.h", "ring_file.h"}},
     "viz": {"analyzer/core": {"picture.h", "text.h"}},
-    "analyzer/cli": {"analyzer/core": None, "viz": {"viz.h"}, "preload": {"stream.h", "protocol.h"}},
+    "analyzer/cli": {"analyzer/core": None, "viz": {"viz.h"}, "preload": {"stream.h", "protocol.h", "ring_file.h"}},
 }
 
 # (what, includes or words, files that may)
