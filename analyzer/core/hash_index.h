@@ -41,7 +41,8 @@ static inline uint64_t hash_mix(uint64_t hash, uint64_t value)
 	return hash ^ hash >> 32;
 }
 
-/* The number of what is_same() says is the key, or HASH_NONE. */
+/* The number of what is_same() says is the key, or HASH_NONE. Inlined, so that is_same() is too. */
+__attribute__((always_inline))
 static inline uint32_t hash_index_find(const struct hash_index *index, uint32_t hash,
 				       bool (*is_same)(const void *owner, uint32_t number, const void *key),
 				       const void *owner, const void *key)

@@ -7,6 +7,7 @@
 
 #include "core/kinds.h"
 #include "core/labels.h"
+#include "core/large.h"
 #include "core/suspects.h"
 #include "core/text.h"
 #include "core/thresholds.h"
@@ -97,7 +98,7 @@ int judge_init(struct judge *j, const struct series *series, const struct growth
 	*j = (struct judge){ .series = series, .growth = growth, .heap = last->heap, .reach = last->reach };
 	j->labels = labels_new(last->heap);
 	j->mark = calloc((size_t)last->heap->nodes + 1, 1);
-	j->depth = calloc((size_t)last->heap->nodes + 1, sizeof(*j->depth));
+	j->depth = large_array(last->heap->nodes, sizeof(*j->depth));
 	j->type_bytes = calloc(types * series->count + 1, sizeof(*j->type_bytes));
 	j->lost_before = calloc(types + 1, sizeof(*j->lost_before));
 	j->lost_now = calloc(types + 1, sizeof(*j->lost_now));
@@ -105,6 +106,7 @@ int judge_init(struct judge *j, const struct series *series, const struct growth
 	if (!j->labels || !j->mark || !j->depth || !j->type_bytes || !j->lost_before || !j->lost_now || !j->lost_used)
 		return -ENOMEM;
 
+	memset(j->depth, 0, (size_t)last->heap->nodes * sizeof(*j->depth));
 	for (uint32_t i = 0; i < j->reach->reached; i++) {
 		uint32_t v = j->reach->order[i], up = j->reach->parent[v];
 
@@ -160,7 +162,7 @@ static int make_past(struct judge *j)
 	if (r < 0)
 		return r;
 	j->past_tree = first->tree ? first->tree : j->past_made;
-	j->past_keeper = malloc((size_t)j->past_tree->count * sizeof(*j->past_keeper));
+	j->past_keeper = large_array(j->past_tree->count, sizeof(*j->past_keeper));
 	if (!j->past_keeper)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < j->past_tree->count; i++) {

@@ -2,18 +2,21 @@
  * L4  walk.c - down a tree to where growth fans out, and back up out of lists. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/kinds.h"
+#include "core/large.h"
 #include "core/walk.h"
 
 int walk_init(struct walk *walk)
 {
 	uint64_t total = 0;
 
-	walk->child_start = calloc((size_t)walk->count + 2, sizeof(*walk->child_start));
+	walk->child_start = large_array((uint64_t)walk->count + 2, sizeof(*walk->child_start));
 	walk->path = malloc(((size_t)walk->count + 1) * sizeof(*walk->path));
 	if (!walk->child_start || !walk->path)
 		return -ENOMEM;
+	memset(walk->child_start, 0, ((size_t)walk->count + 2) * sizeof(*walk->child_start));
 	for (uint32_t id = 0; id < walk->count; id++)
 		if (walk->left[id] && walk->parent[id] != id && walk->parent[id] != HEAP_NONE) {
 			walk->child_start[walk->parent[id] + 2]++;
