@@ -26,6 +26,7 @@
 #define LIBRARY_NAME "libleakdiff.so"
 #define BEGIN_TRIES 25
 #define BEGIN_US 20000
+#define STOPPED_LOOKS 50	/* a second: a snapshot stops it too, but for a moment */
 
 static int fail(char **ret_error, int error, char *sentence)
 {
@@ -93,9 +94,14 @@ static pid_t living_thread(pid_t pid)
 
 bool target_is_stopped(const struct target *target)
 {
-	char state = process_state(target->thread);
+	for (int look = 0; look < STOPPED_LOOKS; look++) {
+		char state = process_state(target->thread);
 
-	return state == 'T' || state == 't';
+		if (state != 'T' && state != 't')
+			return false;
+		usleep(BEGIN_US);
+	}
+	return true;
 }
 
 static int read_status(struct target *target)
@@ -310,7 +316,7 @@ static int refuse_state(const struct target *target, char state, char **ret_erro
 			    text_format("process %d has ended already; its parent has not waited "
 					"for it yet",
 					pid));
-	if (state == 'T' || state == 't')
+	if ((state == 'T' || state == 't') && target_is_stopped(target))
 		return fail(ret_error, -EAGAIN,
 			    text_format("process %d is stopped (by a signal or a debugger) and "
 					"cannot answer; continue it with kill -CONT %d",
