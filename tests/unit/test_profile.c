@@ -136,6 +136,33 @@ TEST(every_cut_of_a_profile_is_refused_or_read_but_never_both)
 		}
 }
 
+TEST(a_tagged_stack_is_the_streams_own_and_a_false_tag_is_no_frame)
+{
+	struct profile *profile = parsed("heap_v2/4096\n  t*: 3: 3 [0: 0]\n@ 0x10100 0x4c446b5400000002\n  t*: 1: 9000 [0: 0]\n"
+					 "@ 0x10200 0x4c446b5400000009\n  t*: 2: 9000 [0: 0]\n" MAPS);
+	struct stream *stream = calloc(1, sizeof(*stream));
+	char *error = NULL;
+
+	ASSERT_NOT_NULL(profile);
+	ASSERT_NOT_NULL(stream);
+	stream->stacks = calloc(2, sizeof(*stream->stacks));
+	stream->stacks[0].pc = 0x555;
+	stream->stacks[1] = (struct stream_stack){ .pc = 0x666, .parent = 1 };
+	stream->stack_count = 2;
+	ASSERT_INT_EQ(profile_into_stream(profile, stream, &error), 0);
+	EXPECT_U64_EQ(stream->stack_count, 3);
+	EXPECT_U64_EQ(stream->node_stack[0], 2);
+	EXPECT_U64_EQ(stream->node_stack[stream->node_count - 1], 3);
+	EXPECT_U64_EQ(stream->stacks[2].pc, 0x10200);
+	EXPECT_U64_EQ(stream->stacks[2].parent, 0);
+	/* a second one has nodes to meet */
+	EXPECT_INT_EQ(profile_into_stream(profile, stream, &error), -EBADMSG);
+	EXPECT_CONTAINS(error, "both");
+	free(error);
+	stream_free(stream);
+	profile_free(profile);
+}
+
 static void write_file(const char *path, const char *text)
 {
 	FILE *file = fopen(path, "w");
