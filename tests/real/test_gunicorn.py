@@ -39,7 +39,7 @@ class Clients:
     def __init__(self, port, count=3):
         self.port, self.done, self.bad = port, 0, []
         self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(count)]
+        self._threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(count)]
         for thread in self._threads:
             thread.start()
 
