@@ -194,7 +194,7 @@ def small_objects_with_stacks(path, version, **environment):
     answer = diff(first, second)
     rows = [r for r in answer["growth"] if r["type"] == "__main__.Small"]
     expect(rows and sum(r["new_count"] for r in rows) == 5000, "%s: 5000 new instances: %s" % (what, rows))
-    suspects = [s for s in answer["suspects"] if s["type"] in ("__main__.Small", "dict")]	# up to 3.10 their dicts
+    suspects = [s for s in answer["suspects"] if s["type"] in ("__main__.Small", "dict of __main__.Small")]	# up to 3.10
     line = [n for n, text in enumerate(open(os.path.join(HERE, "leak.py")), 1) if "Small(n) for" in text][0]
     made = [n for n, text in enumerate(open(os.path.join(HERE, "leak.py")), 1) if "self.number = n" in text][0]
     frames = [(f["language"], f["line"]) for s in suspects
