@@ -17,8 +17,8 @@ import tempfile
 import threading
 import time
 
-SOURCE = os.environ.get("LEAKDIFF_SOURCE") or os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILD = os.environ.get("LEAKDIFF_BUILD") or os.path.join(SOURCE, "build", "dev")
+SOURCE = os.environ.get("TEST_SOURCE") or os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.environ.get("TEST_BUILD") or os.path.join(SOURCE, "build", "dev")
 COMMAND = os.path.join(BUILD, "bin", "leakdiff")
 LIBRARY = os.path.join(BUILD, "lib", "libleakdiff.so")
 

@@ -53,7 +53,7 @@ OPTIONS = argparse.Namespace(nodes=None, other=None)
 def program(name):
     path = os.path.join(BUILD, "bench", "bench_" + name)
     if not os.path.exists(path):
-        sys.exit("%s is not built: build first, or set LEAKDIFF_BUILD" % path)
+        sys.exit("%s is not built: build first, or set TEST_BUILD" % path)
     return path
 
 

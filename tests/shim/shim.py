@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 
-BUILD = os.environ["LEAKDIFF_BUILD"]
+BUILD = os.environ["TEST_BUILD"]
 LIBRARY = os.path.join(BUILD, "lib", "libleakdiff.so")
 FOLDER = tempfile.mkdtemp(prefix="leakdiff-shim-")
 failures = 0
