@@ -22,6 +22,7 @@
 
 #define MEMORY_MAX (1ull << 62)
 #define ADDRESS_MAX (1ull << 47)	/* return addresses beyond it are none */
+#define BLOCKS_MAX (ADDRESS_MAX / 16)	/* more cannot be live at once */
 #define FIRST_ADDRESS 0x1000u
 #define PAGE_MASK 4095ull
 #define SEGMENTS_MAX 256
@@ -130,6 +131,7 @@ static int find_stack(struct stacks *stacks, const struct profile *profile, cons
 struct nodes {
 	struct stream *stream;
 	uint64_t room, at;		/* next address */
+	uint64_t blocks;		/* that the nodes stand for */
 };
 
 static int grow_column(void *column, uint64_t room, size_t element_bytes)
@@ -171,6 +173,10 @@ static int add_blocks(struct nodes *nodes, uint32_t stack, uint64_t bytes, uint6
 {
 	struct stream *s = nodes->stream;
 
+	/* so that a few bytes of text cannot ask for millions of nodes */
+	if (count > BLOCKS_MAX - nodes->blocks)
+		return -EBADMSG;
+	nodes->blocks += count;
 	while (count) {
 		uint32_t weight = count < UINT32_MAX ? (uint32_t)count : UINT32_MAX, id = s->node_count;
 

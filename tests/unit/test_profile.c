@@ -208,4 +208,19 @@ TEST(a_profile_opens_as_a_snapshot_without_references_and_leaves_nothing_behind)
 	unlink(path);
 }
 
+TEST(a_count_that_no_memory_can_hold_makes_no_nodes)
+{
+	struct profile *profile = parsed("heap profile: 288230376151711744: 288230376151711744 [ 0: 0] @ heapprofile\n"
+					 " 288230376151711744: 288230376151711744 [ 0: 0] @ 0x10100\n" MAPS);
+	struct stream *stream = NULL;
+	char *error = NULL;
+
+	ASSERT_NOT_NULL(profile);
+	EXPECT_INT_EQ(profile_make_stream(profile, 1, "/dev/null", &stream, &error), -EBADMSG);
+	EXPECT_CONTAINS(error, "damaged");
+	free(error);
+	stream_free(stream);
+	profile_free(profile);
+}
+
 TEST_MAIN()
