@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  json.c - the answers as JSON; the only user of jansson.
+ * L2  json.c - the answers as JSON.
  *
  * Objects are put together from small makers, one a kind of thing. A maker that runs out of memory
  * gives NULL, and jansson refuses NULL members, so `missing` is looked at once, at the end. */
 #include <errno.h>
-#include <inttypes.h>
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli/json.h"
+#include "cli/json_value.h"
 #include "cli/rss.h"
 #include "core/account.h"
 #include "core/chain_set.h"
@@ -21,7 +19,6 @@
 #include "core/names.h"
 #include "core/picture.h"
 #include "core/suspects.h"
-#include "core/text.h"
 
 static bool missing;			/* something could not be allocated */
 
@@ -35,26 +32,6 @@ static void append(json_t *array, json_t *value)
 {
 	if (json_array_append_new(array, value) < 0)
 		missing = true;
-}
-
-/* Names from memory: escaped, so that they are valid UTF-8 without control characters. */
-static json_t *name(const char *string)
-{
-	char *escaped;
-	json_t *value;
-
-	if (!string)
-		return json_null();
-	escaped = text_escape(string);
-	value = escaped ? json_string(escaped) : NULL;
-	free(escaped);
-	return value;
-}
-
-/* The same where "" means that it is not known. */
-static json_t *name_or_null(const char *string)
-{
-	return string && *string ? name(string) : json_null();
 }
 
 static json_t *number(uint64_t value)
@@ -71,33 +48,12 @@ static json_t *numbers(const uint64_t *values, size_t count)
 	return array;
 }
 
-static json_t *address(uint64_t addr)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "0x%" PRIx64, addr);
-	return json_string(text);
-}
-
-static json_t *time_of(int64_t ns)
-{
-	time_t seconds = (time_t)(ns / 1000000000);
-	char text[64], date[40];
-	struct tm tm;
-
-	if (ns <= 0 || !gmtime_r(&seconds, &tm))
-		return json_null();
-	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text, sizeof(text), "%s.%03dZ", date, (int)(ns % 1000000000 / 1000000));
-	return json_string(text);
-}
-
 static json_t *strings(const char *const *list, size_t count)
 {
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < count; i++)
-		append(array, name(list[i]));
+		append(array, json_value_name(list[i]));
 	return array;
 }
 
@@ -111,11 +67,11 @@ static json_t *frames(const struct heap *heap, uint32_t stack)
 		const struct heap_frame *f = &heap->frames[heap->stacks[stack].frames[i]];
 		json_t *frame = json_object();
 
-		set(frame, "function", name(f->function));
-		set(frame, "file", name(f->file));
+		set(frame, "function", json_value_name(f->function));
+		set(frame, "file", json_value_name(f->file));
 		set(frame, "line", number(f->line));	/* 0 = unknown, as "" above */
-		set(frame, "module", name(f->module));
-		set(frame, "language", name(f->language));
+		set(frame, "module", json_value_name(f->module));
+		set(frame, "language", json_value_name(f->language));
 		set(frame, "inlined", json_boolean(f->inlined));
 		append(array, frame);
 	}
@@ -136,13 +92,13 @@ static json_t *chain_steps(const struct chain *chain)
 		const struct chain_step *s = &chain->steps[i];
 		json_t *step = json_object();
 
-		set(step, "type", name(s->type));
-		set(step, "name", name(s->name));
-		set(step, "detail", s->detail ? name(s->detail) : json_null());
+		set(step, "type", json_value_name(s->type));
+		set(step, "name", json_value_name(s->name));
+		set(step, "detail", s->detail ? json_value_name(s->detail) : json_null());
 		set(step, "size", number(s->size));
 		set(step, "count", number(s->count));
 		set(step, "bytes", number(s->bytes));
-		set(step, "edge", name(s->edge));
+		set(step, "edge", json_value_name(s->edge));
 		set(step, "role", json_string(roles[s->role]));
 		append(array, step);
 	}
@@ -157,11 +113,11 @@ static json_t *holder(const struct heap *heap, uint32_t root, const struct chain
 	const struct heap_root *r = known ? &heap->root[root] : NULL;
 
 	set(object, "kind", json_string(known ? names_root_kind(r->kind) : "none"));
-	set(object, "name", found ? name(found) : json_null());
+	set(object, "name", found ? json_value_name(found) : json_null());
 	free(found);
 	set(object, "type", json_null());	/* of the variable: known when types are deepened */
-	set(object, "module", known ? name_or_null(r->module) : json_null());
-	set(object, "thread", known ? name_or_null(r->thread) : json_null());
+	set(object, "module", known ? json_value_known(r->module) : json_null());
+	set(object, "thread", known ? json_value_known(r->thread) : json_null());
 	return object;
 }
 
@@ -170,13 +126,13 @@ static json_t *snapshot(const struct heap *heap)
 	const struct heap_meta *m = &heap->meta;
 	json_t *o = json_object();
 
-	set(o, "path", name(m->path));
+	set(o, "path", json_value_name(m->path));
 	set(o, "pid", number(m->pid));
-	set(o, "command", name(m->command));
-	set(o, "exe", name_or_null(m->exe));
-	set(o, "taken", time_of(m->taken_ns));
+	set(o, "command", json_value_name(m->command));
+	set(o, "exe", json_value_known(m->exe));
+	set(o, "taken", json_value_time(m->taken_ns));
 	set(o, "uptime_s", json_real(m->uptime_s));
-	set(o, "mode", name_or_null(m->mode));
+	set(o, "mode", json_value_known(m->mode));
 	set(o, "pause_ms", json_real((double)m->pause_ns / 1e6));
 	set(o, "blocks", number(m->blocks));
 	set(o, "bytes", number(m->bytes));
@@ -188,7 +144,7 @@ static json_t *snapshot(const struct heap *heap)
 	set(o, "own_bytes", number(m->own_bytes));
 	set(o, "lost_events", number(m->lost_events));
 	set(o, "consistent", json_boolean(m->consistent));
-	set(o, "python", name_or_null(m->python));
+	set(o, "python", json_value_known(m->python));
 	set(o, "gc_enabled", m->gc_enabled < 0 ? json_null() : json_boolean(m->gc_enabled));
 	set(o, "notes", strings(m->notes, m->note_count));
 	return o;
@@ -208,7 +164,7 @@ static json_t *growth_row(const struct diff *diff, const struct diff_row *row)
 {
 	json_t *o = json_object();
 
-	set(o, "type", name(row->type));
+	set(o, "type", json_value_name(row->type));
 	set(o, "type_source", json_string(names_type_source(row->source)));
 	set(o, "size", row->exact ? number(row->size) : json_null());
 	set(o, "count", numbers(row->count, diff->heap_count));
@@ -248,8 +204,8 @@ static json_t *suspect_object(const struct heap *heap, const struct suspect *s, 
 	set(o, "rank", number(rank));
 	set(o, "verdict", json_string(suspect_verdict_name(s->verdict)));
 	set(o, "confidence", json_string(suspect_confidence_name(s->confidence)));
-	set(o, "reason", name(s->reason));
-	set(o, "type", name(s->type));
+	set(o, "reason", json_value_name(s->reason));
+	set(o, "type", json_value_name(s->type));
 	set(o, "count", number(s->count));
 	set(o, "bytes", number(s->bytes));
 	set(o, "retained_bytes", number(s->retained_bytes));
@@ -258,9 +214,9 @@ static json_t *suspect_object(const struct heap *heap, const struct suspect *s, 
 	set(o, "holder", holder(heap, s->root, &s->chain));
 	if (s->point_type) {
 		point = json_object();
-		set(point, "type", name(s->point_type));
-		set(point, "name", name(s->point_name));
-		set(point, "detail", s->point_detail ? name(s->point_detail) : json_null());
+		set(point, "type", json_value_name(s->point_type));
+		set(point, "name", json_value_name(s->point_name));
+		set(point, "detail", s->point_detail ? json_value_name(s->point_detail) : json_null());
 		set(point, "children", number(s->children));
 		set(o, "accumulates_in", point);
 	} else {
@@ -333,7 +289,7 @@ int json_write_top(const struct series *series, const struct diff *diff, size_t 
 		double age = series_age_s(series, row->oldest_birth);
 		json_t *o = json_object();
 
-		set(o, "type", name(row->type));
+		set(o, "type", json_value_name(row->type));
 		set(o, "type_source", json_string(names_type_source(row->source)));
 		set(o, "size", row->exact ? number(row->size) : json_null());
 		set(o, "count", number(row->count[0]));
@@ -362,14 +318,14 @@ static json_t *leak_entries(const struct heap *heap, const struct leak_list *lea
 		const struct leak_entry *e = &list[i];
 		json_t *o = json_object();
 
-		set(o, "type", name(e->type));
+		set(o, "type", json_value_name(e->type));
 		set(o, "size", number(e->size));
 		set(o, "count", number(e->count));
 		set(o, "bytes", number(e->bytes));
 		set(o, "direct", json_boolean(e->direct));
 		set(o, "cycle", json_boolean(e->cycle));
 		set(o, "confidence", json_string(leaks->confidence));
-		set(o, "reason", name(reason ? reason : e->python ? leaks->python_reason : leaks->reason));
+		set(o, "reason", json_value_name(reason ? reason : e->python ? leaks->python_reason : leaks->reason));
 		set(o, "truncated", json_boolean(is_truncated(heap, e->stack)));
 		set(o, "stack", frames(heap, e->stack));
 		append(array, o);
@@ -411,8 +367,8 @@ int json_write_chains(const struct chain_set *chains)
 		const struct chain_entry *e = &chains->entries[i];
 		json_t *o = json_object();
 
-		set(o, "addr", address(chains->heap->addr[e->node]));
-		set(o, "type", name(e->type));
+		set(o, "addr", json_value_address(chains->heap->addr[e->node]));
+		set(o, "type", json_value_name(e->type));
 		set(o, "size", number(chains->heap->bytes[e->node]));
 		set(o, "state", json_string(e->unreachable ? "unreachable" : "referenced"));
 		set(o, "holder", holder(chains->heap, e->root, &e->chain));
@@ -453,7 +409,7 @@ int json_write_rss(const struct rss *rss)
 
 int json_write_text(FILE *out, const char *text)
 {
-	json_t *value = name(text);
+	json_t *value = json_value_name(text);
 	int r = value ? 0 : -ENOMEM;
 
 	if (value && json_dumpf(value, out, JSON_ENCODE_ANY) < 0 && !ferror(out))
@@ -474,9 +430,9 @@ int json_write_picture(const struct picture *picture)
 		const struct picture_node *n = &picture->nodes[i];
 		json_t *o = json_object();
 
-		set(o, "type", name(n->type));
-		set(o, "name", name(n->name));
-		set(o, "addr", n->addr ? address(n->addr) : json_null());
+		set(o, "type", json_value_name(n->type));
+		set(o, "name", json_value_name(n->name));
+		set(o, "addr", n->addr ? json_value_address(n->addr) : json_null());
 		set(o, "count", number(n->count));
 		set(o, "bytes", number(n->bytes));
 		set(o, "role", json_string(roles[n->role]));
@@ -490,7 +446,7 @@ int json_write_picture(const struct picture *picture)
 
 		set(o, "from", number(e->from));
 		set(o, "to", number(e->to));
-		set(o, "label", name(e->label));
+		set(o, "label", json_value_name(e->label));
 		set(o, "count", number(e->count));
 		set(o, "interior", json_boolean(e->conservative));
 		append(array, o);

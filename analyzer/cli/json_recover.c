@@ -1,45 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L2  json_recover.c - what processes left behind as JSON. */
 #include <errno.h>
-#include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "cli/json_value.h"
 #include "cli/recover.h"
-#include "core/text.h"
-
-static json_t *text_or_null(const char *text)
-{
-	char *escaped = text ? text_escape(text) : NULL;
-	json_t *value = escaped ? json_string(escaped) : json_null();
-
-	free(escaped);
-	return value;
-}
-
-static json_t *address(uint64_t addr)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "0x%" PRIx64, addr);
-	return json_string(text);
-}
-
-static json_t *time_or_null(int64_t ns)
-{
-	time_t seconds = (time_t)(ns / 1000000000);
-	char date[40], text[64];
-	struct tm tm;
-
-	if (ns <= 0 || !gmtime_r(&seconds, &tm))
-		return json_null();
-	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text, sizeof(text), "%s.%03dZ", date, (int)(ns % 1000000000 / 1000000));
-	return json_string(text);
-}
 
 static json_t *event_object(const struct rings_facts *facts, const struct event *e, double tick_s)
 {
@@ -48,7 +15,7 @@ static json_t *event_object(const struct rings_facts *facts, const struct event 
 
 	json_object_set_new(o, "event", json_string(rings_event_name(e->kind)));
 	json_object_set_new(o, "tid", json_integer(e->tid));
-	json_object_set_new(o, "addr", address(e->addr));
+	json_object_set_new(o, "addr", json_value_address(e->addr));
 	json_object_set_new(o, "bytes", json_integer((json_int_t)(e->bytes & INT64_MAX)));
 	json_object_set_new(o, "before_end_s", tick_s ? json_real((double)ticks * tick_s) : json_null());
 	json_object_set_new(o, "clock", json_integer((json_int_t)(e->clock & INT64_MAX)));
@@ -68,7 +35,7 @@ static json_t *ring_list(struct recover_process *process, size_t most, double ti
 
 		if (rings_read(process->rings, i, most, &found, &error) < 0) {
 			o = json_pack("{s:i}", "ring", (int)i);
-			json_object_set_new(o, "error", text_or_null(error ? error : "not enough memory"));
+			json_object_set_new(o, "error", json_value_name(error ? error : "not enough memory"));
 			json_array_append_new(rings, o);
 			free(error);
 			continue;
@@ -104,10 +71,10 @@ static json_t *file_list(const struct recovery *recovery, const struct recover_p
 		char *path = recover_path(recovery, file);
 		json_t *o = json_object();
 
-		json_object_set_new(o, "path", text_or_null(path));
+		json_object_set_new(o, "path", json_value_name(path));
 		json_object_set_new(o, "kind", json_string(kinds[file->kind]));
-		json_object_set_new(o, "snapshot", text_or_null(file->made));
-		json_object_set_new(o, "error", text_or_null(file->error));
+		json_object_set_new(o, "snapshot", json_value_name(file->made));
+		json_object_set_new(o, "error", json_value_name(file->error));
 		json_object_set_new(o, "removable", json_boolean(recover_is_removable(process, file)));
 		json_array_append_new(files, o);
 		free(path);
@@ -126,15 +93,15 @@ static json_t *process_object(const struct recovery *recovery, struct recover_pr
 		last = began + (int64_t)((double)(facts->last_clock - facts->start_clock) * tick_s * 1e9);
 	if (process->snapshot_path) {
 		snapshot = json_object();
-		json_object_set_new(snapshot, "path", text_or_null(process->snapshot_path));
-		json_object_set_new(snapshot, "taken", time_or_null(process->snapshot_ns));
+		json_object_set_new(snapshot, "path", json_value_name(process->snapshot_path));
+		json_object_set_new(snapshot, "taken", json_value_time(process->snapshot_ns));
 		json_object_set_new(snapshot, "blocks", json_integer((json_int_t)process->snapshot_blocks));
 		json_object_set_new(snapshot, "bytes", json_integer((json_int_t)process->snapshot_bytes));
 	}
 	json_object_set_new(o, "pid", json_integer(process->pid));
 	json_object_set_new(o, "state", json_string(process->running ? "running" : "ended"));
-	json_object_set_new(o, "began", time_or_null(began));
-	json_object_set_new(o, "last_event", time_or_null(last));
+	json_object_set_new(o, "began", json_value_time(began));
+	json_object_set_new(o, "last_event", json_value_time(last));
 	json_object_set_new(o, "recorded", facts ? json_integer((json_int_t)(facts->recorded & INT64_MAX)) : json_null());
 	json_object_set_new(o, "not_drained", facts ? json_integer((json_int_t)(facts->not_drained & INT64_MAX)) : json_null());
 	json_object_set_new(o, "last_snapshot", snapshot);
@@ -148,7 +115,7 @@ int json_write_recovery(const struct recovery *recovery, size_t most)
 	json_t *answer = json_pack("{s:i}", "schema", 1), *list = json_array();
 	int r = 0;
 
-	json_object_set_new(answer, "folder", text_or_null(recovery->folder));
+	json_object_set_new(answer, "folder", json_value_name(recovery->folder));
 	for (size_t i = 0; i < recovery->count; i++)
 		json_array_append_new(list, process_object(recovery, &recovery->processes[i], most));
 	json_object_set_new(answer, "processes", list);

@@ -1,21 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L3  json_threads.c - threads, tasks and greenlets as JSON. */
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cli/json_value.h"
 #include "cli/threads.h"
-#include "core/text.h"
-
-static json_t *text_or_null(const char *text)
-{
-	char *escaped = text && *text ? text_escape(text) : NULL;
-	json_t *value = escaped ? json_string(escaped) : json_null();
-
-	free(escaped);
-	return value;
-}
 
 static json_t *frame_list(const struct threads_frame *frames, size_t count)
 {
@@ -24,12 +14,12 @@ static json_t *frame_list(const struct threads_frame *frames, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		json_t *o = json_object();
 
-		json_object_set_new(o, "function", text_or_null(frames[i].function));
-		json_object_set_new(o, "file", text_or_null(frames[i].file));
+		json_object_set_new(o, "function", json_value_known(frames[i].function));
+		json_object_set_new(o, "file", json_value_known(frames[i].file));
 		json_object_set_new(o, "line", frames[i].line ? json_integer(frames[i].line) : json_null());
-		json_object_set_new(o, "module", text_or_null(frames[i].module));
-		json_object_set_new(o, "language", text_or_null(frames[i].language));
-		json_object_set_new(o, "locals", text_or_null(frames[i].locals));
+		json_object_set_new(o, "module", json_value_known(frames[i].module));
+		json_object_set_new(o, "language", json_value_known(frames[i].language));
+		json_object_set_new(o, "locals", json_value_known(frames[i].locals));
 		json_array_append_new(array, o);
 	}
 	return array;
@@ -45,10 +35,10 @@ int json_write_threads(const struct threads_list *list)
 		const struct threads_entry *entry = &list->entries[i];
 		json_t *o = json_object();
 
-		json_object_set_new(o, "kind", text_or_null(entry->kind));
-		json_object_set_new(o, "name", text_or_null(entry->name));
+		json_object_set_new(o, "kind", json_value_known(entry->kind));
+		json_object_set_new(o, "name", json_value_known(entry->name));
 		json_object_set_new(o, "tid", entry->tid ? json_integer((json_int_t)entry->tid) : json_null());
-		json_object_set_new(o, "state", text_or_null(entry->state));
+		json_object_set_new(o, "state", json_value_known(entry->state));
 		json_object_set_new(o, "stack", frame_list(entry->frames, entry->frame_count));
 		json_object_set_new(o, "native_stack", frame_list(entry->native, entry->native_count));
 		json_array_append_new(array, o);

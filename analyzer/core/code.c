@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/grow.h"
 #include "core/text.h"
 
 #define NO_MODULE UINT32_MAX		/* places of locations that lie in no file */
@@ -217,23 +218,6 @@ static bool is_runtime_function(const char *name, const char *language)
 
 /* ---- frames ---- */
 
-static int grow(void *array, uint64_t *capacity, uint64_t need, size_t element_bytes)
-{
-	uint64_t wanted = *capacity ? *capacity : 256;
-	void *bigger;
-
-	if (need <= *capacity)
-		return 0;
-	while (wanted < need)
-		wanted *= 2;
-	bigger = reallocarray(*(void **)array, wanted, element_bytes);
-	if (!bigger)
-		return -ENOMEM;
-	*(void **)array = bigger;
-	*capacity = wanted;
-	return 0;
-}
-
 static uint32_t hash_frame(const struct code_frame *frame)
 {
 	uint64_t hash = hash_mix((uintptr_t)frame->function, (uintptr_t)frame->file);
@@ -261,15 +245,15 @@ static int add_frame(struct code *code, const struct code_frame *frame)
 	number = hash_index_find(&code->frame_index, hash, same_frame, code, frame);
 	if (number == HASH_NONE) {
 		number = code->frame_count;
-		r = grow(&code->frames, &code->frame_capacity, number + 1ull, sizeof(*code->frames));
+		r = grow_array(&code->frames, &code->frame_capacity, number + 1ull, sizeof(*code->frames));
 		if (r >= 0)
 			r = hash_index_add(&code->frame_index, hash, number);
 		if (r < 0)
 			return r;
 		code->frames[code->frame_count++] = *frame;
 	}
-	r = grow(&code->frame_ids, &code->frame_id_capacity, code->frame_id_count + 1ull,
-		 sizeof(*code->frame_ids));
+	r = grow_array(&code->frame_ids, &code->frame_id_capacity, code->frame_id_count + 1ull,
+		       sizeof(*code->frame_ids));
 	if (r < 0)
 		return r;
 	code->frame_ids[code->frame_id_count++] = number;
@@ -375,11 +359,11 @@ static int find_location(struct code *code, uint32_t place, uint64_t addr, uint3
 		r = add_native(code, module, addr, &location);
 	}
 	if (r >= 0)
-		r = grow(&code->locations, &code->location_capacity, code->location_count + 1ull,
-			 sizeof(*code->locations));
+		r = grow_array(&code->locations, &code->location_capacity, code->location_count + 1ull,
+			       sizeof(*code->locations));
 	if (r >= 0)
-		r = grow(&code->location_keys, &code->location_key_capacity, code->location_count + 1ull,
-			 sizeof(*code->location_keys));
+		r = grow_array(&code->location_keys, &code->location_key_capacity, code->location_count + 1ull,
+			       sizeof(*code->location_keys));
 	if (r >= 0)
 		r = hash_index_add(&code->location_index, hash, code->location_count);
 	if (r < 0)

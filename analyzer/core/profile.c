@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/grow.h"
 #include "core/text.h"
 
 #define MEMORY_MAX (1ull << 62)		/* sums beyond this are no memory of any machine */
@@ -133,25 +134,6 @@ static bool take_counts(const char **at, uint64_t *ret_count, uint64_t *ret_byte
 	       take_number(at, 10, &ever) && take_word(at, "]");
 }
 
-/* ---- growing arrays ---- */
-
-static int grow(void *array, uint64_t *room, uint64_t need, size_t element_bytes)
-{
-	uint64_t wanted = *room ? *room : 256;
-	void *bigger;
-
-	if (need <= *room)
-		return 0;
-	while (wanted < need)
-		wanted *= 2;
-	bigger = reallocarray(*(void **)array, wanted, element_bytes);
-	if (!bigger)
-		return -ENOMEM;
-	*(void **)array = bigger;
-	*room = wanted;
-	return 0;
-}
-
 /* ---- stacks ---- */
 
 /* Begin an entry: the frames after "@". */
@@ -168,13 +150,13 @@ static int take_frames(struct reader *reader, const char *at)
 			at += 2;
 		if (!take_number(&at, 16, &pc) || (*at && *at != ' ' && *at != '\t'))
 			return damaged(reader, "names a frame that is no address");
-		r = grow(&profile->pcs, &reader->pc_room, profile->pc_count + 1, sizeof(*profile->pcs));
+		r = grow_array(&profile->pcs, &reader->pc_room, profile->pc_count + 1, sizeof(*profile->pcs));
 		if (r < 0)
 			return r;
 		profile->pcs[profile->pc_count++] = pc;
 		entry.frames++;
 	}
-	r = grow(&profile->entries, &reader->entry_room, profile->entry_count + 1, sizeof(*profile->entries));
+	r = grow_array(&profile->entries, &reader->entry_room, profile->entry_count + 1, sizeof(*profile->entries));
 	if (r < 0)
 		return r;
 	profile->entries[profile->entry_count++] = entry;
@@ -233,8 +215,8 @@ static int take_mapping(struct reader *reader, char *line)
 	mapping.path = at;
 	if (profile->mapping_count && mapping.start < profile->mappings[profile->mapping_count - 1].end)
 		return damaged(reader, "is a mapping that begins before the one above it ends");
-	r = grow(&profile->mappings, &reader->mapping_room, profile->mapping_count + 1,
-		 sizeof(*profile->mappings));
+	r = grow_array(&profile->mappings, &reader->mapping_room, profile->mapping_count + 1,
+		       sizeof(*profile->mappings));
 	if (r < 0)
 		return r;
 	profile->mappings[profile->mapping_count++] = mapping;

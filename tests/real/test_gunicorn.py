@@ -127,8 +127,9 @@ def leak_of_worker(server, first, second):
             server.what, [(s["type"], s["count"]) for s in answer["suspects"]])):
         return
     suspect = found[0]
-    expect(suspect["count"] == COUNT and suspect["bytes"] >= COUNT * SIZE, "%s: all of them: %s" % (
-        server.what, (suspect["count"], suspect["bytes"])))
+    # the three clients go on asking: what the worker has read of their requests is bytes too
+    expect(COUNT <= suspect["count"] <= COUNT + 12 and COUNT * SIZE <= suspect["bytes"] < (COUNT + 1) * SIZE,
+           "%s: all of them: %s" % (server.what, (suspect["count"], suspect["bytes"])))
     expect(suspect["holder"]["kind"] == "python-module" and suspect["holder"]["name"] == "gunicorn_app.kept",
            "%s: held by the application's list: %s" % (server.what, suspect["holder"]))
     with open(os.path.join(HERE, "gunicorn_app.py")) as source:
