@@ -6,8 +6,8 @@
 #
 #   -L LABEL  only the tests of one kind: unit, shim, snapshot, samples, real, faults, policy, fuzz
 #   -R REGEX  only the tests whose name (kind/test_name) matches
-#   -j JOBS   at once for the unit tests (default: processors); all others run one by one, because
-#             they measure time or start servers
+#   -j JOBS   at once (default: processors) for the unit tests and those of Python and of real programs; the
+#             others run one by one: they measure, or they put the whole machine to work themselves
 #
 # Installs missing packages when it may (tests/packages.txt), builds the dev preset in build/dev with
 # warnings as errors, runs ctest and a minute of fuzzing. Logs and JUnit files stay in build/dev/results.
@@ -16,6 +16,7 @@
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root" || exit 2
+together='^(python|real)$'
 label='' regex='' jobs=$(nproc 2>/dev/null || echo 1)
 while getopts L:R:j: option; do
 	case $option in
@@ -76,10 +77,13 @@ group()		# name, ctest options...
 if [ -z "$label" ]; then
 	echo "== unit tests"
 	group unit -L '^unit$' -j "$jobs"
+	echo "== Python and real programs"
+	group programs -L "$together" -j "$jobs"
 	echo "== all others, one by one"
-	group system -LE '^unit$' -j 1
+	group others -LE "^unit\$|$together" -j 1
 elif [ "$label" != fuzz ]; then
-	group "$label" -L "^$label\$" -j "$([ "$label" = unit ] && echo "$jobs" || echo 1)"
+	[[ $label =~ ^unit$|$together ]] || jobs=1
+	group "$label" -L "^$label\$" -j "$jobs"
 fi
 
 if [ -z "$regex" ] && { [ -z "$label" ] || [ "$label" = fuzz ]; }; then

@@ -8,6 +8,7 @@ with its children, when the script ends, however it ends. Scratch folders go too
 """
 import atexit
 import os
+import random
 import shutil
 import signal
 import socket
@@ -140,9 +141,15 @@ def leakdiff(*words, seconds=120, **options):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One below those that the kernel gives to clients, which come and go until the server listens."""
+    for port in random.sample(range(15000, 32000), 1000):
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise RuntimeError("no free port")
 
 
 def wait_for_port(port, process, seconds=20):
