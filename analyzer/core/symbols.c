@@ -50,6 +50,9 @@ struct symbols *symbols_new(const char *root, struct strings *strings)
 
 static void close_file(struct symbols_file *file)
 {
+	if (file->types)
+		file->free_types(file->types);
+	file->types = NULL;
 	file->dwarf = symbols_dwarf_free(file->dwarf);
 	elf_end(file->debug_elf);
 	elf_end(file->elf);
@@ -302,8 +305,7 @@ static int read_file(struct symbols *symbols, struct symbols_file *file)
 	return 0;
 }
 
-/* Open a file when something is first asked of it. Returns 1 if it has something to say, 0, -ENOMEM. */
-static int need_file(struct symbols *symbols, int number, struct symbols_file **ret_file)
+int symbols_need_file(struct symbols *symbols, int number, struct symbols_file **ret_file)
 {
 	struct symbols_file *file = &symbols->files[number];
 	char *path;
@@ -361,7 +363,7 @@ int symbols_frames(struct symbols *symbols, int number, uint64_t addr,
 	char *name;
 	int r;
 
-	r = need_file(symbols, number, &file);
+	r = symbols_need_file(symbols, number, &file);
 	if (r <= 0 || max < 1)
 		return r;
 	if (file->dwarf) {
@@ -409,7 +411,7 @@ int symbols_variable(struct symbols *symbols, int number, uint64_t addr,
 	const struct symbol *symbol;
 	int r;
 
-	r = need_file(symbols, number, &file);
+	r = symbols_need_file(symbols, number, &file);
 	if (r <= 0)
 		return r;
 	symbol = symbols_elf_find(&file->variables, addr);
@@ -435,11 +437,16 @@ int symbols_tls(struct symbols *symbols, int number, uint64_t offset,
 	const struct symbol *symbol;
 	int r;
 
-	r = need_file(symbols, number, &file);
+	r = symbols_need_file(symbols, number, &file);
 	if (r <= 0)
 		return r;
 	symbol = symbols_elf_find(&file->tls, offset);
 	return symbol && offset < symbol->end ? describe(symbols, symbol, offset, ret_variable) : 0;
+}
+
+struct strings *symbols_strings(const struct symbols *symbols)
+{
+	return symbols->strings;
 }
 
 enum symbols_state symbols_state(const struct symbols *symbols, int file)

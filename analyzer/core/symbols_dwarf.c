@@ -310,6 +310,48 @@ void symbols_dwarf_line(struct dwarf_index *index, struct strings *strings, uint
 		frame->language = language_of(&index->units[range->owner].tree);
 }
 
+/* The function around an address. Returns 1, 0, -ENOMEM. */
+static int find_function(struct unit *unit, uint64_t addr, Dwarf_Die **ret_function)
+{
+	const struct range *range;
+
+	if (!unit->indexed) {
+		int r = collect_functions(unit, &unit->tree, 0);
+
+		if (r < 0)
+			return r;
+		sort_ranges(&unit->ranges);
+		unit->indexed = true;
+	}
+	range = find_range(&unit->ranges, addr);
+	if (range)
+		*ret_function = &unit->functions[range->owner];
+	return range != NULL;
+}
+
+int symbols_dwarf_function(struct dwarf_index *index, uint64_t addr, Dwarf_Die *ret_function)
+{
+	const struct range *range = find_range(&index->ranges, addr);
+	Dwarf_Die *function;
+	int r = range ? find_function(&index->units[range->owner], addr, &function) : 0;
+
+	if (r > 0)
+		*ret_function = *function;
+	return r;
+}
+
+Dwarf *symbols_dwarf_handle(const struct dwarf_index *index)
+{
+	return index->dwarf;
+}
+
+bool symbols_dwarf_unit(const struct dwarf_index *index, size_t number, Dwarf_Die *ret_unit)
+{
+	if (number < index->unit_count)
+		*ret_unit = index->units[number].tree;
+	return number < index->unit_count;
+}
+
 /* The chain of inlined subroutines around an address, outermost first. Returns how many. */
 static int inline_chain(Dwarf_Die *parent, uint64_t addr, Dwarf_Die *ret_chain, int max)
 {
@@ -349,23 +391,14 @@ int symbols_dwarf_frames(struct dwarf_index *index, struct strings *strings, uin
 	struct symbols_frame line;
 	struct unit *unit;
 	const char *language;
-	int inlined, count = 0;
+	int inlined, r, count = 0;
 
 	if (!range || max < 1)
 		return 0;
 	unit = &index->units[range->owner];
-	if (!unit->indexed) {
-		int r = collect_functions(unit, &unit->tree, 0);
-
-		if (r < 0)
-			return r;
-		sort_ranges(&unit->ranges);
-		unit->indexed = true;
-	}
-	range = find_range(&unit->ranges, addr);
-	if (!range)
-		return 0;
-	function = &unit->functions[range->owner];
+	r = find_function(unit, addr, &function);
+	if (r <= 0)
+		return r;
 	language = language_of(&unit->tree);
 	inlined = inline_chain(function, addr, chain,
 			       max - 1 < SYMBOLS_FRAMES_MAX ? max - 1 : SYMBOLS_FRAMES_MAX);

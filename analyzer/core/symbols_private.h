@@ -30,7 +30,15 @@ struct symbols_file {
 	struct section *sections;
 	size_t section_count;
 	struct dwarf_index *dwarf;	/* NULL = no DWARF */
+	struct types_file *types;	/* symbols_types.c's; NULL = nothing was asked */
+	void (*free_types)(struct types_file *types);
 };
+
+/* symbols.c: open a file when something is first asked of it. Returns 1 if it has something to say, 0, -ENOMEM.
+ * The answer is good until the next symbols_add(). */
+int symbols_need_file(struct symbols *symbols, int number, struct symbols_file **ret_file)
+	__attribute__((warn_unused_result));
+struct strings *symbols_strings(const struct symbols *symbols);
 
 /* symbols_elf.c: tables from one ELF file; several files may be added before tables are sorted. */
 int symbols_elf_read_tables(struct symbols_file *file, Elf *elf)
@@ -52,6 +60,12 @@ int symbols_dwarf_frames(struct dwarf_index *index, struct strings *strings, uin
 /* File and line alone, for code whose function DWARF does not describe (assembly, a missing .dwo). */
 void symbols_dwarf_line(struct dwarf_index *index, struct strings *strings, uint64_t addr,
 			struct symbols_frame *frame);
+Dwarf *symbols_dwarf_handle(const struct dwarf_index *index);
+/* The concrete function around an address, which may be in a .dwo file. Returns 1, 0, -ENOMEM. */
+int symbols_dwarf_function(struct dwarf_index *index, uint64_t addr, Dwarf_Die *ret_function)
+	__attribute__((warn_unused_result));
+/* The number-th unit that has code, in the order of the file; with split DWARF the one in the .dwo file. */
+bool symbols_dwarf_unit(const struct dwarf_index *index, size_t number, Dwarf_Die *ret_unit);
 struct dwarf_index *symbols_dwarf_free(struct dwarf_index *index);
 
 #endif
