@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "core/hash_index.h"
+#include "core/text.h"
 
 #define LAYOUT_VOID 0u
 #define LAYOUT_NONE UINT32_MAX
@@ -63,5 +64,25 @@ int layouts_add(struct layouts *layouts, const struct layout *layout, uint32_t *
 /* The members of a struct or union that has none yet, ascending by offset. Returns 0 or -ENOMEM. */
 int layouts_set_members(struct layouts *layouts, uint32_t layout, const struct layout_member *members,
 			uint32_t count) __attribute__((warn_unused_result));
+
+/* ---- what lies where ---- */
+
+/* Can a block of so many bytes hold this type: one of it, an array of it, or one with a flexible array at its end? */
+enum layout_fit { LAYOUT_FITS_NOT = 0, LAYOUT_FITS_LONGER, LAYOUT_FITS_FLEXIBLE, LAYOUT_FITS_ARRAY, LAYOUT_FITS_ONE };
+enum layout_fit layouts_fit(const struct layouts *layouts, uint32_t layout, uint64_t bytes);
+
+/* Append how a person writes the way to a byte of a block (or variable) of `bytes` bytes that holds one or more
+ * of a type: ".body", ".buckets[17]", "[3].next". Ends at a pointer or a number that begins there; of a union's
+ * members the first that does. Returns false, with nothing appended, where there is none. */
+bool layouts_path(const struct layouts *layouts, uint32_t layout, uint64_t bytes, uint64_t offset, struct text *text);
+
+/* The pointer that begins at a byte: its layout, LAYOUT_NONE where there is none or a union leaves it open. */
+uint32_t layouts_pointer_at(const struct layouts *layouts, uint32_t layout, uint64_t bytes, uint64_t offset);
+
+/* Does an object of type `inner` begin at a byte of the type, as itself, a member, a base or an element? */
+bool layouts_holds_at(const struct layouts *layouts, uint32_t layout, uint64_t bytes, uint64_t offset, uint32_t inner);
+
+/* One byte of no particular meaning: void, char, uint8_t and their kind. What is of such a type is a buffer. */
+bool layouts_is_byte(const struct layouts *layouts, uint32_t layout);
 
 #endif
