@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  cmd_diff.c - `leakdiff SNAP1 SNAP2 ...`: what grew, who allocated it, who still holds it. */
+ * L4  cmd_diff.c - `leakdiff SNAP1 SNAP2 ...`: what grew, who allocated it, who still holds it. */
 #include <stdint.h>
 #include <stdio.h>
 
+#include "cli/accepted.h"
 #include "cli/cmd.h"
 #include "cli/draw.h"
 #include "cli/json.h"
@@ -18,11 +19,27 @@
 static struct {
 	const char *by, *sort, *type;
 	uint64_t top, min_bytes;
-	bool json, quiet;
+	const char *suppressions, *baseline, *write_baseline;
+	uint64_t fail_above;
+	bool json, quiet, unused;
 	struct draw_files files;
-} options = { .top = UINT64_MAX };
+} options = { .top = UINT64_MAX, .fail_above = UINT64_MAX };
 
-static int answer(const struct loaded *loaded, const struct diff_options *rows)
+/* The answer of a person or of a script. */
+static int say(const struct loaded *loaded, const struct diff *diff, const struct suspects *suspects,
+	       const struct acceptance *acceptance)
+{
+	int r;
+
+	if (options.json)
+		return json_write_diff(loaded->series, diff, suspects, acceptance,
+				       options.top == UINT64_MAX ? SIZE_MAX : options.top);
+	r = report_diff(stdout, loaded->series, diff, suspects, options.top == UINT64_MAX ? ROWS_OF_A_SCREEN : options.top);
+	accepted_say(stdout, acceptance, options.unused, options.fail_above != UINT64_MAX);
+	return r;
+}
+
+static int answer(const struct loaded *loaded, const struct diff_options *rows, struct acceptance *acceptance)
 {
 	struct suspects *suspects = NULL;
 	struct picture *picture = NULL;
@@ -37,6 +54,8 @@ static int answer(const struct loaded *loaded, const struct diff_options *rows)
 	series_forget_paths(loaded->series);
 	if (r == 0)
 		r = suspects_find(loaded->series, &suspects);
+	if (r == 0)
+		r = accept_apply(acceptance, suspects);
 	cmd_bar_end();
 	/* The picture first: when it cannot be written, no half answer stands on the terminal. */
 	if (r == 0 && draw_is_asked(&options.files)) {
@@ -44,15 +63,16 @@ static int answer(const struct loaded *loaded, const struct diff_options *rows)
 		if (r == 0)
 			status = draw_picture(picture, &options.files);
 	}
-	if (r == 0 && options.json)
-		r = json_write_diff(loaded->series, diff, suspects, options.top == UINT64_MAX ? SIZE_MAX : options.top);
-	else if (r == 0)
-		r = report_diff(stdout, loaded->series, diff, suspects,
-				options.top == UINT64_MAX ? ROWS_OF_A_SCREEN : options.top);
+	if (r == 0)
+		r = say(loaded, diff, suspects, acceptance);
 	if (r < 0)
 		status = load_trouble(r);
 	else if (!status)
 		status = suspects->grew ? CMD_GREW : CMD_SAME;
+	if (r == 0 && status != CMD_TROUBLE && options.write_baseline) {
+		r = accepted_write(options.write_baseline, acceptance, suspects);
+		status = r ? r : CMD_OK;	/* all that grew is accepted now */
+	}
 	picture_free(picture);
 	suspects_free(suspects);
 	diff_free(diff);
@@ -62,6 +82,7 @@ static int answer(const struct loaded *loaded, const struct diff_options *rows)
 static int run(int argc, char **argv)
 {
 	struct diff_options rows = { .min_bytes = options.min_bytes, .type = options.type };
+	struct acceptance acceptance = { .fail_above = options.fail_above == UINT64_MAX ? 0 : options.fail_above };
 	struct loaded loaded;
 	int status;
 
@@ -74,11 +95,15 @@ static int run(int argc, char **argv)
 	if (options.json || options.quiet)
 		cmd_bar_off();
 	cmd_bar_expect(ROWS_SHARE + SERIES_STEPS_SHARES);
-	status = load_series(argv, (size_t)argc, &loaded);
+	status = accepted_load(&acceptance, options.suppressions, options.baseline);
 	if (status)
 		return status;
-	status = answer(&loaded, &rows);
-	loaded_done(&loaded);
+	status = load_series(argv, (size_t)argc, &loaded);
+	if (status == 0) {
+		status = answer(&loaded, &rows, &acceptance);
+		loaded_done(&loaded);
+	}
+	accepted_done(&acceptance);
 	return cmd_finish(status);
 }
 
@@ -88,6 +113,11 @@ static const struct cmd_option cmd_options[] = {
 	{ "top", 0, CMD_NUMBER, "N", "show N rows (text: 10, JSON: all)", &options.top },
 	{ "min-bytes", 0, CMD_SIZE, "SIZE", "hide rows that changed by less", &options.min_bytes },
 	{ "type", 0, CMD_STRING, "GLOB", "only rows of types that match", &options.type },
+	{ "suppressions", 0, CMD_STRING, "FILE", "leave out suspects by LeakSanitizer's suppressions", &options.suppressions },
+	{ "baseline", 0, CMD_STRING, "FILE", "accept the growth that this file allows", &options.baseline },
+	{ "write-baseline", 0, CMD_STRING, "FILE", "accept from now on what grew here; exit status 0", &options.write_baseline },
+	{ "fail-above", 0, CMD_SIZE, "SIZE", "exit status 1 only if more than this grew and is not accepted", &options.fail_above },
+	{ "unused", 0, CMD_FLAG, NULL, "list suppressions and entries that met nothing", &options.unused },
 	{ "json", 0, CMD_FLAG, NULL, "write one JSON object", &options.json },
 	{ "quiet", 0, CMD_FLAG, NULL, "no progress bar", &options.quiet },
 	DRAW_OPTIONS(options.files),
@@ -100,7 +130,8 @@ const struct cmd cmd_diff = {
 	.summary = "what grew between snapshots, who allocated it and who holds it",
 	.detail = "Snapshots are given oldest first. With three or more, what survived a whole interval is told\n"
 		  "from what was born in the last one.\n"
-		  "Exit status: 0 nothing grew; 1 a suspect is likely or certain; 2 trouble.",
+		  "Exit status: 0 nothing grew that counts; 1 a suspect that is not accepted is likely or certain,\n"
+		  "and with --fail-above more than that grew; 2 trouble.",
 	.options = cmd_options,
 	.run = run,
 };

@@ -10,8 +10,10 @@
 #include <string.h>
 
 #include "cli/json.h"
+#include "cli/json_baseline.h"
 #include "cli/json_value.h"
 #include "cli/rss.h"
+#include "core/accept.h"
 #include "core/account.h"
 #include "core/chain_set.h"
 #include "core/diff.h"
@@ -249,7 +251,7 @@ static int write_answer(json_t *answer)
 }
 
 int json_write_diff(const struct series *series, const struct diff *diff, const struct suspects *suspects,
-		    size_t limit)
+		    const struct acceptance *acceptance, size_t limit)
 {
 	const struct heap *last = series_last(series)->heap;
 	json_t *answer = new_answer(), *array;
@@ -276,6 +278,9 @@ int json_write_diff(const struct series *series, const struct diff *diff, const 
 		append(array, account(series->heaps[k].heap));
 	set(answer, "rss", array);
 	set(answer, "notes", strings((const char *const *)suspects->notes, suspects->note_count));
+	set(answer, "suppressed", json_of_suppressions(acceptance->suppressions));
+	set(answer, "accepted", json_of_baseline(acceptance->baseline));
+	set(answer, "unaccepted_bytes", number(acceptance->unaccepted_bytes));
 	return write_answer(answer);
 }
 
@@ -347,7 +352,8 @@ int json_write_growth(const struct series *series, const struct diff *diff)
 	return write_answer(answer);
 }
 
-int json_write_leaks(const struct series *series, const struct leak_list *leaks, size_t limit)
+int json_write_leaks(const struct series *series, const struct leak_list *leaks,
+		     const struct suppressions *suppressions, size_t limit)
 {
 	const struct heap *heap = series_last(series)->heap;
 	json_t *answer = new_answer();
@@ -356,6 +362,7 @@ int json_write_leaks(const struct series *series, const struct leak_list *leaks,
 	set(answer, "leaks", leak_entries(heap, leaks, leaks->entries, leaks->count < limit ? leaks->count : limit, NULL));
 	set(answer, "garbage", leak_entries(heap, leaks, leaks->garbage, leaks->garbage_count < limit ? leaks->garbage_count : limit,
 					    LEAKS_WAITING));
+	set(answer, "suppressed", json_of_suppressions(suppressions));
 	return write_answer(answer);
 }
 

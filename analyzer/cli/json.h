@@ -11,22 +11,25 @@
 #include <stdint.h>
 #include <stdio.h>
 
+struct acceptance;
 struct chain_set;
 struct diff;
 struct leak_list;
 struct picture;
 struct rss;
 struct series;
+struct suppressions;
 struct suspects;
 
 /* limit: rows of growth to write, SIZE_MAX for all. */
 int json_write_diff(const struct series *series, const struct diff *diff, const struct suspects *suspects,
-		    size_t limit) __attribute__((warn_unused_result));
+		    const struct acceptance *acceptance, size_t limit) __attribute__((warn_unused_result));
 int json_write_top(const struct series *series, const struct diff *diff, size_t limit)
 	__attribute__((warn_unused_result));
 /* Rows of growth alone, as in the diff. */
 int json_write_growth(const struct series *series, const struct diff *diff) __attribute__((warn_unused_result));
-int json_write_leaks(const struct series *series, const struct leak_list *leaks, size_t limit)
+int json_write_leaks(const struct series *series, const struct leak_list *leaks,
+		     const struct suppressions *suppressions, size_t limit)
 	__attribute__((warn_unused_result));
 int json_write_chains(const struct chain_set *set) __attribute__((warn_unused_result));
 

@@ -12,31 +12,74 @@
 #include "cli/output.h"
 #include "core/text.h"
 
+/* The descriptor to write to: of a file beside `path`, whose name is in *ret_temporary, or of what `path` is
+ * if it is no regular file. Negative errno. */
+static int open_beside(const char *path, char **ret_temporary)
+{
+	struct stat old;
+	int fd, error;
+
+	*ret_temporary = NULL;
+	if (stat(path, &old) == 0 && !S_ISREG(old.st_mode)) {
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		return fd < 0 ? -errno : fd;
+	}
+	*ret_temporary = text_format("%s.%ld.tmp", path, (long)getpid());
+	if (!*ret_temporary)
+		return -ENOMEM;
+	fd = open(*ret_temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+	if (fd >= 0)
+		return fd;
+	error = errno;
+	free(*ret_temporary);
+	*ret_temporary = NULL;
+	return -error;
+}
+
 int output_begin(const char *path, struct output *ret_output)
 {
 	struct output output = { .path = path };
-	struct stat old;
-	bool in_place = stat(path, &old) == 0 && !S_ISREG(old.st_mode);
-	int fd;
+	int fd = open_beside(path, &output.temporary), error = fd < 0 ? -fd : 0;
 
-	if (!in_place) {
-		output.temporary = text_format("%s.%ld.tmp", path, (long)getpid());
-		if (!output.temporary)
-			return cmd_trouble("there is not enough memory");
-	}
-	fd = in_place ? open(path, O_WRONLY | O_CLOEXEC) :
-			open(output.temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0) {
-		int error = errno;
-
-		if (fd >= 0)
-			close(fd);
+	if (fd >= 0 && dup2(fd, STDOUT_FILENO) < 0) {
+		error = errno;
+		if (output.temporary)
+			unlink(output.temporary);
 		free(output.temporary);
-		return cmd_trouble("cannot write %s: %s", path, strerror(error));
 	}
-	close(fd);
+	if (fd >= 0)
+		close(fd);
+	if (error)
+		return cmd_trouble("cannot write %s: %s", path, strerror(error));
 	*ret_output = output;
 	return 0;
+}
+
+int output_write(const char *path, const char *data, size_t length)
+{
+	char *temporary;
+	int fd = open_beside(path, &temporary), error = fd < 0 ? -fd : 0;
+
+	while (length && !error) {
+		ssize_t n = write(fd, data, length);
+
+		if (n < 0 && errno != EINTR)
+			error = errno;
+		if (n > 0) {
+			data += n;
+			length -= (size_t)n;
+		}
+	}
+	if (!error && temporary && fsync(fd) < 0)
+		error = errno;
+	if (fd >= 0 && close(fd) < 0 && !error)
+		error = errno;
+	if (!error && temporary && rename(temporary, path) < 0)
+		error = errno;
+	if (error && temporary)
+		unlink(temporary);
+	free(temporary);
+	return error ? cmd_trouble("cannot write %s: %s", path, strerror(error)) : 0;
 }
 
 int output_end(struct output *output, int status)

@@ -3,6 +3,8 @@
 #ifndef LEAKDIFF_CLI_OUTPUT_H
 #define LEAKDIFF_CLI_OUTPUT_H
 
+#include <stddef.h>
+
 struct output {
 	const char *path;
 	char *temporary;		/* NULL: `path` is no regular file and is written in place */
@@ -12,6 +14,9 @@ struct output {
  * it where there is nothing to keep (/dev/stdout, a pipe). Says what is wrong by itself.
  * Returns 0 or CMD_TROUBLE. */
 int output_begin(const char *path, struct output *ret_output) __attribute__((warn_unused_result));
+
+/* The same for bytes that are ready: a whole file, or none. Returns 0 or CMD_TROUBLE. */
+int output_write(const char *path, const char *data, size_t length) __attribute__((warn_unused_result));
 
 /* Put the file in its place if status is CMD_OK, else take it away. Returns status, or CMD_TROUBLE when it
  * could not be written. */

@@ -85,45 +85,85 @@ static int add_node(struct table *table, const struct series_heap *h, uint32_t v
 	return 0;
 }
 
-/* What is unreachable and Python's, or hangs from what is: 1 in the map. NULL = no memory. */
-static uint8_t *find_python(const struct heap *heap, const struct reach_leaks *leaks, const struct reach *reach)
+/* What of the unreachable is marked, or hangs from what is, in place: it gets the mark of that. */
+static int spread(const struct heap *heap, const struct reach_leaks *leaks, const struct reach *reach, uint32_t *mark)
 {
-	uint8_t *python = calloc((size_t)heap->nodes + 1, 1);
 	uint32_t *queue = malloc(((size_t)leaks->count + 1) * sizeof(*queue)), head = 0, tail = 0;
 
-	for (uint32_t i = 0; python && queue && i < leaks->count; i++)
-		if (heap->types[heap->type[leaks->node[i]]].source == HEAP_TYPE_PYTHON) {
-			python[leaks->node[i]] = 1;
+	if (!queue)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < leaks->count; i++)
+		if (mark[leaks->node[i]])
 			queue[tail++] = leaks->node[i];
-		}
 	while (head < tail) {
 		uint32_t v = queue[head++];
 
 		for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1]; e++) {
 			uint32_t to = heap->edge_to[e];
 
-			if (reach->region[to] != REACH_NONE || python[to])
+			if (reach->region[to] != REACH_NONE || mark[to])
 				continue;
-			python[to] = 1;
+			mark[to] = mark[v];
 			queue[tail++] = to;
 		}
 	}
-	if (!queue) {
+	free(queue);
+	return 0;
+}
+
+/* What is unreachable and Python's, or hangs from what is: 1 in the map. NULL = no memory. */
+static uint32_t *find_python(const struct heap *heap, const struct reach_leaks *leaks, const struct reach *reach)
+{
+	uint32_t *python = calloc((size_t)heap->nodes + 1, sizeof(*python));
+
+	for (uint32_t i = 0; python && i < leaks->count; i++)
+		python[leaks->node[i]] = heap->types[heap->type[leaks->node[i]]].source == HEAP_TYPE_PYTHON;
+	if (python && spread(heap, leaks, reach, python) < 0) {
 		free(python);
 		return NULL;
 	}
-	free(queue);
 	return python;
 }
 
-int leak_list_make(const struct series *series, const char *pattern, struct leak_list **ret_list)
+/* What is suppressed: in the map, the pattern's index + 1. */
+static int find_suppressed(const struct heap *heap, const struct reach_leaks *leaks, const struct reach *reach,
+			   struct suppressions *suppressions, uint32_t **ret_map)
+{
+	uint32_t *map = calloc((size_t)heap->nodes + 1, sizeof(*map)), index;
+	int r = map ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; i < leaks->count && r == 0; i++) {
+		r = suppress_stack(suppressions, heap, heap->stack[leaks->node[i]], &index);
+		if (r == 0 && index != HEAP_NONE)
+			map[leaks->node[i]] = index + 1;
+	}
+	if (r == 0)
+		r = spread(heap, leaks, reach, map);
+	if (r < 0) {
+		free(map);
+		return r;
+	}
+	*ret_map = map;
+	return 0;
+}
+
+static void count_suppressed(struct leak_list *list, struct suppression *by, uint64_t count, uint64_t bytes)
+{
+	by->count += count;
+	by->bytes += bytes;
+	list->suppressed_blocks += count;
+	list->suppressed_bytes += bytes;
+}
+
+int leak_list_make(const struct series *series, const char *pattern, struct suppressions *suppressions,
+		   struct leak_list **ret_list)
 {
 	const struct series_heap *h = series_last(series);
 	const struct heap *heap = h->heap;
 	struct reach_leaks *leaks = NULL;
 	struct leak_list *list;
 	struct table lost, waiting;
-	uint8_t *python = NULL;
+	uint32_t *python = NULL, *suppressed = NULL;
 	int r;
 
 	list = calloc(1, sizeof(*list));
@@ -139,6 +179,8 @@ int leak_list_make(const struct series *series, const char *pattern, struct leak
 		python = find_python(heap, leaks, h->reach);
 		r = python ? 0 : -ENOMEM;
 	}
+	if (r == 0 && suppressions)
+		r = find_suppressed(heap, leaks, h->reach, suppressions, &suppressed);
 	for (uint32_t i = 0; r == 0 && i < leaks->count; i++) {
 		uint32_t v = leaks->node[i];
 		const struct heap_type *type = &heap->types[heap->type[v]];
@@ -150,6 +192,11 @@ int leak_list_make(const struct series *series, const char *pattern, struct leak
 			continue;
 		if (pattern && !names_type_matches(pattern, type->name, type->source, heap->bytes[v]))
 			continue;
+		if (suppressed && suppressed[v]) {
+			count_suppressed(list, &suppressions->list[suppressed[v] - 1], weigh_count(heap, v),
+					 series_bytes(h, v));
+			continue;
+		}
 		if (python[v] && heap->meta.gc_enabled != 0) {
 			r = add_node(&waiting, h, v, &key, true);
 			list->garbage_blocks += weigh_count(heap, v);
@@ -167,6 +214,7 @@ int leak_list_make(const struct series *series, const char *pattern, struct leak
 	intern_done(&lost.keys);
 	intern_done(&waiting.keys);
 	free(python);
+	free(suppressed);
 	reach_leaks_free(leaks);
 	if (r < 0) {
 		leak_list_free(list);

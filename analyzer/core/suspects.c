@@ -535,7 +535,7 @@ static int describe(struct judge *j, const struct cluster *cluster, struct suspe
 	return r;
 }
 
-static void suspect_done(struct suspect *suspect)
+void suspect_done(struct suspect *suspect)
 {
 	free(suspect->reason);
 	free(suspect->type);

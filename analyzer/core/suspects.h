@@ -73,6 +73,9 @@ int suspects_find(const struct series *series, struct suspects **ret_suspects)
 	__attribute__((warn_unused_result));
 struct suspects *suspects_free(struct suspects *suspects);
 
+/* What one suspect owns, for whoever takes it from the list. */
+void suspect_done(struct suspect *suspect);
+
 const char *suspect_verdict_name(enum suspect_verdict verdict);
 const char *suspect_confidence_name(enum suspect_confidence confidence);
 

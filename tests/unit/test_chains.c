@@ -231,7 +231,7 @@ TEST(garbage_that_waits_for_the_collector_is_no_leak_until_the_collector_is_off)
 		model_edge(&m, b, hangs, 24);
 		load(&m, &heap, &series);
 		heap->meta.gc_enabled = on;
-		ASSERT_INT_EQ(leak_list_make(series, NULL, &list), 0);
+		ASSERT_INT_EQ(leak_list_make(series, NULL, NULL, &list), 0);
 		EXPECT_U64_EQ(list->count, on ? 1 : 3);
 		EXPECT_U64_EQ(list->bytes, on ? 200 : 412);
 		EXPECT_U64_EQ(list->garbage_count, on ? 2 : 0);
@@ -255,7 +255,7 @@ TEST(leaks_are_one_entry_for_each_type_size_and_stack)
 
 	build_list(&m);
 	load(&m, &heap, &series);
-	ASSERT_INT_EQ(leak_list_make(series, NULL, &list), 0);
+	ASSERT_INT_EQ(leak_list_make(series, NULL, NULL, &list), 0);
 	ASSERT_U64_EQ(list->count, 2);
 	EXPECT(list->entries[0].direct && !list->entries[1].direct);
 	EXPECT_U64_EQ(list->entries[0].count, 1);
@@ -263,7 +263,7 @@ TEST(leaks_are_one_entry_for_each_type_size_and_stack)
 	EXPECT_STR_EQ(list->confidence, "certain");
 	EXPECT_CONTAINS(list->reason, "idden pointers");
 	leak_list_free(list);
-	ASSERT_INT_EQ(leak_list_make(series, "*nothing*", &list), 0);
+	ASSERT_INT_EQ(leak_list_make(series, "*nothing*", NULL, &list), 0);
 	EXPECT_U64_EQ(list->count, 0);
 	leak_list_free(list);
 	series_free(series);

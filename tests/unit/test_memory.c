@@ -120,7 +120,7 @@ static int analyse(const struct heap *const *heaps)
 	if (r == 0)
 		r = pattern_of_suspects(suspects, &picture);
 	if (r == 0)
-		r = leak_list_make(series, NULL, &leaks);
+		r = leak_list_make(series, NULL, NULL, &leaks);
 	if (r == 0)
 		r = chain_set_make(series, nodes, 2, 2, &set);
 	picture_free(picture);
