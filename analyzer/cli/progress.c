@@ -166,7 +166,7 @@ void cmd_progress(const char *what, uint64_t done, uint64_t total)
 {
 	char *shown;
 
-	if (!isatty(STDERR_FILENO))
+	if (bar.off || !isatty(STDERR_FILENO))
 		return;
 	if (!what) {
 		if (progress_shown)
