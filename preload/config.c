@@ -270,6 +270,26 @@ static bool parse_start(const char *text)
 	return true;
 }
 
+/* In parts per million; four decimals are all that means anything. */
+static bool parse_budget(const char *text)
+{
+	const char *end;
+	uint64_t whole, part = 0, unit = 10000;
+
+	if (!parse_number(text, &whole, &end) || whole > 100)
+		return false;
+	if (*end == '.') {
+		for (end++; *end >= '0' && *end <= '9'; end++) {
+			unit /= 10;
+			part += (uint64_t)(*end - '0') * unit;
+		}
+	}
+	if (strcmp(end, "%") || whole * 10000 + part < 1 || whole * 10000 + part > 1000000)
+		return false;
+	config.budget_ppm = (uint32_t)(whole * 10000 + part);
+	return true;
+}
+
 static bool parse_every(const char *text)
 {
 	return parse_duration(text, &config.every_ns);

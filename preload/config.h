@@ -12,6 +12,7 @@ enum config_python { CONFIG_PYTHON_AUTO, CONFIG_PYTHON_OFF, CONFIG_PYTHON_OBJECT
 struct config {
 	const char *folder;		/* absolute; created 0700; "" = could not be had, see ld__say() */
 	enum config_mode mode;
+	uint32_t budget_ppm;		/* of the process's processor time, parts per million; 0 = no budget */
 	bool start_on;
 	uint64_t every_ns;		/* 0 = no timer */
 	uint64_t at_rss_bytes;		/* 0 = none */

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 
 #include "agent_private.h"
+#include "budget.h"
 #include "config.h"
 #include "drain.h"
 #include "arena.h"
@@ -251,9 +252,11 @@ static void tell_status(int fd)
 {
 	static struct snapshot_facts facts;
 	uint64_t blocks, bytes, mappings, mapped;
+	uint32_t budget_ppm, spent_ppm;
 	char text[CONTROL_MESSAGE_MAX];
 
 	ld__drain();
+	budget_ppm = ld__budget_of(&spent_ppm);
 	ld__live_totals(&blocks, &bytes);
 	ld__live_mapping_totals(&mappings, &mapped);
 	if (ld__jemalloc_used())
@@ -263,12 +266,13 @@ static void tell_status(int fd)
 		text, sizeof(text), 0,
 		"state=%s\ncapture=%s\nmode=%s\nblocks=%lu\nbytes=%lu\nmappings=%lu\nmapped_bytes=%"
 		"lu\n"
-		"lost_events=%lu\nown_bytes=%lu\npredicted_pause_ns=%lu\nname=%s\nfolder=%s\n",
+		"lost_events=%lu\nown_bytes=%lu\npredicted_pause_ns=%lu\ninterval_bytes=%lu\n"
+		"budget_ppm=%u\nbudget_spent_ppm=%u\nname=%s\nfolder=%s\n",
 		ld__agent_records() ? "on" : "off", ld__agent_capture_state(), mode_name(),
 		(unsigned long)blocks, (unsigned long)bytes, (unsigned long)mappings,
 		(unsigned long)mapped, (unsigned long)ld__drain_lost(),
 		(unsigned long)ld__arena_bytes(), (unsigned long)ld__snapshot_predict_ns(),
-		facts.name, ld__config()->folder);
+		ld__sample_lg ? 1ul << ld__sample_lg : 0, budget_ppm, spent_ppm, facts.name, ld__config()->folder);
 	reply(fd, CONTROL_RESULT, text);
 }
 

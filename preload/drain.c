@@ -29,6 +29,7 @@
 #include <string.h>
 
 #include "preload/arena.h"
+#include "preload/budget.h"
 #include "preload/clock.h"
 #include "preload/live.h"
 #include "preload/ring.h"
@@ -118,7 +119,7 @@ static struct live_block block_of(const struct event *e, uint64_t birth)
 {
 	return (struct live_block){
 		.addr = e->addr, .bytes = e->bytes, .birth = birth, .stack = e->stack,
-		.tid = e->tid, .kind = e->kind,
+		.tid = e->tid, .kind = e->kind & 0xf, .sample = e->sample & 0xf,
 	};
 }
 
@@ -134,6 +135,7 @@ static void begin(struct ring_pending *pending, const struct event *e, bool know
 		pending->stack = block->stack;
 		pending->tid = block->tid;
 		pending->kind = block->kind;
+		pending->sample = block->sample;
 	}
 }
 
@@ -168,6 +170,7 @@ static void remap_fail(struct ring_pending *pending)
 	struct live_block block = {
 		.addr = pending->addr, .bytes = pending->bytes, .birth = pending->birth,
 		.stack = pending->stack, .tid = pending->tid, .kind = STREAM_NODE_MAPPING,
+		.sample = pending->sample & 0xf,
 	};
 
 	if (pending->active && pending->kind)
@@ -338,6 +341,37 @@ static void drain_to(uint64_t horizon)
 		run(horizon);
 }
 
+/* ---- the budget ---- */
+
+static inline uint64_t begin_timing(void)
+{
+	return __builtin_expect(ld__budget_on, 0) ? ld__budget_thread_ns() : 0;
+}
+
+/* Under the lock. */
+static void end_timing(uint64_t began_ns)
+{
+	struct budget_counts counts = { 0 };
+	uint32_t rings = ld__ring_count();
+
+	if (__builtin_expect(!began_ns, 1))
+		return;
+	ld__budget_add_drain(ld__budget_thread_ns() - began_ns);
+	if (!ld__budget_due())
+		return;
+	for (uint32_t i = 0; i < rings; i++) {
+		struct ring *ring = ld__ring_get(i);
+
+		if (!ring)
+			continue;
+		counts.events += __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
+		counts.timed_events += __atomic_load_n(&ring->timed_events, __ATOMIC_RELAXED);
+		counts.timed_ticks += __atomic_load_n(&ring->timed_ticks, __ATOMIC_RELAXED);
+		counts.stack_ticks += __atomic_load_n(&ring->stack_ticks, __ATOMIC_RELAXED);
+	}
+	ld__budget_adjust(&counts);
+}
+
 void ld__drain_locked(void)
 {
 	drain_to(ld__clock_now());
@@ -350,11 +384,12 @@ void ld__drain_stopped(void)
 
 void ld__drain(void)
 {
-	uint64_t signals;
+	uint64_t signals, began_ns = begin_timing();
 
 	block_signals(&signals);
 	if (ld__drain_lock(UINT64_MAX)) {
 		ld__drain_locked();
+		end_timing(began_ns);
 		ld__drain_unlock();
 	}
 	restore_signals(&signals);
@@ -378,7 +413,7 @@ static uint64_t horizon_of_owner(const struct ring *ring, uint32_t slots)
 
 bool ld__drain_make_room(struct ring *ring, uint32_t slots)
 {
-	uint64_t signals;
+	uint64_t signals, began_ns = begin_timing();
 	bool room = false;
 
 	block_signals(&signals);
@@ -393,6 +428,7 @@ bool ld__drain_make_room(struct ring *ring, uint32_t slots)
 			/* whoever had the lock has mostly emptied this ring too */
 			if (!ld__ring_has_room(ring, slots))
 				drain_to(horizon_of_owner(ring, slots));
+			end_timing(began_ns);
 			ld__drain_unlock();
 		}
 		room = ld__ring_has_room(ring, slots);

@@ -43,7 +43,8 @@ struct guard {
 	uint32_t quiet;			/* > 0: code of ours that may call anything; forward, say nothing */
 	struct ring *ring;		/* NULL until the first event */
 	uint64_t sp;			/* frame of the outermost hook at work; see hook_nested() */
-	uint64_t sample_bytes;		/* lite mode: bytes until the next stack */
+	uint64_t sample_bytes;		/* lite mode: bytes until the next stack ... */
+	uint32_t sample_lg;		/* ... drawn for this interval, see budget.h; 0 = not yet */
 	uint64_t random;		/* lite mode: state of the generator */
 	uint32_t tid;
 	uint32_t warm;			/* 1: libunwind has what it keeps for a thread */

@@ -37,17 +37,19 @@
 
 #define ADDR_BITS 48u
 #define STACK_BITS 24u
-#define TID_BITS 24u
+#define TID_BITS 22u			/* the kernel's PID_MAX_LIMIT */
+#define SAMPLE_BITS 4u
 #define SIZE_HIGH_BITS 10u		/* above the 16 beside the address */
 #define LARGE_BYTES ((1u << (16 + SIZE_HIGH_BITS)) - 1)	/* and above: see `large` */
-#define KIND_BITS 5u			/* enum stream_node_kind: below EVENT_FREE */
+#define KIND_BITS 3u			/* enum stream_node_kind */
 #define KIND_SHIFT (STACK_BITS + TID_BITS + SIZE_HIGH_BITS)
+#define SAMPLE_SHIFT (KIND_SHIFT + KIND_BITS)
 #define IN_REALLOC (1ull << 63)		/* in entry.what: see ld__live_realloc_begin() */
 
 struct entry {
 	uint64_t where;			/* addr << 16 | low bits of the size */
 	uint64_t birth;
-	uint64_t what;			/* stack | tid << 24 | high bits of the size << 48 | kind << 58 */
+	uint64_t what;			/* stack | tid << 24 | high bits of the size << 46 | kind << 56 | sample << 59 */
 };
 
 struct bucket {
@@ -71,7 +73,8 @@ struct place {
 };
 
 _Static_assert(sizeof(struct bucket) == 128, "layout");
-_Static_assert(KIND_BITS + KIND_SHIFT == 63, "layout");
+_Static_assert(SAMPLE_BITS + SAMPLE_SHIFT == 63, "layout");
+_Static_assert(STREAM_NODE_PYTHON < 1u << KIND_BITS, "layout");
 
 static struct shard shards[SHARDS];
 static struct { uint64_t addr, bytes; } *large;	/* blocks of LARGE_BYTES and more, in no order */
@@ -157,6 +160,7 @@ static void entry_read(const struct entry *e, struct live_block *ret_block)
 	ret_block->stack = (uint32_t)e->what & ((1u << STACK_BITS) - 1);
 	ret_block->tid = (uint32_t)(e->what >> STACK_BITS) & ((1u << TID_BITS) - 1);
 	ret_block->kind = (uint32_t)(e->what >> KIND_SHIFT) & ((1u << KIND_BITS) - 1);
+	ret_block->sample = (uint32_t)(e->what >> SAMPLE_SHIFT) & ((1u << SAMPLE_BITS) - 1);
 }
 
 static inline struct entry entry_of(const struct live_block *block)
@@ -167,7 +171,8 @@ static inline struct entry entry_of(const struct live_block *block)
 		.where = block->addr << 16 | (bytes & 0xffff),
 		.birth = block->birth,
 		.what = block->stack | (uint64_t)block->tid << STACK_BITS |
-			bytes >> 16 << (STACK_BITS + TID_BITS) | (uint64_t)block->kind << KIND_SHIFT,
+			bytes >> 16 << (STACK_BITS + TID_BITS) | (uint64_t)block->kind << KIND_SHIFT |
+			(uint64_t)block->sample << SAMPLE_SHIFT,
 	};
 }
 

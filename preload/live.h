@@ -16,7 +16,8 @@ struct live_block {
 	uint64_t birth;
 	uint32_t stack;			/* stack id; 0 = none recorded */
 	uint32_t tid : 24;		/* of the allocating thread */
-	uint32_t kind : 8;		/* enum stream_node_kind */
+	uint32_t kind : 4;		/* enum stream_node_kind */
+	uint32_t sample : 4;		/* how its stack was sampled, see budget.h; 0 = for certain */
 };
 
 /* Visit all live blocks in no particular order. For the snapshot child (which owns a frozen copy)

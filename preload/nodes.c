@@ -188,7 +188,7 @@ static void place_block(const struct live_block *block, void *data)
 	nodes->addr[id] = block->addr;
 	set_bytes(nodes, id, block->bytes);
 	nodes->record[id] = (struct node_record){ .birth = block->birth, .stack = block->stack, .tid = block->tid,
-						  .kind = block->kind };
+						  .kind = block->kind, .sample = block->sample };
 	reach(nodes, id);
 }
 

@@ -31,7 +31,8 @@ struct node_record {			/* what the live table knew of it beside address and size
 	uint64_t birth;
 	uint32_t stack;
 	uint32_t tid : 24;
-	uint32_t kind : 8;		/* enum stream_node_kind; 0 = an object in an arena */
+	uint32_t kind : 4;		/* enum stream_node_kind; 0 = an object in an arena */
+	uint32_t sample : 4;		/* see live.h */
 };
 
 struct node_mapping {

@@ -24,6 +24,7 @@
 #include "preload/agent.h"
 #include "preload/allocmaps.h"
 #include "preload/arena.h"
+#include "preload/budget.h"
 #include "preload/clock.h"
 #include "preload/config.h"
 #include "preload/drain.h"
@@ -47,7 +48,6 @@
 #include "preload/verify.h"
 
 #define PAGE 4096u
-#define LITE_MEAN_BYTES (512u * 1024u)
 
 /* The unit tests link the parts of the library without its hooks and its agent. */
 #pragma weak ld__agent_start
@@ -218,6 +218,7 @@ static bool revive(void)
 	}
 	ld__ring_after_fork_child();
 	ld__guard.ring = NULL;
+	ld__budget_after_fork_child();
 	ld__modules_after_fork_child();
 	ld__allocator_maps_after_fork_child();
 	if (ld__agent_after_fork_child)
@@ -358,7 +359,11 @@ static void configure(bool jemalloc)
 {
 	const struct config *config = ld__config();
 
-	ld__record_configure(config->depth, config->mode == CONFIG_LITE ? LITE_MEAN_BYTES : 0);
+	ld__record_configure(config->depth);
+	ld__budget_configure(config->mode == CONFIG_LITE, config->budget_ppm);
+	if (config->budget_ppm && config->mode != CONFIG_LITE)
+		ld__say("LEAKDIFF_BUDGET is of mode lite: mode %s takes what it takes",
+			config->mode == CONFIG_FULL ? "full records every stack and" : "sample leaves sampling to jemalloc and");
 	if (!config->start_on || jemalloc) {
 		set_state(SWITCH_OFF);
 		ld__drain();

@@ -22,6 +22,7 @@
 
 #include "preload/clock.h"
 #include "preload/clock_inline.h"
+#include "preload/budget.h"
 #include "preload/config.h"
 #include "preload/drain.h"
 #include "preload/python_frames.h"
@@ -37,7 +38,8 @@
 
 static struct py_allocator originals[3];
 static uint32_t small_bytes = SMALL;
-static int64_t bytes_left;		/* mode lite: to the next sampled block */
+static int64_t bytes_left;		/* mode lite: to the next sampled block ... */
+static uint32_t drawn_for;		/* ... with this interval */
 static uint64_t last_birth;
 static uint32_t births_left, births_between;
 static bool installed;
@@ -126,10 +128,13 @@ static void *ours_realloc(void *ctx, void *old, size_t bytes)
 /* What to ask for instead of `bytes`: as much as goes to malloc, where it is sampled. */
 static __attribute__((noinline)) size_t sample(size_t bytes)
 {
-	bytes_left = (int64_t)ld__record_next_sample(&ld__guard);
+	uint32_t lg = drawn_for;
+
+	drawn_for = ld__sample_lg;
+	bytes_left = (int64_t)ld__record_next_sample(&ld__guard, drawn_for);
 	if (bytes - 1 >= SMALL)
 		return bytes;		/* it goes there anyhow, and is sampled as others of its size */
-	ld__record_sample_next(&ld__guard);
+	ld__record_sample_next(&ld__guard, lg);
 	return SMALL + 1;
 }
 
@@ -163,7 +168,7 @@ static void install(int domain)
 	const struct py_allocator *real = &originals[domain], *objects = &originals[DOMAIN_OBJ];
 	struct py_allocator ours = { &originals[domain], ours_malloc, ours_calloc, ours_realloc, ours_free };
 
-	if (ld__record_is_sampling()) {
+	if (ld__sample_lg) {
 		if (real->malloc != objects->malloc || real->calloc != objects->calloc ||
 		    real->realloc != objects->realloc)
 			return;
@@ -181,8 +186,9 @@ __attribute__((constructor)) static void install_early(void)
 		return;
 	if (ld__py.debug_build)
 		small_bytes = SMALL_DEBUG;
-	if (ld__record_is_sampling())
-		bytes_left = (int64_t)ld__record_next_sample(&ld__guard);
+	drawn_for = ld__sample_lg;
+	if (drawn_for)
+		bytes_left = (int64_t)ld__record_next_sample(&ld__guard, drawn_for);
 	if (ld__clock_is_time())
 		births_between = BIRTHS_BETWEEN;
 	for (int domain = DOMAIN_MEM; domain <= DOMAIN_OBJ; domain++)

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "preload/budget.h"
 #include "preload/config.h"
 #include "preload/drain.h"
 #include "preload/modules.h"
@@ -31,14 +32,17 @@
 #define LIBUNWIND_STACK_BYTES 8192u
 #define SIGNAL_FRAME_LEAST 1024u	/* x86-64 without extended state: 1.5 KiB; elsewhere more */
 
+/* Timed for the budget: what took longer was interrupted in between. */
+#define STACK_TICKS_MOST 1000000u
+#define EVENT_TICKS_MOST 20000u
+#define TIMED_EVERY 64u
+
 static uint32_t depth = 64;
-static uint64_t sample_mean_bytes;	/* 0 = a stack for every block */
 static bool plain_allocator;
 
-void ld__record_configure(uint32_t frames, uint64_t mean_bytes)
+void ld__record_configure(uint32_t frames)
 {
 	depth = frames;
-	sample_mean_bytes = mean_bytes;
 }
 
 void ld__record_set_plain_allocator(bool plain)
@@ -144,7 +148,7 @@ struct ring *ld__record_ring(struct guard *g)
 /* ---- stacks ---- */
 
 /* Exponentially distributed, so that every byte has the same chance. */
-uint64_t ld__record_next_sample(struct guard *g)
+uint64_t ld__record_next_sample(struct guard *g, uint32_t lg)
 {
 	uint64_t x = g->random ? g->random : ((uint64_t)g->tid * 0x9e3779b97f4a7c15ull + g->sp) | 1;
 	uint32_t bits, zeros;
@@ -161,26 +165,30 @@ uint64_t ld__record_next_sample(struct guard *g)
 	t = (m - 1) / (m + 1);
 	t2 = t * t;
 	ln_m = 2 * t * (1 + t2 * (1.0 / 3 + t2 * (1.0 / 5 + t2 / 7)));
-	return (uint64_t)(((zeros + 1) * 0.6931471805599453 - ln_m) * (double)sample_mean_bytes) + 1;
+	return (uint64_t)(((zeros + 1) * 0.6931471805599453 - ln_m) * (double)(1ull << lg)) + 1;
 }
 
-static bool sampled(struct guard *g, size_t bytes)
+#define NOT_SAMPLED UINT32_MAX
+
+/* Is this block's stack recorded? Then the code of the interval that decided, 0 when its size did. */
+static inline uint32_t sampled(struct guard *g, size_t bytes, uint32_t lg)
 {
-	if (bytes >= sample_mean_bytes)
-		return true;
-	if (!g->sample_bytes)
-		g->sample_bytes = ld__record_next_sample(g);
-	if (bytes < g->sample_bytes) {
-		g->sample_bytes -= bytes;
-		return false;
+	uint32_t drawn_for = g->sample_lg;
+
+	if (UNLIKELY(bytes >> lg))
+		return 0;
+	/* The draw has no memory: what is left of one for another interval may be drawn anew. */
+	if (UNLIKELY(drawn_for != lg && g->sample_bytes != 1)) {
+		g->sample_bytes = ld__record_next_sample(g, lg);
+		g->sample_lg = drawn_for = lg;
 	}
-	g->sample_bytes = ld__record_next_sample(g);
-	return true;
-}
-
-bool ld__record_is_sampling(void)
-{
-	return sample_mean_bytes != 0;
+	if (LIKELY(bytes < g->sample_bytes)) {
+		g->sample_bytes -= bytes;
+		return NOT_SAMPLED;
+	}
+	g->sample_bytes = ld__record_next_sample(g, lg);
+	g->sample_lg = lg;
+	return ld__sample_code(drawn_for);
 }
 
 static void *caller_of(const void *frame)
@@ -256,17 +264,38 @@ static inline uint32_t native_stack(struct ring *ring, const void *frame)
 	return stack_by_libunwind(ring, caller_of(frame));
 }
 
-static inline uint32_t stack_here(struct guard *g, struct ring *ring, enum enter how, size_t bytes,
-				  const void *frame)
+static inline uint32_t whole_stack(struct ring *ring, enum enter how, const void *frame)
 {
 	uint32_t stack;
 
-	if (UNLIKELY(sample_mean_bytes) && !sampled(g, bytes))
-		return 0;
 	if (UNLIKELY(how == ENTER_NESTED))	/* the buffers are in use below us */
 		return ld__stacks_child(0, (uint64_t)(uintptr_t)caller_of(frame), 1);
 	stack = native_stack(ring, frame);
 	return UNLIKELY(ld__python_frames_on) ? with_python(ring, stack) : stack;
+}
+
+static __attribute__((noinline)) uint32_t sampled_stack(struct ring *ring, enum enter how, uint32_t code,
+							const void *frame)
+{
+	uint64_t began = ld__budget_on ? ld__budget_ticks() : 0, took;
+	uint32_t stack = whole_stack(ring, how, frame);
+
+	if (began) {
+		took = ld__budget_ticks() - began;
+		ring->stack_ticks += took < STACK_TICKS_MOST ? took : 0;
+	}
+	return stack ? stack | code << RING_SAMPLE_SHIFT : 0;
+}
+
+static inline uint32_t stack_here(struct guard *g, struct ring *ring, enum enter how, size_t bytes,
+				  const void *frame)
+{
+	uint32_t lg = __atomic_load_n(&ld__sample_lg, __ATOMIC_RELAXED), code;
+
+	if (LIKELY(!lg))
+		return whole_stack(ring, how, frame);
+	code = sampled(g, bytes, lg);
+	return LIKELY(code == NOT_SAMPLED) ? 0 : sampled_stack(ring, how, code, frame);
 }
 
 uint32_t ld__record_stack(struct guard *g, const void *frame)
@@ -332,6 +361,28 @@ static inline void push_with_stack(struct guard *g, enum enter how, uint32_t kin
 	g->phase = phase;
 }
 
+/* With a budget: the same, and of one event in TIMED_EVERY how long it took without its stack. */
+static __attribute__((noinline)) void push_on_budget(struct guard *g, enum enter how, uint32_t kind,
+						     const void *start_, size_t bytes, const void *frame)
+{
+	struct ring *ring = g->ring;
+	uint64_t began, stacks, took;
+
+	if (LIKELY(!ring || ring->head % TIMED_EVERY || how == ENTER_NESTED ||
+		   !ld__ring_has_room(ring, 1 + RING_SLACK))) {
+		push_with_stack(g, how, kind, start_, bytes, frame);
+		return;
+	}
+	stacks = ring->stack_ticks;
+	began = ld__budget_ticks();
+	push_with_stack(g, how, kind, start_, bytes, frame);
+	took = ld__budget_ticks() - began - (ring->stack_ticks - stacks);
+	if (took < EVENT_TICKS_MOST) {
+		ring->timed_events++;
+		ring->timed_ticks += took;
+	}
+}
+
 static inline void push_plain(struct guard *g, enum enter how, uint32_t kind, const void *start_,
 			      size_t bytes)
 {
@@ -356,7 +407,11 @@ static inline bool is_allocators_own(const struct guard *g, enum enter how)
 void ld__record_alloc(struct guard *g, enum enter how, uint32_t kind, const void *block, size_t bytes,
 		      const void *frame)
 {
-	if (!is_allocators_own(g, how))
+	if (is_allocators_own(g, how))
+		return;
+	if (UNLIKELY(ld__budget_on))
+		push_on_budget(g, how, kind, block, bytes, frame);
+	else
 		push_with_stack(g, how, kind, block, bytes, frame);
 }
 

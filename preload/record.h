@@ -103,21 +103,21 @@ struct ring *ld__record_ring(struct guard *g);
  * of a hook that only forwarded. Returns its id; 0 inside of code of ours, or without memory. */
 uint32_t ld__record_stack(struct guard *g, const void *frame);
 
-/* Mode lite: is not every stack recorded? Bytes to the next sampled one, drawn anew. And: let the next block
- * of this thread be sampled, whatever was drawn. */
-bool ld__record_is_sampling(void);
-uint64_t ld__record_next_sample(struct guard *g);
-static inline void ld__record_sample_next(struct guard *g)
+/* Mode lite: bytes to the next sampled stack, drawn for the interval 2^lg. And: let the next block of this
+ * thread be sampled, as what was drawn for that interval. */
+uint64_t ld__record_next_sample(struct guard *g, uint32_t lg);
+static inline void ld__record_sample_next(struct guard *g, uint32_t lg)
 {
 	g->sample_bytes = 1;
+	g->sample_lg = lg;
 }
 
 /* Between enter and leave: the Python stack of the calling thread, which holds the interpreter's lock.
  * 0 = there is none. Sets g->tid. */
 uint32_t ld__record_python_stack(struct guard *g, enum enter how);
 
-/* Depth of stacks and lite mode, from the settings. Until then: 64 frames, every stack. */
-void ld__record_configure(uint32_t depth, uint64_t sample_mean_bytes);
+/* Depth of stacks, from the settings. Until then: 64 frames. */
+void ld__record_configure(uint32_t depth);
 
 /* Is the allocator libc, which calls no hook of ours from inside? Then a nested call is a signal
  * handler's. */

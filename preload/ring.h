@@ -25,6 +25,7 @@ struct ring_pending {
 	uint32_t tid;
 	uint32_t kind;			/* 0 = the old block was not known */
 	uint32_t active;		/* 1 between BEGIN and END or FAIL */
+	uint32_t sample;
 };
 
 struct stack_memo;
@@ -49,6 +50,8 @@ struct ring {
 	struct step *step;		/* the last stack that was stepped by rules; NULL = never */
 	uint64_t wait_start_ns;		/* CLOCK_MONOTONIC when an epoll_wait began; 0 = none is running */
 	int64_t wait_timeout_ms;
+	uint64_t stack_ticks;		/* with a budget: see budget.h */
+	uint64_t timed_events, timed_ticks;
 
 	/* written under the drain lock */
 	_Alignas(64) uint64_t tail;	/* events ever drained */
@@ -99,6 +102,9 @@ static inline bool ld__ring_has_room(struct ring *ring, uint32_t slots)
 	return ring->head + slots <= ring->limit;
 }
 
+/* stack: its id, with the code of its sample (see budget.h) above 24 bits. */
+#define RING_SAMPLE_SHIFT 24u
+
 /* Publish one event in the calling thread's own ring; the caller has made sure of room. The slot is
  * written before head passes it (pairs with the acquire load of head in drain.c). */
 static inline void ld__ring_push(struct guard *g, struct ring *ring, uint32_t kind, uint64_t addr,
@@ -118,8 +124,8 @@ static inline void ld__ring_push(struct guard *g, struct ring *ring, uint32_t ki
 	event->clock = clock;
 	event->addr = addr;
 	event->bytes = bytes;
-	/* stack, kind and tid in one store: bit-fields would be read before they are written */
-	memcpy((char *)event + offsetof(struct event, stack), &last, sizeof(last));
+	/* stack to tid in one store: bit-fields would be read before they are written */
+	memcpy((char *)event + sizeof(*event) - sizeof(last), &last, sizeof(last));
 	__atomic_store_n(&ring->head, ring->head + 1, __ATOMIC_RELEASE);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	g->phase = phase;

@@ -35,7 +35,8 @@ struct event {
 	uint64_t clock;			/* birth clock; strictly grows within a ring */
 	uint64_t addr;
 	uint64_t bytes;
-	uint32_t stack;
+	uint32_t stack : 24;
+	uint32_t sample : 8;		/* the process's own: how the stack was sampled */
 	uint32_t kind : 8;		/* enum event_kind */
 	uint32_t tid : 24;
 };

@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 
 #include "agent_private.h"
+#include "budget.h"
 #include "clock.h"
 #include "config.h"
 #include "fault.h"
@@ -202,6 +203,7 @@ static void write_meta(void)
 	const struct snapshot_job *job = walk.job;
 	const struct snapshot_facts *facts = job->facts;
 	struct writer *w = walk.writer;
+	uint32_t budget_ppm, spent_ppm;
 
 	wait_for_pause(job->shared);
 	ld__writer_section(w, STREAM_META);
@@ -247,6 +249,13 @@ static void write_meta(void)
 	ld__writer_meta(w, "allocator", allocator_name());
 	ld__writer_meta_number(w, "thread_count", thread_count());
 	ld__writer_meta_number(w, "unstopped_threads", job->unstopped);
+	if (ld__config()->mode == CONFIG_LITE)
+		ld__writer_meta_number(w, "interval_bytes", 1ull << ld__sample_lg);
+	budget_ppm = ld__budget_of(&spent_ppm);
+	if (budget_ppm) {
+		ld__writer_meta_number(w, "budget_ppm", budget_ppm);
+		ld__writer_meta_number(w, "budget_spent_ppm", spent_ppm);
+	}
 	if (job->profile) {
 		ld__writer_meta(w, "profile", "jemalloc heap_v2");
 		ld__writer_meta_number(w, "sample_bytes", job->sample_bytes);
@@ -470,6 +479,7 @@ static void write_nodes(uint32_t stacks)
 		}
 		out.birth = record->birth;
 		out.stack = record->stack <= stacks ? record->stack : 0;
+		out.sample = (uint16_t)(out.stack ? ld__sample_lg_of(record->sample) : 0);
 		out.thread = record->tid;
 		ld__writer_put(walk.writer, &out, sizeof(out));
 	}
@@ -512,6 +522,9 @@ static void collect_notes(uint32_t cut_tracebacks)
 	if (!job->profile)
 		walk.notes_used = ld__text_format(walk.notes, sizeof(walk.notes), walk.notes_used, "%s",
 						  ld__stop_notes(job->stop));
+	if (ld__config()->mode == CONFIG_LITE)
+		note("mode lite: of smaller blocks only a sample has its stack, now one for each %lu KiB; what they stand "
+		     "for by site is in the view v_estimates\n", (1ul << ld__sample_lg) >> 10);
 	if (job->profile)
 		note("mode sample: mappings that the program made, and what it had allocated before jemalloc's "
 		     "profiler was active, are not known\n", 0);

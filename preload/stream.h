@@ -28,7 +28,7 @@
 
 #define STREAM_MAGIC "LDSTREAM"		/* 8 bytes, no NUL */
 #define STREAM_MAJOR 1
-#define STREAM_MINOR 3
+#define STREAM_MINOR 4
 #define STREAM_CHUNK_MAX (1u << 20)
 #define STREAM_NONE UINT32_MAX		/* "no such id" for every 32-bit id */
 
@@ -227,7 +227,8 @@ struct stream_node {
 	uint32_t type;			/* index in TYPES or STREAM_NONE */
 	uint32_t thread;		/* tid that allocated it; 0 = unknown */
 	uint16_t kind;			/* enum stream_node_kind and flags */
-	uint16_t reserved;
+	uint16_t sample;		/* log2 of the bytes of which one had its stack recorded when this block
+					 * had; 0 = every block of its size (1.4) */
 	uint32_t extra;			/* Python: references held by code that no edge explains; else 0 */
 	uint32_t weight;		/* a sampled block stands for this many; 1 = exact */
 };

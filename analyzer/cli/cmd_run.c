@@ -17,7 +17,7 @@
 #define JEMALLOC_NAME "libjemalloc.so.2"
 #define LIBRARY_NAME "libleakdiff.so"
 
-static const char *folder, *mode, *every, *at_rss;
+static const char *folder, *mode, *budget, *every, *at_rss;
 static bool at_exit, off;
 static struct sigaction inherited_sigpipe, inherited_sigxfsz;
 
@@ -163,6 +163,14 @@ static int set_folder(void)
 	return r;
 }
 
+static bool is_percentage(const char *text)
+{
+	size_t whole = strspn(text, "0123456789"), part = text[whole] == '.' ? 1 + strspn(text + whole + 1, "0123456789") : 0;
+	double percent = strtod(text, NULL);
+
+	return whole && !strcmp(text + whole + part, "%") && percent >= 0.0001 && percent <= 100;
+}
+
 static int check_settings(void)
 {
 	uint64_t number;
@@ -170,6 +178,10 @@ static int check_settings(void)
 
 	if (mode && strcmp(mode, "full") && strcmp(mode, "lite") && strcmp(mode, "sample"))
 		return cmd_usage(&cmd_run, "--mode takes full, lite or sample, not '%s'", mode);
+	if (budget && !is_percentage(budget))
+		return cmd_usage(&cmd_run, "--budget takes a percentage such as 1%% or 0.5%%, not '%s'", budget);
+	if (budget && !mode)
+		mode = "lite";
 	if (every && (text_parse_duration(every, &number) < 0 || number == 0))
 		return cmd_usage(&cmd_run, "--every takes a time such as 90s, 5m or 1h, not '%s'",
 				 every);
@@ -195,6 +207,8 @@ static int set_environment(void)
 		r = set("LEAKDIFF_MODE", mode);
 	if (!r && mode && !strcmp(mode, "sample"))
 		r = set_jemalloc();
+	if (!r && budget)
+		r = set("LEAKDIFF_BUDGET", budget);
 	if (!r && every)
 		r = set("LEAKDIFF_EVERY", every);
 	if (!r && at_rss)
@@ -288,6 +302,7 @@ static const struct cmd_option options[] = {
 	{ "output", 'o', CMD_STRING, "DIR", "folder for snapshots, socket and event rings",
 	  &folder },
 	{ "mode", 0, CMD_STRING, "MODE", "full (default), lite or sample", &mode },
+	{ "budget", 0, CMD_STRING, "PERCENT", "processor time that recording may take; implies mode lite", &budget },
 	{ "every", 0, CMD_STRING, "TIME", "take a snapshot in this interval", &every },
 	{ "at-rss", 0, CMD_STRING, "SIZE",
 	  "take a snapshot when resident memory reaches 2G, or 80% of the limit", &at_rss },
@@ -298,7 +313,7 @@ static const struct cmd_option options[] = {
 
 const struct cmd cmd_run = {
 	.name = "run",
-	.synopsis = "run [-o DIR] [--mode full|lite|sample] [--every 60s] [--at-rss 80%|2G] "
+	.synopsis = "run [-o DIR] [--mode full|lite|sample] [--budget 1%] [--every 60s] [--at-rss 80%|2G] "
 		    "[--at-exit] [--off] -- CMD ...",
 	.summary = "start a program under the library",
 	.detail = "The exit status and signals are those of CMD.",

@@ -21,6 +21,22 @@ static void print_line(const char *label, char *value)
 	free(value);
 }
 
+/* Mode lite: how many stacks there are, and what was asked for. */
+static void print_sampling(const char *result)
+{
+	uint64_t interval = target_number(result, "interval_bytes"), budget = target_number(result, "budget_ppm");
+	uint64_t spent = target_number(result, "budget_spent_ppm");
+	char size[TEXT_SIZE];
+
+	if (interval)
+		printf("%-14s of one block in %s\n", "stacks", text_size((int64_t)interval, size));
+	if (budget && spent)
+		printf("%-14s %.4g%% of the processor time, recording takes %.2g%%%s\n", "budget", (double)budget / 1e4,
+		       (double)spent / 1e4, spent > 2 * budget ? " (each block is recorded, whatever the budget)" : "");
+	else if (budget)
+		printf("%-14s %.4g%% of the processor time, nothing measured yet\n", "budget", (double)budget / 1e4);
+}
+
 static int print_text(const struct target *target, const char *result)
 {
 	char size[TEXT_SIZE], count[TEXT_SIZE];
@@ -29,6 +45,7 @@ static int print_text(const struct target *target, const char *result)
 	print_line("name", target_value(result, "name"));
 	print_line("recording", target_value(result, "state"));
 	print_line("mode", target_value(result, "mode"));
+	print_sampling(result);
 	printf("%-14s %s, %s\n", "live blocks",
 	       text_count((int64_t)target_number(result, "blocks"), count),
 	       text_size((int64_t)target_number(result, "bytes"), size));

@@ -24,7 +24,9 @@ int json_write_status(int pid, const char *result)
 {
 	static const char *const texts[] = { "state", "capture", "mode", "name", "folder" };
 	static const char *const numbers[] = { "blocks",       "bytes",	      "mappings",
-					       "mapped_bytes", "lost_events", "own_bytes" };
+					       "mapped_bytes", "lost_events", "own_bytes",
+					       "interval_bytes" };
+	uint64_t budget = target_number(result, "budget_ppm"), spent = target_number(result, "budget_spent_ppm");
 	json_t *object = json_pack("{s:i, s:i}", "schema", 1, "pid", pid);
 	char *text;
 	int r;
@@ -38,6 +40,8 @@ int json_write_status(int pid, const char *result)
 				    json_integer((json_int_t)target_number(result, numbers[i])));
 	json_object_set_new(object, "predicted_pause_s",
 			    json_real((double)target_number(result, "predicted_pause_ns") / 1e9));
+	json_object_set_new(object, "budget", budget ? json_real((double)budget / 1e6) : json_null());
+	json_object_set_new(object, "budget_spent", budget && spent ? json_real((double)spent / 1e6) : json_null());
 	text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	json_decref(object);
 	if (!text)

@@ -7,6 +7,7 @@
  * (3) Sites sum every node that is counted: their counts and bytes are exact, only the division by
  *     size stops at SIZES_MAX sizes for one type and stack. */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,6 +144,49 @@ static int sites_count(struct sites *sites, uint32_t type, uint32_t stack, uint6
 	}
 	sites->sites[number].count += weight;
 	sites->sites[number].bytes += size * weight;
+	return 0;
+}
+
+/* ---- mode lite: what a site's sampled blocks stand for ---- */
+
+struct estimate { double count, bytes, variance; uint64_t samples; };
+
+/* A block of s bytes had its stack recorded with probability p = 1 - exp(-s / interval), each by itself. So it
+ * stands for 1 / p of its kind, and (1 - p) / p^2 estimates what it adds to the variance of their number. */
+static void estimates_add(struct estimate *e, uint64_t bytes, uint32_t sample)
+{
+	double p = sample ? -expm1(-(double)bytes / ldexp(1, (int)sample)) : 1;
+
+	if (p <= 0)
+		return;			/* of no bytes: never sampled */
+	e->samples++;
+	e->count += 1 / p;
+	e->bytes += (double)bytes / p;
+	e->variance += (double)bytes * (double)bytes * (1 - p) / (p * p);
+}
+
+/* By stack. Only a stream with sampled blocks has any. */
+static int write_estimates(struct store_writer *writer, const struct stream *stream, const uint8_t *flags,
+			   uint32_t stack_count)
+{
+	struct estimate *estimates;
+
+	if (!stream->node_sample)
+		return 0;
+	estimates = calloc(stack_count + 1ull, sizeof(*estimates));
+	if (!estimates)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < stream->node_count; i++)
+		if (stream->node_stack[i] < stack_count && !(flags[i] & HEAP_FOLDED))
+			estimates_add(&estimates[stream->node_stack[i]], stream->node_bytes[i], stream->node_sample[i]);
+	for (uint32_t i = 0; i < stack_count; i++) {
+		const struct estimate *e = &estimates[i];
+
+		if (e->samples)
+			store_put(writer, "estimates", "iuuuu", (int64_t)i, e->samples, (uint64_t)llround(e->count),
+				  (uint64_t)llround(e->bytes), (uint64_t)llround(sqrt(e->variance)));
+	}
+	free(estimates);
 	return 0;
 }
 
@@ -416,6 +460,8 @@ int ingest_chunks_write(struct store_writer *writer, struct stream *stream, stru
 		r = write_edges(&sink, roots, progress, progress_data);
 	if (r >= 0)
 		write_sites(writer, &sites);
+	if (r >= 0)
+		r = write_estimates(writer, stream, naming.flags, stacks->count);
 	ret_census->edges = sink.written;
 done:
 	free(naming.flags);

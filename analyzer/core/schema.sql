@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- schema.sql - layout of a snapshot file, format 1.2. Explained in docs/FORMAT.md.
+-- schema.sql - layout of a snapshot file, format 1.3. Explained in docs/FORMAT.md.
 --
 -- Addresses are process addresses, bytes are bytes, *_ns are nanoseconds. A birth is a number that
 -- grows with every allocation of the process: with the address it is a block's identity. An id that
@@ -131,6 +131,14 @@ CREATE TABLE sites (              -- live nodes by type, allocation stack and si
 	bytes INTEGER NOT NULL    -- requested bytes of all
 );
 
+CREATE TABLE estimates (          -- mode lite: what the blocks stand for whose stacks were sampled, by stack (1.3)
+	stack INTEGER PRIMARY KEY,   -- stacks.id
+	samples INTEGER NOT NULL,    -- live blocks with this stack
+	count INTEGER NOT NULL,      -- estimated number of live blocks from there
+	bytes INTEGER NOT NULL,      -- estimated requested bytes of them
+	error_bytes INTEGER NOT NULL -- standard error of `bytes`
+);
+
 CREATE TABLE roots (              -- variables, stack frames, ... that hold references
 	id INTEGER PRIMARY KEY,
 	kind TEXT NOT NULL,       -- global, stack, tls, register, mapping, python-module, python-frame, python-c
@@ -186,6 +194,10 @@ CREATE VIEW v_stacks AS           -- one text per stack, innermost frame first
 CREATE VIEW v_sites AS            -- sites with their names and stacks
 	SELECT sites.id, types.name AS type, size, count, bytes, sites.stack, v_stacks.text AS stack_text
 	FROM sites JOIN types ON types.id = sites.type LEFT JOIN v_stacks ON v_stacks.id = sites.stack;
+
+CREATE VIEW v_estimates AS        -- estimates with their stacks, largest first
+	SELECT stack, samples, count, bytes, error_bytes, v_stacks.text AS stack_text
+	FROM estimates LEFT JOIN v_stacks ON v_stacks.id = stack ORDER BY bytes DESC;
 
 CREATE VIEW v_types AS            -- live memory by type and exact size
 	SELECT types.name AS type, size, sum(count) AS count, sum(bytes) AS bytes

@@ -11,7 +11,7 @@
 
 #define STORE_APPLICATION_ID 0x4c6b4466	/* "LkDf" */
 #define STORE_MAJOR 1
-#define STORE_MINOR 2			/* 1.1: python_threads, python_frames; 1.2: python_caches */
+#define STORE_MINOR 3			/* 1.1: python_threads, python_frames; 1.2: python_caches; 1.3: estimates */
 #define STORE_USER_VERSION (STORE_MAJOR * 1000 + STORE_MINOR)
 #define STORE_PAGE_BYTES 4096u
 

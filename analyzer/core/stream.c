@@ -28,6 +28,7 @@
 #define PROFILE_MAX (256u << 20)		/* bytes of an allocator's profile */
 #define META_MAX (1u << 20)		/* bytes of all keys and values */
 #define MEMORY_MAX (1ull << 63)		/* end of a node, and sum of all sizes: signed columns hold them */
+#define SAMPLE_MAX 62u			/* log2 of an interval in bytes */
 
 struct reader {
 	int fd;
@@ -279,6 +280,9 @@ static int grow_nodes(struct reader *reader, uint64_t need)
 	if (stream->node_weight) {
 		COLUMN(node_weight)
 	}
+	if (stream->node_sample) {
+		COLUMN(node_sample)
+	}
 #undef COLUMN
 	reader->node_capacity = capacity;
 	return 0;
@@ -340,6 +344,13 @@ static int take_nodes(struct reader *reader, const uint8_t *payload, uint32_t by
 			if (r < 0)
 				return r;
 		}
+		if (node.sample > SAMPLE_MAX)
+			return DAMAGED(reader, "node %u was sampled once in 2^%u bytes", id, node.sample);
+		if (node.sample && !stream->node_sample) {
+			r = make_column(reader, &stream->node_sample, 0);
+			if (r < 0)
+				return r;
+		}
 		stream->node_addr[id] = previous = node.addr;
 		stream->node_bytes[id] = node.bytes;
 		stream->node_birth[id] = node.birth;
@@ -351,6 +362,8 @@ static int take_nodes(struct reader *reader, const uint8_t *payload, uint32_t by
 			stream->node_extra[id] = node.extra;
 		if (stream->node_weight)
 			stream->node_weight[id] = node.weight ? node.weight : 1;
+		if (stream->node_sample)
+			stream->node_sample[id] = node.sample;
 		stream->node_count++;
 	}
 	return 0;
@@ -852,6 +865,7 @@ struct stream *stream_free(struct stream *stream)
 	free(stream->node_thread);
 	free(stream->node_extra);
 	free(stream->node_weight);
+	free(stream->node_sample);
 	free(stream->node_kind);
 	free(stream);
 	return NULL;

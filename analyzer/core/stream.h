@@ -61,10 +61,10 @@ struct stream {
 	struct stream_clock *clock;
 	uint32_t clock_count;
 
-	/* nodes as columns; `extra` and `weight` are NULL when every node has the default (0 and 1) */
+	/* nodes as columns; `extra`, `weight` and `sample` are NULL when every node has the default (0, 1, 0) */
 	uint32_t node_count;
 	uint64_t *node_addr, *node_bytes, *node_birth;
-	uint32_t *node_stack, *node_type, *node_thread, *node_extra, *node_weight;
+	uint32_t *node_stack, *node_type, *node_thread, *node_extra, *node_weight, *node_sample;
 	uint16_t *node_kind;
 
 	struct stream_coded *edges, *root_edges;

@@ -14,6 +14,7 @@
 #include "core/heap.h"
 #include "core/ingest.h"
 #include "core/store.h"
+#include "core/text.h"
 #include "unit/stream_builder.h"
 #include "unit/stream_file.h"
 
@@ -423,6 +424,65 @@ TEST(a_type_is_the_allocation_site_with_its_line)
 	EXPECT_STR_EQ(heap->frames[stack->frames[0]].language, "c");
 	EXPECT_CONTAINS(heap->frames[stack->frames[0]].file, "test_ingest.c");
 	heap_free(heap);
+}
+
+static int collect_row(int columns, char **values, bool is_header, void *data)
+{
+	for (int i = 0; i < columns && !is_header; i++)
+		text_printf(data, "%s%s", values[i] ? values[i] : "-", i + 1 < columns ? " " : "\n");
+	return 0;
+}
+
+/* All rows of the table estimates. */
+static char *estimates_of(const char *name)
+{
+	struct text text = { 0 };
+	struct store *store = NULL;
+	char *error = NULL;
+
+	text_append(&text, "");
+	if (store_open(in_folder(name), &store, &error) < 0 ||
+	    store_query(store, "SELECT * FROM estimates", collect_row, &text, &error) < 0)
+		fprintf(stderr, "%s: %s\n", name, error ? error : "no memory");
+	free(error);
+	store_free(store);
+	return text_take(&text);
+}
+
+TEST(each_sampled_block_counts_for_what_its_own_interval_left_out)
+{
+	struct builder b = { 0 };
+	uint32_t one, other;
+	char *rows, *error = NULL;
+
+	add_self(&b, 0, 0);
+	one = builder_stack(&b, (uintptr_t)allocate_here + 2, 0, 0);
+	other = builder_stack(&b, (uintptr_t)allocate_here + 2, one, 0);
+	/* 1 / (1 - exp(-1024 / 8192)) = 8.510414, at 1 MiB 1024.500; a stack that was certain counts once */
+	builder_node(&b, &(struct stream_node){ .addr = 0x10000, .bytes = 1024, .stack = one, .type = STREAM_NONE,
+						.kind = STREAM_NODE_MALLOC, .weight = 1, .sample = 13 });
+	builder_node(&b, &(struct stream_node){ .addr = 0x20000, .bytes = 1024, .stack = one, .type = STREAM_NONE,
+						.kind = STREAM_NODE_MALLOC, .weight = 1, .sample = 20 });
+	builder_node(&b, &(struct stream_node){ .addr = 0x30000, .bytes = 9000, .stack = other, .type = STREAM_NONE,
+						.kind = STREAM_NODE_MALLOC, .weight = 1 });
+	builder_block(&b, 0x40000, 64, 1, 0);
+	EXPECT_INT_EQ(ingest_built(&b, "sampled.snap", NULL, &error), 0);
+	rows = estimates_of("sampled.snap");
+	EXPECT_STR_EQ(rows, "0 2 1033 1057803 1048608\n1 1 1 9000 0\n");
+	free(rows);
+}
+
+TEST(a_snapshot_with_every_stack_estimates_nothing)
+{
+	struct builder b = { 0 };
+	char *rows, *error = NULL;
+
+	add_self(&b, 0, 0);
+	builder_block(&b, 0x100, 64, 1, builder_stack(&b, (uintptr_t)allocate_here + 2, 0, 0));
+	EXPECT_INT_EQ(ingest_built(&b, "unsampled.snap", NULL, &error), 0);
+	rows = estimates_of("unsampled.snap");
+	EXPECT_STR_EQ(rows, "");
+	free(rows);
 }
 
 TEST(stacks_over_a_library_that_moved_are_one)

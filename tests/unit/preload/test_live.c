@@ -144,14 +144,14 @@ static uint64_t wrong_sizes;
 static void check_size(const struct live_block *b, void *data)
 {
 	(void)data;
-	wrong_sizes += b->bytes != b->birth << 20 || b->stack != 0xffffff || b->tid != 0xfffffe ||
+	wrong_sizes += b->bytes != b->birth << 20 || b->stack != 0xffffff || b->tid != 0x3ffffe ||
 		       b->kind != STREAM_NODE_PYTHON;
 }
 
 TEST(sizes_of_any_length_come_back_as_they_were)
 {
 	uint64_t blocks, bytes, sum = 0, before = ld__live_anomalies();
-	struct live_block b = { .stack = 0xffffff, .tid = 0xfffffe, .kind = STREAM_NODE_PYTHON }, out;
+	struct live_block b = { .stack = 0xffffff, .tid = 0x3ffffe, .kind = STREAM_NODE_PYTHON, .sample = 15 }, out;
 
 	/* 1 MiB to 2 GiB, every one entered twice: the second takes the place of the first */
 	for (uint64_t i = 1; i <= 2048; i++) {
@@ -172,6 +172,7 @@ TEST(sizes_of_any_length_come_back_as_they_were)
 	for (uint64_t i = 1; i <= 2048; i++) {
 		ASSERT(ld__live_remove(i << 32, &out));
 		ASSERT_U64_EQ(out.bytes, i << 20);
+		ASSERT(out.stack == b.stack && out.tid == b.tid && out.kind == b.kind && out.sample == b.sample);
 	}
 	ld__live_totals(&blocks, &bytes);
 	EXPECT_U64_EQ(blocks, 0);
