@@ -365,31 +365,54 @@ static bool is_ending(const struct judge *j, const struct profile *p)
 
 enum trend { TREND_UNKNOWN, TREND_STEADY, TREND_ENDING, TREND_MIXED, TREND_UP };
 
+#define SHORT_INTERVAL 0.25		/* of the longest: growth in less time than this shows chance */
+
+/* How long an interval was; all are equal where the times of the snapshots are not known. */
+static double interval_s(const struct judge *j, size_t k)
+{
+	const struct heap_meta *a = &j->series->heaps[k].heap->meta, *b = &j->series->heaps[k + 1].heap->meta;
+
+	return a->taken_ns > 0 && b->taken_ns > a->taken_ns ? (double)(b->taken_ns - a->taken_ns) / 1e9 : 1;
+}
+
+/* Growth for each time, since intervals differ. One that is short beside the longest shows chance: it
+ * counts with the one before. Looked at from the last to the first. */
 static enum trend find_trend(const struct judge *j, const struct cluster *cluster)
 {
-	size_t n = j->series->count, types = j->series->type_count;
+	size_t n = j->series->count, types = j->series->type_count, steps = 0, largest_at = 0;
 	uint32_t type = type_number(j, n - 1, j->heap->type[cluster->main]);
-	int64_t largest = 0, smallest = INT64_MAX, last = 0;
-	size_t largest_at = 0;
+	double longest = 0, bytes = 0, seconds = 0, largest = 0, smallest = 0, last = 0;
 
 	if (n < 3)
 		return TREND_UNKNOWN;
-	for (size_t k = 0; k + 1 < n; k++) {
-		int64_t step = (int64_t)(j->type_bytes[(k + 1) * types + type] - j->type_bytes[k * types + type]);
+	for (size_t k = 0; k + 1 < n; k++)
+		if (interval_s(j, k) > longest)
+			longest = interval_s(j, k);
+	for (size_t k = n - 1; k-- > 0;) {
+		bytes += (double)(int64_t)(j->type_bytes[(k + 1) * types + type] - j->type_bytes[k * types + type]);
+		seconds += interval_s(j, k);
+		if (seconds < SHORT_INTERVAL * longest && k)
+			continue;
+		double step = bytes / seconds;
 
-		if (step > largest) {
+		if (!steps)
+			last = smallest = step;
+		if (step >= largest) {
 			largest = step;
-			largest_at = k;
+			largest_at = steps;
 		}
 		if (step < smallest)
 			smallest = step;
-		last = step;
+		steps++;
+		bytes = seconds = 0;
 	}
-	if (smallest < 0 && (double)-smallest > WARMING_STEP * (double)largest)
+	if (steps < 2)
+		return TREND_UNKNOWN;
+	if (smallest < 0 && -smallest > WARMING_STEP * largest)
 		return TREND_MIXED;
-	if (largest_at + 2 < n && (double)last <= WARMING_STEP * (double)largest)
+	if (largest_at && last <= WARMING_STEP * largest)
 		return TREND_ENDING;
-	return smallest * 2 >= largest && n > 3 ? TREND_STEADY : TREND_UP;
+	return smallest * 2 >= largest && steps > 2 ? TREND_STEADY : TREND_UP;
 }
 
 /* ---- verdicts -------------------------------------------------------------------------------- */

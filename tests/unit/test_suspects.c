@@ -603,8 +603,9 @@ TEST(resident_memory_that_live_memory_does_not_explain_is_the_allocators)
 	pair_done(&p);
 }
 
-/* Four snapshots of one table with so many entries each; the verdict of its suspect, or "none". */
-static const char *verdict_of(const uint32_t counts[4], const char **ret_confidence)
+/* Four snapshots of one table, taken at these seconds, with so many entries each; the verdict of its
+ * suspect, or "none". */
+static const char *verdict_at(const uint32_t seconds[4], const uint32_t counts[4], const char **ret_confidence)
 {
 	static char verdict[32], confidence[32];
 	struct model m[4] = { 0 };
@@ -618,13 +619,13 @@ static const char *verdict_of(const uint32_t counts[4], const char **ret_confide
 
 		while (k < 3 && i >= counts[k])
 			k++;
-		born[i] = (10 * (uint64_t)k + 1) * SECOND + i;
+		born[i] = ((uint64_t)(k ? seconds[k - 1] : 0) + 1) * SECOND + i;
 	}
 	for (uint32_t k = 0; k < 4; k++) {
 		build_table(&m[k], counts[k], born);
 		heaps[k] = model_build(&m[k]);
-		heaps[k]->meta.taken_birth = (uint64_t)(10 + 10 * k) * SECOND;
-		heaps[k]->meta.taken_ns = (int64_t)(10 + 10 * k) * 1000000000;
+		heaps[k]->meta.taken_birth = (uint64_t)seconds[k] * SECOND;
+		heaps[k]->meta.taken_ns = (int64_t)seconds[k] * 1000000000;
 	}
 	if (series_make((const struct heap *const *)heaps, 4, &series) < 0 || suspects_find(series, &suspects) < 0)
 		exit(1);
@@ -639,6 +640,27 @@ static const char *verdict_of(const uint32_t counts[4], const char **ret_confide
 		model_done(&m[k]);
 	}
 	return verdict;
+}
+
+static const char *verdict_of(const uint32_t counts[4], const char **ret_confidence)
+{
+	return verdict_at((const uint32_t[]){ 10, 20, 30, 40 }, counts, ret_confidence);
+}
+
+TEST(growth_is_judged_for_its_time)
+{
+	const char *confidence;
+
+	/* 10 a second all the time, the last interval short */
+	EXPECT_STR_EQ(verdict_at((const uint32_t[]){ 10, 30, 50, 55 }, (const uint32_t[]){ 10, 210, 410, 460 }, &confidence),
+		      "growing");
+	EXPECT_STR_EQ(confidence, "likely");
+	/* nothing in the last two seconds of 42 is chance */
+	EXPECT_STR_EQ(verdict_at((const uint32_t[]){ 10, 30, 50, 52 }, (const uint32_t[]){ 10, 210, 410, 410 }, &confidence),
+		      "growing");
+	/* a third as much as ever, but in nine times the time */
+	EXPECT_STR_EQ(verdict_at((const uint32_t[]){ 10, 20, 30, 120 }, (const uint32_t[]){ 10, 110, 210, 245 }, &confidence),
+		      "warming");
 }
 
 TEST(with_several_snapshots_the_steps_decide)
