@@ -27,6 +27,7 @@ static void free_types(struct types_file *file)
 	for (uint64_t i = 0; i < file->called_count; i++) {
 		free(file->called[i].variables);
 		free(file->called[i].places);
+		free(file->called[i].calls);
 	}
 	hash_index_done(&file->unit_index);
 	hash_index_done(&file->lookup_index);
@@ -44,12 +45,12 @@ static void free_types(struct types_file *file)
 }
 
 /* What is known of a file's types so far. Returns 1, 0 if it has no debug information, -ENOMEM. */
-static int open_types(struct symbols *symbols, int number, struct layouts *layouts, struct types_file **ret_types)
+static int open_types(struct symbols_files *files, int number, struct layouts *layouts, struct types_file **ret_types)
 {
 	struct symbols_file *file;
 	struct types_file *types;
 	Dwarf_Die unit;
-	int r = symbols_need_file(symbols, number, &file);
+	int r = symbols_need_file(files, number, &file);
 
 	if (r <= 0 || !file->dwarf)
 		return r < 0 ? r : 0;
@@ -58,11 +59,11 @@ static int open_types(struct symbols *symbols, int number, struct layouts *layou
 		types = calloc(1, sizeof(*types));
 		if (!types)
 			return -ENOMEM;
-		types->strings = symbols_strings(symbols);
+		types->strings = symbols_strings(files);
 		types->index = file->dwarf;
 		types->dwarf = symbols_dwarf_handle(file->dwarf);
-		types->elf = file->elf;
-		types->debug_elf = file->debug_elf;
+		types->elf = file->elf.elf;
+		types->debug_elf = file->debug.elf;
 		types->mostly_c = true;
 		if (symbols_dwarf_unit(file->dwarf, 0, &unit))
 			types->mostly_c = types_is_c(&unit, true);
@@ -86,57 +87,51 @@ static int finish(struct types_file *types, int r)
 	return finished < 0 ? finished : r;
 }
 
-int symbols_site_types(struct symbols *symbols, int file, uint64_t return_addr, struct layouts *layouts,
+int symbols_files_site_types(struct symbols_files *files, int file, uint64_t return_addr, struct layouts *layouts,
 		       struct symbols_site *ret_sites, int max)
 {
 	struct types_file *types;
-	int r = open_types(symbols, file, layouts, &types);
+	int r = open_types(files, file, layouts, &types);
 
 	return r > 0 && max > 0 ? finish(types, types_site(types, return_addr, ret_sites, max)) : r;
 }
 
-int symbols_site_type(struct symbols *symbols, int file, uint64_t return_addr, struct layouts *layouts,
-		      struct symbols_site *ret_site)
-{
-	return symbols_site_types(symbols, file, return_addr, layouts, ret_site, 1);
-}
-
-int symbols_variable_type(struct symbols *symbols, int file, uint64_t addr, struct layouts *layouts,
+int symbols_files_variable_type(struct symbols_files *files, int file, uint64_t addr, struct layouts *layouts,
 			  struct symbols_declaration *ret_declaration)
 {
 	struct types_file *types;
-	int r = open_types(symbols, file, layouts, &types);
+	int r = open_types(files, file, layouts, &types);
 
 	return r > 0 ? finish(types, types_find_placed(types, &types->data, addr, ret_declaration)) : r;
 }
 
-int symbols_tls_type(struct symbols *symbols, int file, uint64_t offset, struct layouts *layouts,
+int symbols_files_tls_type(struct symbols_files *files, int file, uint64_t offset, struct layouts *layouts,
 		     struct symbols_declaration *ret_declaration)
 {
 	struct types_file *types;
-	int r = open_types(symbols, file, layouts, &types);
+	int r = open_types(files, file, layouts, &types);
 
 	return r > 0 ? finish(types, types_find_placed(types, &types->tls, offset, ret_declaration)) : r;
 }
 
-int symbols_local_type(struct symbols *symbols, int file, uint64_t pc, int64_t cfa_offset, struct layouts *layouts,
+int symbols_files_local_type(struct symbols_files *files, int file, uint64_t pc, int64_t cfa_offset, struct layouts *layouts,
 		       struct symbols_declaration *ret_declaration)
 {
 	struct types_function *function;
 	struct types_file *types;
-	int r = open_types(symbols, file, layouts, &types);
+	int r = open_types(files, file, layouts, &types);
 
 	if (r > 0)
 		r = types_function_at(types, pc, &function);
 	return r > 0 ? finish(types, types_find_local(types, function, pc, cfa_offset, ret_declaration)) : r;
 }
 
-int symbols_class_type(struct symbols *symbols, int file, const char *name, struct layouts *layouts,
+int symbols_files_class_type(struct symbols_files *files, int file, const char *name, struct layouts *layouts,
 		       uint32_t *ret_layout)
 {
 	struct types_file *types;
 	Dwarf_Die die;
-	int r = open_types(symbols, file, layouts, &types);
+	int r = open_types(files, file, layouts, &types);
 
 	if (r > 0)
 		r = types_find_definition(types, name, &die);

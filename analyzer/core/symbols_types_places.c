@@ -136,6 +136,21 @@ static int add_variable(struct types_function *function, Dwarf_Die *die)
 	return r;
 }
 
+static int add_call(struct types_function *function, Dwarf_Die *die)
+{
+	Dwarf_Attribute attribute;
+	Dwarf_Addr pc;
+	int r;
+
+	if ((!dwarf_attr(die, DW_AT_call_return_pc, &attribute) && !dwarf_attr(die, DW_AT_low_pc, &attribute)) ||
+	    dwarf_formaddr(&attribute, &pc) != 0)
+		return 0;
+	r = grow_array(&function->calls, &function->call_room, function->call_count + 1, sizeof(*function->calls));
+	if (r >= 0)
+		function->calls[function->call_count++] = (struct types_call){ pc, *die };
+	return r;
+}
+
 static int collect(struct types_function *function, Dwarf_Die *parent, unsigned depth, unsigned *left)
 {
 	Dwarf_Die die;
@@ -148,6 +163,10 @@ static int collect(struct types_function *function, Dwarf_Die *parent, unsigned 
 		case DW_TAG_variable:
 		case DW_TAG_formal_parameter:
 			r = add_variable(function, &die);
+			break;
+		case DW_TAG_call_site:
+		case DW_TAG_GNU_call_site:
+			r = add_call(function, &die);
 			break;
 		case DW_TAG_lexical_block:
 		case DW_TAG_inlined_subroutine:
@@ -167,16 +186,33 @@ static bool same_function(const void *owner, uint32_t number, const void *key)
 	return ((const struct types_file *)owner)->called[number].die.addr == key;
 }
 
+static int compare_places(const void *pa, const void *pb)
+{
+	const struct types_place *a = pa, *b = pb;
+
+	if (a->start != b->start)
+		return a->start < b->start ? -1 : 1;
+	return a->variable < b->variable ? -1 : a->variable > b->variable;
+}
+
+static int compare_calls(const void *pa, const void *pb)
+{
+	const struct types_call *a = pa, *b = pb;
+
+	return a->return_pc < b->return_pc ? -1 : a->return_pc > b->return_pc;
+}
+
 static int read_function(struct types_file *file, Dwarf_Die *die, uint32_t *ret_number)
 {
 	struct types_function function = { .die = *die };
 	unsigned left = ENTRIES_MAX;
-	Dwarf_Addr base;
 	int r;
 
-	if (dwarf_ranges(die, 0, &base, &function.start, &function.end) <= 0)
-		function.start = function.end = 0;
 	r = collect(&function, die, 0, &left);
+	if (function.place_count)
+		qsort(function.places, function.place_count, sizeof(*function.places), compare_places);
+	if (function.call_count)
+		qsort(function.calls, function.call_count, sizeof(*function.calls), compare_calls);
 	if (r >= 0)
 		r = grow_array(&file->called, &file->called_room, file->called_count + 1, sizeof(*file->called));
 	if (r >= 0)
@@ -184,6 +220,7 @@ static int read_function(struct types_file *file, Dwarf_Die *die, uint32_t *ret_
 	if (r < 0) {
 		free(function.variables);
 		free(function.places);
+		free(function.calls);
 		return r;
 	}
 	*ret_number = (uint32_t)file->called_count;

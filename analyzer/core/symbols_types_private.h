@@ -52,11 +52,14 @@ struct types_place {
 	uint8_t where;
 };
 
+struct types_call { uint64_t return_pc; Dwarf_Die die; };	/* a call that debug information describes */
+
 struct types_function {
-	Dwarf_Die die;			/* .addr NULL = there is none here */
-	uint64_t start, end;		/* its first range */
+	Dwarf_Die die;
 	Dwarf_Die *variables;
-	struct types_place *places;
+	struct types_place *places;	/* ascending by start */
+	struct types_call *calls;	/* ascending by return_pc */
+	uint64_t call_count, call_room;
 	uint64_t variable_count, variable_room, place_count, place_room;
 };
 
