@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  jemalloc.h - the service's jemalloc, asked through mallctl: mode sample.
+ * L2  jemalloc.h - the service's jemalloc, asked through mallctl: mode sample, and what its arenas hold.
  *
  * jemalloc decides what is sampled and keeps count of it; we only give it stacks and read its profile. It
  * must be the allocator that serves the program, built with its profiler, and started with MALLOC_CONF=
@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "stream.h"
 
 /* jemalloc's hook: fill *len of at most max frames, innermost first. It runs inside malloc, where jemalloc
  * samples nothing; it may allocate. */
@@ -36,5 +38,9 @@ uint64_t ld__jemalloc_sample_bytes(void);
 /* Its profile now, as text in memory of ours (ld__arena_unmap(*ret_text, *ret_room)). Agent only. Returns the
  * bytes of the text, or a negative errno with a sentence. */
 long ld__jemalloc_profile(char **ret_text, size_t *ret_room, const char **ret_why);
+
+/* What its arenas hold now, the sum of all last; in any mode. ret_arenas has room for `most`, all zero. Returns how
+ * many were filled, 0 when jemalloc does not serve the program or keeps no statistics. Agent only. */
+uint32_t ld__jemalloc_arenas(struct stream_arena *ret_arenas, uint32_t most);
 
 #endif

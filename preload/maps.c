@@ -132,6 +132,29 @@ static bool parse_head(const char *line, struct map_entry *entry, const char **r
 	return true;
 }
 
+/* The number behind a key, in bytes: "Rss:       12 kB". */
+static uint64_t parse_kilobytes(const char *line)
+{
+	while (*line == ' ')
+		line++;
+	return ld__text_decimal(&line) << 10;
+}
+
+static void sum_number(const char *line, struct maps *maps)
+{
+	static const struct { const char *key; size_t offset; } sums[] = {
+		{ "Private_Clean:", __builtin_offsetof(struct maps, private_bytes) },
+		{ "Private_Dirty:", __builtin_offsetof(struct maps, private_bytes) },
+		{ "LazyFree:", __builtin_offsetof(struct maps, lazy_free_bytes) },
+		{ "AnonHugePages:", __builtin_offsetof(struct maps, huge_bytes) },
+	};
+
+	for (size_t i = 0; i < sizeof(sums) / sizeof(sums[0]); i++)
+		if (text_starts(line, sums[i].key))
+			*(uint64_t *)(void *)((char *)maps + sums[i].offset) +=
+				parse_kilobytes(line + text_length(sums[i].key));
+}
+
 static void parse_number(const char *line, struct map_entry *entry)
 {
 	static const struct { const char *key; size_t offset; } keys[] = {
@@ -154,10 +177,8 @@ static void parse_number(const char *line, struct map_entry *entry)
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		if (!text_starts(line, keys[i].key))
 			continue;
-		line += text_length(keys[i].key);
-		while (*line == ' ')
-			line++;
-		*(uint64_t *)(void *)((char *)entry + keys[i].offset) = ld__text_decimal(&line) << 10;
+		*(uint64_t *)(void *)((char *)entry + keys[i].offset) =
+			parse_kilobytes(line + text_length(keys[i].key));
 	}
 }
 
@@ -173,6 +194,7 @@ int ld__maps_read(struct maps *maps, int proc_fd, bool numbers)
 		return lines.fd;
 	maps->count = maps->refused = 0;
 	maps->names_used = 1;
+	maps->private_bytes = maps->lazy_free_bytes = maps->huge_bytes = 0;
 	while ((line = line_next(&lines)) != NULL) {
 		const char *name;
 		struct map_entry head;
@@ -180,6 +202,7 @@ int ld__maps_read(struct maps *maps, int proc_fd, bool numbers)
 		if ((line[0] < '0' || line[0] > '9') && (line[0] < 'a' || line[0] > 'f')) {
 			if (entry)
 				parse_number(line, entry);
+			sum_number(line, maps);
 			continue;
 		}
 		if (!parse_head(line, &head, &name))

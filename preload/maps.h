@@ -26,6 +26,9 @@ struct maps {
 	uint32_t refused;		/* mappings beyond the capacity */
 	char *names;
 	uint32_t names_used, names_capacity;
+	uint64_t private_bytes;		/* smaps only: resident pages that nobody else has mapped, */
+	uint64_t lazy_free_bytes;	/* pages that the kernel may take back without asking (MADV_FREE), */
+	uint64_t huge_bytes;		/* and anonymous memory in huge pages: sums of all mappings */
 };
 
 /* Make a table in our arena, fit for about `count` mappings; names_bytes: room for their names. */

@@ -78,6 +78,14 @@ bool ld__real_same_object(const void *a, const void *b)
 	return dladdr(a, &of_a) && dladdr(b, &of_b) && of_a.dli_fbase == of_b.dli_fbase;
 }
 
+bool ld__real_serves(void *symbol)
+{
+	void *first = ld__real_symbol("malloc");
+
+	return ld__real_same_object(symbol, (void *)(uintptr_t)ld__real.malloc) ||
+	       (first && ld__real_same_object(symbol, first));
+}
+
 void *ld__pool_alloc(size_t align, size_t bytes)
 {
 	size_t at, start;

@@ -75,6 +75,9 @@ void *ld__real_next(const char *name);
  * only takes a function's address has an undefined symbol with the address of its PLT entry. */
 bool ld__real_is_defined(void *address);
 
+/* Is `symbol` of the allocator that serves the program: the next after ours, or one in the program itself? */
+bool ld__real_serves(void *symbol);
+
 /* Do two addresses lie in the same ELF object? */
 bool ld__real_same_object(const void *a, const void *b);
 

@@ -410,7 +410,9 @@ static void share_numbers(struct regions *regions, uint32_t first, const struct 
 		if (last || found > left_rss)
 			found = left_rss;
 		region->rss_bytes = found;
-		region->pss_bytes = last || found > left_pss ? left_pss : found;
+		/* by its share of what is resident: pages of a fork's parent count for both */
+		region->pss_bytes = last || !left_rss ? left_pss :
+					(uint64_t)((double)left_pss * ((double)found / (double)left_rss));
 		region->swap_bytes = last ? left_swap : 0;
 		left_rss -= region->rss_bytes;
 		left_pss -= region->pss_bytes;

@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 
 #include "agent_private.h"
+#include "allocators.h"
 #include "arena.h"
 #include "clock.h"
 #include "config.h"
@@ -157,9 +158,11 @@ static int prepare(struct snapshot_job *job, struct snapshot_result *result)
 			    "there is no /proc in the root that the process began in; without it there is no snapshot");
 	job->facts = ld__arena_map(sizeof(*job->facts));
 	job->shared = share_page();
-	if (!job->facts || !job->shared)
+	job->arenas = ld__arena_map(SNAPSHOT_ARENAS * sizeof(*job->arenas));
+	if (!job->facts || !job->shared || !job->arenas)
 		return fail(result, -ENOMEM, "there is no memory to prepare a snapshot");
 	ld__modules_refresh();
+	job->arena_count = ld__allocators_ask(job->arenas, SNAPSHOT_ARENAS);
 	ld__snapshot_facts_read(job->facts, job->proc_fd);
 	job->facts->capture_birth = ld__agent_capture_birth();
 	job->facts->capture_state = ld__agent_capture_state();
@@ -184,6 +187,8 @@ static void done(struct snapshot_job *job)
 	ld__maps_free(&job->maps);
 	if (job->profile)
 		ld__arena_unmap(job->profile, job->profile_room);
+	if (job->arenas)
+		ld__arena_unmap(job->arenas, SNAPSHOT_ARENAS * sizeof(*job->arenas));
 	if (job->facts)
 		ld__arena_unmap(job->facts, sizeof(*job->facts));
 	if (job->shared)

@@ -21,6 +21,7 @@
 #include "config.h"
 #include "fault.h"
 #include "frames.h"
+#include "glibc_heaps.h"
 #include "guard.h"
 #include "jemalloc.h"
 #include "kernel.h"
@@ -192,6 +193,34 @@ static void wait_for_pause(struct snapshot_shared *shared)
 		kernel_futex(&shared->ready, 0 /* FUTEX_WAIT, across processes */, 0, &wait);
 }
 
+/* What stands beside the account: shares of common pages, and all processes of the group. */
+static void write_outside(void)
+{
+	const struct maps *smaps = &walk.job->smaps;
+	const struct cgroup_memory *cgroup = &walk.job->facts->cgroup;
+	uint64_t pss = 0, swap = 0;
+
+	for (uint32_t i = 0; i < smaps->count; i++) {
+		pss += smaps->entries[i].pss_bytes;
+		swap += smaps->entries[i].swap_bytes;
+	}
+	ld__writer_meta_number(walk.writer, "pss_bytes", pss);
+	ld__writer_meta_number(walk.writer, "private_bytes", smaps->private_bytes);
+	ld__writer_meta_number(walk.writer, "swap_bytes", swap);
+	ld__writer_meta_number(walk.writer, "lazy_free_bytes", smaps->lazy_free_bytes);
+	ld__writer_meta_number(walk.writer, "huge_bytes", smaps->huge_bytes);
+	if (cgroup->current_bytes != CGROUP_UNKNOWN)
+		ld__writer_meta_number(walk.writer, "cgroup_current_bytes", cgroup->current_bytes);
+	if (cgroup->max_bytes != CGROUP_UNKNOWN)
+		ld__writer_meta_number(walk.writer, "cgroup_max_bytes", cgroup->max_bytes);
+	if (cgroup->anon_bytes != CGROUP_UNKNOWN)
+		ld__writer_meta_number(walk.writer, "cgroup_anon_bytes", cgroup->anon_bytes);
+	if (cgroup->file_bytes != CGROUP_UNKNOWN)
+		ld__writer_meta_number(walk.writer, "cgroup_file_bytes", cgroup->file_bytes);
+	if (cgroup->kernel_bytes != CGROUP_UNKNOWN)
+		ld__writer_meta_number(walk.writer, "cgroup_kernel_bytes", cgroup->kernel_bytes);
+}
+
 static void write_meta(void)
 {
 	static const char *const modes
@@ -239,6 +268,7 @@ static void write_meta(void)
 	ld__writer_meta_number(w, "rss_shmem_bytes", facts->rss_shmem_bytes);
 	ld__writer_meta_number(w, "page_table_bytes", facts->page_table_bytes);
 	ld__writer_meta_number(w, "own_bytes", resident(true));
+	write_outside();
 	ld__writer_meta_number(w, "live_blocks", walk.blocks);
 	ld__writer_meta_number(w, "live_bytes", walk.bytes);
 	ld__writer_meta_number(w, "mappings", walk.mappings);
@@ -436,6 +466,17 @@ static void write_maps(void)
 	}
 }
 
+static void write_arenas(void)
+{
+	const struct snapshot_job *job = walk.job;
+
+	ld__writer_section(walk.writer, STREAM_ARENAS);
+	for (uint32_t i = 0; i < job->arena_count; i++)
+		ld__writer_put(walk.writer, &job->arenas[i], sizeof(job->arenas[i]));
+	if (!job->profile && ld__glibc_heaps_write(walk.writer, &job->maps, &walk.regions, &walk.nodes) < 0)
+		note("there was not enough memory to walk the allocator's arenas\n", 0);
+}
+
 /* Mode sample: what jemalloc knows, instead of blocks and references. */
 static void write_profile(void)
 {
@@ -630,6 +671,7 @@ _Noreturn void ld__snapshot_child(struct snapshot_job *job)
 	walk.scan_cpu_ns = kernel_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - walk.scan_cpu_ns;
 	ld__rtti_write(walk.rtti);
 	write_maps();
+	write_arenas();
 	if (job->profile)
 		write_profile();
 	else

@@ -173,4 +173,5 @@ void ld__snapshot_facts_read(struct snapshot_facts *facts, int proc_fd)
 		ld__text_format(facts->host, sizeof(facts->host), 0, "%s", names + 65);
 	facts->process_start_ns = read_start(proc_fd);
 	read_status(facts, proc_fd);
+	ld__cgroup_read(proc_fd, &facts->cgroup);
 }

@@ -3,6 +3,7 @@
 #ifndef LEAKDIFF_SNAPSHOT_PRIVATE_H
 #define LEAKDIFF_SNAPSHOT_PRIVATE_H
 
+#include "cgroup.h"
 #include "maps.h"
 #include "snapshot.h"
 #include "stop.h"
@@ -17,6 +18,7 @@ struct snapshot_facts {
 	char host[72];
 	uint64_t process_start_ns;	/* CLOCK_REALTIME */
 	uint64_t rss_anon_bytes, rss_file_bytes, rss_shmem_bytes, page_table_bytes;
+	struct cgroup_memory cgroup;
 	struct stream_clock taken;
 	uint64_t capture_birth;
 	const char *capture_state;
@@ -28,6 +30,8 @@ struct snapshot_shared {
 	uint64_t pause_ns, fork_ns;
 	uint32_t ready;			/* futex */
 };
+
+#define SNAPSHOT_ARENAS 512u		/* of an allocator that is asked while the threads run */
 
 /* Everything the child needs; lives in the agent's memory, the child has a copy. */
 struct snapshot_job {
@@ -45,6 +49,8 @@ struct snapshot_job {
 	uint64_t limit_ns;		/* wall clock that the child may take */
 	bool python;			/* the GIL is held: Python's objects are as they should be */
 	uint64_t gil_ns;		/* how long it took to get it */
+	struct stream_arena *arenas;	/* what the allocator said of itself */
+	uint32_t arena_count;
 	char *profile;			/* mode sample: jemalloc's profile, in our arena; NULL = a walk */
 	size_t profile_bytes, profile_room;
 	uint64_t sample_bytes;

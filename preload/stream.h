@@ -66,6 +66,7 @@ struct stream_chunk {
 	X(PYTRACES, 17, "array of struct stream_pytrace: their frames (1.1)")                        \
 	X(PYCACHES, 18, "array of struct stream_pycache: functools.lru_cache, how full each is (1.2)") \
 	X(PROFILE, 19, "text of the allocator's own heap profile; then there are no nodes (1.3)")      \
+	X(ARENAS, 20, "array of struct stream_arena: what the allocator says of its own memory (1.4)")  \
 	X(END, 255, "struct stream_end")
 
 enum stream_type {
@@ -195,6 +196,45 @@ struct stream_pycache {			/* one functools.lru_cache */
 	uint64_t hits, misses;		/* UINT64_MAX = could not be read */
 };
 
+enum stream_arena_kind {
+	STREAM_ARENA_GLIBC = 1,		/* a heap of glibc's, walked chunk by chunk */
+	STREAM_ARENA_GLIBC_MAPPED,	/* its chunks with a mapping of their own, all together */
+	STREAM_ARENA_JEMALLOC,		/* an arena, by mallctl */
+	STREAM_ARENA_JEMALLOC_ALL,	/* all of jemalloc: what belongs to no arena counts here only */
+	STREAM_ARENA_TCMALLOC,		/* all of tcmalloc, by MallocExtension */
+	STREAM_ARENA_MIMALLOC,		/* all of mimalloc, by mi_process_info */
+};
+
+/* Sizes of free and of used memory: class i holds those of [2^i, 2^(i+1)) bytes. */
+#define STREAM_ARENA_CLASSES 40
+struct stream_arena_class {
+	uint64_t free_count, free_bytes, used_count, used_bytes;
+};
+
+/* Part of the allocator's memory. What a kind does not know is UINT64_MAX. Bytes are the allocator's, with its
+ * headers and its rounding, unless it says requested. */
+struct stream_arena {
+	uint64_t start;			/* address of the arena's record or first memory; 0 = no place */
+	uint64_t mapped_bytes, resident_bytes;
+	uint64_t live_bytes, live_count;/* recorded blocks in it: requested bytes */
+	uint64_t used_bytes, used_count;/* in use for the program, what caches hold left out */
+	uint64_t free_bytes, free_count, free_resident_bytes, largest_free_bytes;	/* holes between what is used */
+	uint64_t top_bytes, top_resident_bytes;	/* glibc: never used, or free up to the end */
+	uint64_t cached_bytes, cached_count;	/* freed, and kept for the next of that size: tcache, fastbins */
+	uint64_t unrecorded_bytes, unrecorded_count;	/* used, but by no block that was recorded */
+	uint64_t trim_bytes;		/* whole resident pages that are free */
+	uint64_t dirty_bytes, muzzy_bytes;	/* jemalloc: free pages not given back, and given back lazily */
+	uint64_t metadata_bytes;	/* the allocator's own records */
+	uint64_t retained_bytes;	/* address space kept without memory */
+	uint64_t decay_ms;		/* jemalloc: after how long dirty pages are given back */
+	uint32_t number;		/* 0 = the first or main one; by age */
+	uint32_t threads;		/* that allocate from it; UINT32_MAX = unknown */
+	uint16_t kind;			/* enum stream_arena_kind */
+	uint16_t read;			/* 1 = all of the above is known; 0 = sizes and live only */
+	uint32_t why;			/* string: why it was not read; "" = it was */
+	struct stream_arena_class classes[STREAM_ARENA_CLASSES];
+};
+
 /* PROFILE: what jemalloc's prof.dump writes (heap_v2). The outermost frame of a stack may be no address but
  * STREAM_PROFILE_TAG with a stack id in its low half: the stack as STACKS has it, Python's frames included.
  * No process has such an address. */
@@ -308,6 +348,7 @@ _Static_assert(sizeof(struct stream_pyframe) == 16, "layout");
 _Static_assert(sizeof(struct stream_pythread) == 24, "layout");
 _Static_assert(sizeof(struct stream_pytrace) == 24, "layout");
 _Static_assert(sizeof(struct stream_pycache) == 40, "layout");
+_Static_assert(sizeof(struct stream_arena) == 1480, "layout");
 _Static_assert(sizeof(struct stream_type_name) == 16, "layout");
 _Static_assert(sizeof(struct stream_node) == 48, "layout");
 _Static_assert(sizeof(struct stream_root) == 32, "layout");

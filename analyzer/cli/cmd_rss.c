@@ -16,9 +16,12 @@
 #include "cli/rss.h"
 #include "cli/table.h"
 #include "core/account.h"
+#include "core/arenas.h"
 #include "core/series.h"
 #include "core/store.h"
 #include "core/text.h"
+
+#define DETAIL_BYTES (1 << 20) / 20	/* what would read 0.0 is not shown */
 
 static bool json;
 
@@ -130,11 +133,16 @@ static void note_growth(struct rss *rss)
 
 	if (!series_is_same_process(first, last))
 		add_note(rss, strdup("the snapshots are of different processes"));
-	if (unexplained)
-		add_note(rss, text_format("%s of the growth is no live block or mapping, stack, file or leakdiff's own: free "
-					  "memory that the allocator keeps, blocks of before recording began, or memory that "
-					  "the program maps in a way that leakdiff does not see",
-					  text_size((int64_t)unexplained, size)));
+	if (unexplained) {
+		char *why = arenas_explain(first, last, false);
+
+		add_note(rss, !why ? NULL :
+			 text_format("%s of the growth is no live block or mapping, stack, file or leakdiff's own: %s",
+				     text_size((int64_t)unexplained, size), *why ? why :
+				     "free memory that the allocator keeps, blocks of before recording began, or memory "
+				     "that the program maps in a way that leakdiff does not see"));
+		free(why);
+	}
 }
 
 /* ---- text ---- */
@@ -157,6 +165,24 @@ static void add_row(struct table *table, const struct rss *rss, const char *labe
 	table_add(table, rss->count == 1 ? one : two);
 }
 
+/* What the part is made of, where it is known and not next to nothing. */
+static void add_details(struct table *table, const struct rss *rss, const struct account_part *part)
+{
+	for (const struct account_detail *detail = account_details; detail->label; detail++) {
+		uint64_t bytes[RSS_SNAPSHOTS] = { 0 }, most = 0;
+		char label[80];
+
+		for (size_t k = 0; k < rss->count; k++) {
+			bytes[k] = account_detail_value(&rss->heaps[k]->details, detail);
+			most = bytes[k] > most ? bytes[k] : most;
+		}
+		if (detail->part != part->offset || most < DETAIL_BYTES)
+			continue;
+		snprintf(label, sizeof(label), "  %s", detail->label);
+		add_row(table, rss, label, bytes);
+	}
+}
+
 static int print_table(const struct rss *rss)
 {
 	static const char *const one[] = { "MiB resident", "now", "%" };
@@ -171,6 +197,7 @@ static int print_table(const struct rss *rss)
 		for (size_t k = 0; k < rss->count; k++)
 			bytes[k] = account_value(&rss->heaps[k]->account, part);
 		add_row(table, rss, part->label, bytes);
+		add_details(table, rss, part);
 	}
 	for (size_t k = 0; k < rss->count; k++)
 		bytes[k] = rss->heaps[k]->account.total_bytes;
@@ -178,6 +205,40 @@ static int print_table(const struct rss *rss)
 	r = table_print(table, stdout, 2);
 	table_free(table);
 	return r;
+}
+
+static int print_sentences(const char *head, char **list, size_t count)
+{
+	size_t indent = strlen(head);
+
+	for (size_t i = 0; i < count; i++) {
+		char *line = text_escape(list[i]);
+
+		if (!line)
+			return -ENOMEM;
+		fputs(head, stdout);
+		table_wrap(stdout, line, (int)indent);
+		free(line);
+	}
+	return 0;
+}
+
+/* Shares of common pages and the group's numbers: no further parts. */
+static void print_beside(const struct heap_meta *m)
+{
+	char a[TEXT_SIZE], b[TEXT_SIZE], c[TEXT_SIZE];
+
+	if (m->pss_bytes)
+		printf("\n  %s with common pages shared out (PSS), %s not shared with anybody; page tables %s\n",
+		       text_size((int64_t)m->pss_bytes, a), text_size((int64_t)m->private_bytes, b),
+		       text_size((int64_t)m->page_table_bytes, c));
+	if (!m->cgroup_current_bytes)
+		return;
+	printf("  control group: %s in use", text_size((int64_t)m->cgroup_current_bytes, a));
+	if (m->cgroup_max_bytes)
+		printf(" of %s", text_size((int64_t)m->cgroup_max_bytes, b));
+	printf(", by all its processes; anonymous %s", text_size((int64_t)m->cgroup_anon_bytes, a));
+	printf(", files %s\n", text_size((int64_t)m->cgroup_file_bytes, a));
 }
 
 static int print(const struct rss *rss)
@@ -188,17 +249,17 @@ static int print(const struct rss *rss)
 	report_command(stdout, m);
 	printf(" (pid %" PRIu32 "): where resident memory is\n\n", m->pid);
 	r = print_table(rss);
+	print_beside(m);
+	if (r == 0 && rss->arenas.line_count + rss->arenas.advice_count)
+		putchar('\n');
+	if (r == 0)
+		r = print_sentences("  ", rss->arenas.lines, rss->arenas.line_count);
+	if (r == 0)
+		r = print_sentences("helps: ", rss->arenas.advice, rss->arenas.advice_count);
 	if (rss->note_count)
 		putchar('\n');
-	for (size_t i = 0; i < rss->note_count && r == 0; i++) {
-		char *note = text_escape(rss->notes[i]);
-
-		if (!note)
-			return -ENOMEM;
-		fputs("note: ", stdout);
-		table_wrap(stdout, note, 6);
-		free(note);
-	}
+	if (r == 0)
+		r = print_sentences("note: ", rss->notes, rss->note_count);
 	return r;
 }
 
@@ -216,6 +277,8 @@ static int run(int argc, char **argv)
 			note_one(&rss, k);
 		if (rss.count == 2)
 			note_growth(&rss);
+		if (arenas_report_make(rss.heaps[rss.count - 1], &rss.arenas) < 0)
+			rss.broken = true;
 		r = rss.broken ? -ENOMEM : json ? json_write_rss(&rss) : print(&rss);
 		if (r < 0)
 			status = load_trouble(r);
@@ -225,6 +288,7 @@ static int run(int argc, char **argv)
 	for (size_t i = 0; i < rss.note_count; i++)
 		free(rss.notes[i]);
 	free(rss.notes);
+	arenas_report_done(&rss.arenas);
 	return cmd_finish(status);
 }
 

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/arenas.h"
 #include "core/heap.h"
 
 #define RSS_SNAPSHOTS 2
@@ -21,6 +22,7 @@ struct rss {
 	struct heap *heaps[RSS_SNAPSHOTS];	/* meta and account only */
 	struct rss_mappings mappings[RSS_SNAPSHOTS];
 	size_t count;
+	struct arenas_report arenas;	/* of the last one */
 	char **notes;			/* what is uncertain, one sentence each */
 	size_t note_count;
 	bool broken;			/* a note could not be made: no memory */

@@ -19,6 +19,13 @@ const struct account_part account_parts[] = {
 	{ NULL, NULL, 0 },
 };
 
+const struct account_detail account_details[] = {
+#define X(part, name, text) { offsetof(struct heap_account, part##_bytes), text, offsetof(struct heap_details, part##_##name) },
+	HEAP_DETAILS(X)
+#undef X
+	{ 0, NULL, 0 },
+};
+
 static int64_t growth(uint64_t before, uint64_t after)
 {
 	return (int64_t)(after - before);

@@ -17,6 +17,20 @@ struct account_part {
 /* All parts in the order in which a person reads them; ends with key == NULL. The total is not one. */
 extern const struct account_part account_parts[];
 
+struct account_detail {
+	size_t part;			/* offset of the part in struct heap_account */
+	const char *label;		/* for a person */
+	size_t offset;			/* in struct heap_details */
+};
+
+/* What parts are made of, those of one part together; ends with label == NULL. */
+extern const struct account_detail account_details[];
+
+static inline uint64_t account_detail_value(const struct heap_details *details, const struct account_detail *detail)
+{
+	return *(const uint64_t *)((const char *)details + detail->offset);
+}
+
 static inline uint64_t account_value(const struct heap_account *account, const struct account_part *part)
 {
 	return *(const uint64_t *)((const char *)account + part->offset);

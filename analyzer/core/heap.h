@@ -85,6 +85,9 @@ struct heap_meta {			/* value 0 or "" = unknown, unless said */
 	uint64_t process_start_ns;	/* CLOCK_REALTIME at exec; with pid the identity of the process */
 	uint64_t blocks, bytes, mappings, mapped_bytes, objects, object_bytes;
 	uint64_t rss_bytes, own_bytes, lost_events;
+	/* beside the account, of the same moment; of the control group all processes together */
+	uint64_t pss_bytes, private_bytes, swap_bytes, lazy_free_bytes, huge_bytes, page_table_bytes;
+	uint64_t cgroup_current_bytes, cgroup_max_bytes, cgroup_anon_bytes, cgroup_file_bytes, cgroup_kernel_bytes;
 	uint64_t sample_bytes;		/* of a profile: one block for so many bytes was sampled; 0 = all were */
 	bool consistent;
 	int gc_enabled;			/* -1 = no Python */
@@ -95,6 +98,55 @@ struct heap_meta {			/* value 0 or "" = unknown, unless said */
 struct heap_account {			/* parts of RSS; they sum to total_bytes */
 	uint64_t live_bytes, allocator_bytes, python_bytes, stacks_bytes, files_bytes,
 		 shared_bytes, leakdiff_bytes, other_bytes, total_bytes;
+};
+
+/* Three parts of the account split further, each sums to its part; all 0 = not split (a file of an older minor).
+ * X(part, name, sentence) */
+#define HEAP_DETAILS(X)                                                                                       \
+	X(live, blocks, "blocks")                                                                             \
+	X(live, mappings, "mappings of the program")                                                          \
+	X(live, python, "in Python's arenas")                                                                 \
+	X(allocator, free, "holes between blocks")                                                            \
+	X(allocator, top, "free at the end of heaps")                                                         \
+	X(allocator, cached, "caches of freed blocks")                                                        \
+	X(allocator, dirty, "freed pages that are kept")                                                      \
+	X(allocator, muzzy, "pages given back lazily")                                                        \
+	X(allocator, metadata, "its own records")                                                             \
+	X(allocator, unrecorded, "blocks that nobody recorded")                                               \
+	X(allocator, unread, "arenas that were not read")                                                     \
+	X(allocator, overhead, "headers, rounding")                                                           \
+	X(files, code, "code and constants")                                                                  \
+	X(files, data, "variables of programs, libraries")
+
+struct heap_details {
+#define X(part, name, text) uint64_t part##_##name;
+	HEAP_DETAILS(X)
+#undef X
+};
+
+#define HEAP_ARENA_CLASSES 40
+struct heap_arena_class {
+	uint64_t free_count, free_bytes, used_count, used_bytes;
+};
+
+/* Numbers of an arena, as struct stream_arena explains them; HEAP_ARENA_UNKNOWN = that allocator does not say.
+ * X(name) */
+#define HEAP_ARENA_NUMBERS(X)                                                                                 \
+	X(start) X(mapped_bytes) X(resident_bytes) X(live_bytes) X(live_count) X(used_bytes) X(used_count)    \
+	X(free_bytes) X(free_count) X(free_resident_bytes) X(largest_free_bytes) X(top_bytes)                 \
+	X(top_resident_bytes) X(cached_bytes) X(cached_count) X(unrecorded_bytes) X(unrecorded_count)         \
+	X(trim_bytes) X(dirty_bytes) X(muzzy_bytes) X(metadata_bytes) X(retained_bytes) X(decay_ms)
+#define HEAP_ARENA_UNKNOWN UINT64_MAX
+
+struct heap_arena {			/* part of the allocator's memory */
+	uint32_t kind;			/* enum stream_arena_kind */
+	uint32_t number;		/* 0 = the first or main one */
+	uint32_t threads;		/* that allocate from it; UINT32_MAX = unknown */
+	const char *unread;		/* why only its size is known; "" = all is */
+#define X(name) uint64_t name;
+	HEAP_ARENA_NUMBERS(X)
+#undef X
+	struct heap_arena_class classes[HEAP_ARENA_CLASSES];	/* sizes of [2^i, 2^(i+1)) */
 };
 
 struct heap_cache {			/* a functools.lru_cache */
@@ -108,6 +160,9 @@ struct heap_cache {			/* a functools.lru_cache */
 struct heap {
 	struct heap_meta meta;
 	struct heap_account account;
+	struct heap_details details;
+	const struct heap_arena *arenas;
+	uint32_t arena_count;
 
 	uint32_t nodes, roots;
 	uint64_t edges;			/* of nodes and roots together */

@@ -490,18 +490,6 @@ static void write_roots(struct ingest *ingest)
 	}
 }
 
-static void write_account(struct ingest *ingest)
-{
-	const struct heap_account *a = &ingest->account;
-	const struct { const char *part; uint64_t bytes; } parts[] = {
-		{ "live", a->live_bytes }, { "allocator", a->allocator_bytes }, { "python", a->python_bytes },
-		{ "stacks", a->stacks_bytes }, { "files", a->files_bytes }, { "shared", a->shared_bytes },
-		{ "leakdiff", a->leakdiff_bytes }, { "other", a->other_bytes }, { "total", a->total_bytes } };
-
-	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
-		store_put(ingest->writer, "account", "su", parts[i].part, parts[i].bytes);
-}
-
 static void write_clock(struct ingest *ingest)
 {
 	for (uint32_t i = 0; i < ingest->stream->clock_count; i++) {
@@ -549,7 +537,7 @@ static int run_stages(struct ingest *ingest)
 	write_python(ingest);
 	write_code(ingest);
 	write_roots(ingest);
-	write_account(ingest);
+	ingest_account_write(ingest->writer, ingest->stream, &ingest->account);
 	write_clock(ingest);
 	return 0;
 }

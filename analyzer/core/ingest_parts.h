@@ -89,9 +89,16 @@ int ingest_chunks_write(struct store_writer *writer, struct stream *stream, stru
 /* ---- ingest_account.c: where resident memory is ---- */
 
 struct heap_account;
+struct heap_details;
 void ingest_account_make(const struct stream *stream, struct heap_account *ret_account);
 /* Where no block is known but their sum is: that much of the allocator's memory, or of what nothing explains,
  * is live. */
 void ingest_account_estimate(struct heap_account *account, uint64_t live_bytes);
+/* What the parts are made of, by kinds of mappings and by what the allocator's arenas hold. */
+void ingest_account_split(const struct stream *stream, const struct heap_account *account,
+			  struct heap_details *ret_details);
+/* Write the tables account, account_details, arenas and arena_classes. */
+void ingest_account_write(struct store_writer *writer, const struct stream *stream,
+			  const struct heap_account *account);
 
 #endif

@@ -15,6 +15,54 @@ CREATE TABLE account (            -- where resident memory is; the parts sum to 
 	bytes INTEGER NOT NULL    -- resident bytes
 ) WITHOUT ROWID;
 
+CREATE TABLE account_details (    -- what three of these parts are made of; each sums to its part (1.3)
+	part TEXT NOT NULL,       -- account.part: live, allocator, files
+	name TEXT NOT NULL,       -- see docs/FORMAT.md
+	bytes INTEGER NOT NULL,   -- resident bytes
+	PRIMARY KEY (part, name)
+) WITHOUT ROWID;
+
+CREATE TABLE arenas (             -- what the allocator's arenas hold; a column is NULL where that allocator does not say (1.3)
+	id INTEGER PRIMARY KEY,
+	kind INTEGER NOT NULL,    -- 1 glibc, 2 glibc: chunks with a mapping of their own, 3 jemalloc, 4 all of jemalloc, 5 tcmalloc, 6 mimalloc
+	number INTEGER NOT NULL,  -- 0 = the first or main one
+	threads INTEGER,          -- threads that allocate from it
+	unread TEXT NOT NULL,     -- why only its size is known; '' = all is
+	start INTEGER NOT NULL,   -- address of its record; 0 = no place
+	mapped_bytes INTEGER,     -- address space
+	resident_bytes INTEGER,
+	live_bytes INTEGER,       -- requested bytes of recorded blocks in it
+	live_count INTEGER,
+	used_bytes INTEGER,       -- chunks in use, headers and rounding included, caches not
+	used_count INTEGER,
+	free_bytes INTEGER,       -- holes between chunks in use
+	free_count INTEGER,
+	free_resident_bytes INTEGER,
+	largest_free_bytes INTEGER, -- the largest hole
+	top_bytes INTEGER,        -- free up to the end
+	top_resident_bytes INTEGER,
+	cached_bytes INTEGER,     -- freed, and kept for the next of that size by a thread or a list
+	cached_count INTEGER,
+	unrecorded_bytes INTEGER, -- in use, but no block that was recorded
+	unrecorded_count INTEGER,
+	trim_bytes INTEGER,       -- whole resident pages that are free: what malloc_trim() or a purge would give back
+	dirty_bytes INTEGER,      -- free pages that were not given back yet
+	muzzy_bytes INTEGER,      -- free pages that were given back lazily
+	metadata_bytes INTEGER,   -- the allocator's own records
+	retained_bytes INTEGER,   -- address space kept without memory
+	decay_ms INTEGER          -- after how long dirty pages are given back
+);
+
+CREATE TABLE arena_classes (      -- sizes of what is free and in use in an arena, by powers of two (1.3)
+	arena INTEGER NOT NULL,   -- arenas.id
+	low_bytes INTEGER NOT NULL, -- sizes from this up to its double
+	free_count INTEGER NOT NULL,
+	free_bytes INTEGER NOT NULL,
+	used_count INTEGER NOT NULL,
+	used_bytes INTEGER NOT NULL,
+	PRIMARY KEY (arena, low_bytes)
+) WITHOUT ROWID;
+
 CREATE TABLE notes (              -- what is uncertain about this snapshot
 	id INTEGER PRIMARY KEY,
 	note TEXT NOT NULL        -- one sentence

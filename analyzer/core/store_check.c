@@ -53,6 +53,9 @@ static const struct { const char *what, *sql; } rules[] = {
 	{ "the parts of the memory account do not sum to its total",
 	  "SELECT 0 WHERE (SELECT ifnull(sum(bytes), 0) FROM account WHERE part <> 'total') <> "
 	  "(SELECT ifnull(sum(bytes), 0) FROM account WHERE part = 'total')" },
+	{ "what a part of the memory account is made of does not sum to it",
+	  "SELECT 0 FROM account_details d LEFT JOIN account a USING (part) GROUP BY d.part HAVING sum(d.bytes) <> ifnull(a.bytes, 0)" },
+	{ "sizes of an unknown arena", "SELECT arena FROM arena_classes WHERE arena NOT IN (SELECT id FROM arenas)" },
 	{ "the number of roots is not that of meta",
 	  "SELECT 0 WHERE (SELECT count(*) FROM roots) <> (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'roots')" },
 };

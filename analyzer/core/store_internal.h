@@ -11,7 +11,8 @@
 
 #define STORE_APPLICATION_ID 0x4c6b4466	/* "LkDf" */
 #define STORE_MAJOR 1
-#define STORE_MINOR 3			/* 1.1: python_threads, python_frames; 1.2: python_caches; 1.3: estimates */
+#define STORE_MINOR 3			/* 1.1: python_threads, python_frames; 1.2: python_caches; 1.3: estimates,
+					 * account_details, arenas, arena_classes */
 #define STORE_USER_VERSION (STORE_MAJOR * 1000 + STORE_MINOR)
 #define STORE_PAGE_BYTES 4096u
 
@@ -46,6 +47,12 @@ int store_file_load_nodes(struct store_file *file, struct heap **ret_heap, char 
 	__attribute__((warn_unused_result));
 int store_file_load(struct store_file *file, struct heap **ret_heap, char **ret_error)
 	__attribute__((warn_unused_result));
+
+/* The account of a file, and what it is made of; what an older minor does not have stays 0. The caller frees
+ * *ret_arenas, and no string in it is freed before. Returns 0, -ENOMEM, or -EBADMSG when a row cannot be. */
+int store_file_account(struct store_file *file, struct heap_account *ret_account, struct heap_details *ret_details,
+		       struct heap_arena **ret_arenas, uint32_t *ret_count) __attribute__((warn_unused_result));
+void store_arenas_free(struct heap_arena *arenas, uint32_t count);
 
 /* The lru_caches of a file with `nodes` nodes, ascending by node; none when it is of an older minor. The
  * caller frees them. Returns 0, -ENOMEM, or -EBADMSG when a row cannot be. */

@@ -52,6 +52,7 @@ struct loaded {
 	struct store_clock *clock;
 	uint32_t clock_count;
 	struct heap_cache *caches;
+	struct heap_arena *arenas;
 
 	uint64_t edges_claimed;		/* by the file's table meta */
 	struct cached_chunk cache[CACHE_CHUNKS];
@@ -364,21 +365,13 @@ static const struct fact {
 	FACT(capture_birth, FACT_U64), FACT(process_start_ns, FACT_U64),
 	FACT(blocks, FACT_U64), FACT(bytes, FACT_U64), FACT(mappings, FACT_U64),
 	FACT(mapped_bytes, FACT_U64), FACT(objects, FACT_U64), FACT(object_bytes, FACT_U64),
+	FACT(pss_bytes, FACT_U64), FACT(private_bytes, FACT_U64), FACT(swap_bytes, FACT_U64),
+	FACT(lazy_free_bytes, FACT_U64), FACT(huge_bytes, FACT_U64), FACT(page_table_bytes, FACT_U64),
+	FACT(cgroup_current_bytes, FACT_U64), FACT(cgroup_max_bytes, FACT_U64), FACT(cgroup_anon_bytes, FACT_U64),
+	FACT(cgroup_file_bytes, FACT_U64), FACT(cgroup_kernel_bytes, FACT_U64),
 	FACT(rss_bytes, FACT_U64), FACT(own_bytes, FACT_U64), FACT(lost_events, FACT_U64),
 	FACT(consistent, FACT_BOOL), FACT(gc_enabled, FACT_INT),
 #undef FACT
-};
-
-static const struct { const char *part; size_t offset; } account_parts[] = {
-	{ "live", offsetof(struct heap_account, live_bytes) },
-	{ "allocator", offsetof(struct heap_account, allocator_bytes) },
-	{ "python", offsetof(struct heap_account, python_bytes) },
-	{ "stacks", offsetof(struct heap_account, stacks_bytes) },
-	{ "files", offsetof(struct heap_account, files_bytes) },
-	{ "shared", offsetof(struct heap_account, shared_bytes) },
-	{ "leakdiff", offsetof(struct heap_account, leakdiff_bytes) },
-	{ "other", offsetof(struct heap_account, other_bytes) },
-	{ "total", offsetof(struct heap_account, total_bytes) },
 };
 
 static int set_fact(struct heap_meta *meta, const struct fact *fact, const char *value)
@@ -451,17 +444,10 @@ static int read_facts(struct loaded *loaded, uint64_t *ret_nodes, uint64_t *ret_
 	    (uint64_t)meta->taken_ns > meta->process_start_ns)
 		meta->uptime_s = (double)((uint64_t)meta->taken_ns - meta->process_start_ns) * 1e-9;
 
-	r = scan_begin(&scan, loaded, "account", "SELECT part, bytes FROM account", ret_error);
-	while (r >= 0 && (r = scan_next(&scan, ret_error)) > 0) {
-		const char *part = (const char *)sqlite3_column_text(scan.statement, 0);
-
-		for (size_t i = 0; part && i < sizeof(account_parts) / sizeof(*account_parts); i++)
-			if (!strcmp(part, account_parts[i].part))
-				*(uint64_t *)((char *)&loaded->heap.account + account_parts[i].offset) =
-					(uint64_t)scan_int(&scan, 1);
-	}
-	sqlite3_finalize(scan.statement);
-	return r;
+	r = store_file_account(loaded->file, &loaded->heap.account, &loaded->heap.details, &loaded->arenas,
+			       &loaded->heap.arena_count);
+	loaded->heap.arenas = loaded->arenas;
+	return r == -EBADMSG ? damaged(loaded, ret_error, "account", 0) : r;
 }
 
 static int read_tables(struct loaded *loaded, char **ret_error)
@@ -722,6 +708,7 @@ static void free_loaded(struct heap *heap)
 	free(loaded->strings);
 	free(loaded->clock);
 	free(loaded->caches);
+	store_arenas_free(loaded->arenas, loaded->heap.arena_count);
 	free(loaded->edges.chunks);
 	for (unsigned i = 0; i < CACHE_CHUNKS; i++)
 		free(loaded->cache[i].edges);

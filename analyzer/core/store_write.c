@@ -25,7 +25,7 @@
 #include "core/store_seal.h"
 #include "core/text.h"
 
-#define TABLES_MAX 24
+#define TABLES_MAX 32
 #define TEXT_MAX (4ull << 30)		/* of all rows: a forged stream could name a long string in each */
 
 struct store_writer {

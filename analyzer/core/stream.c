@@ -70,6 +70,7 @@ static const struct section {
 	SECTION(PYTHREADS, pythreads, pythread_count, 1u << 28),
 	SECTION(PYTRACES, pytraces, pytrace_count, 1u << 28),
 	SECTION(PYCACHES, pycaches, pycache_count, 1u << 28),
+	SECTION(ARENAS, arenas, arena_count, 1u << 16),
 #undef SECTION
 };
 #define NODES_MAX (UINT32_MAX - (1u << 29))	/* roots and nodes share 32-bit graph ids */
@@ -578,6 +579,9 @@ static int check_tables(struct reader *reader)
 	for (uint32_t i = 0; i < s->pycache_count; i++)
 		if (s->pycaches[i].node >= s->node_count)
 			return REFUSE(reader, "Python cache %u is no node", i);
+	for (uint32_t i = 0; i < s->arena_count; i++)
+		if (!string_ok(s, s->arenas[i].why))
+			return REFUSE(reader, "the reason of arena %u lies outside the string table", i);
 	for (uint32_t i = 0; i < s->stack_count; i++) {
 		const struct stream_stack *stack = &s->stacks[i];
 

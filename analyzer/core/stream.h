@@ -54,6 +54,8 @@ struct stream {
 	uint32_t pytrace_count;
 	struct stream_pycache *pycaches;
 	uint32_t pycache_count;
+	struct stream_arena *arenas;
+	uint32_t arena_count;
 	struct stream_type_name *types;
 	uint32_t type_count;
 	struct stream_root *roots;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/account.h"
+#include "core/arenas.h"
 #include "core/kinds.h"
 #include "core/names.h"
 #include "core/shapes.h"
@@ -551,7 +552,7 @@ void suspect_done(struct suspect *suspect)
 static int add_allocator(struct suspects *s)
 {
 	struct suspect *suspect = &s->list[s->count];
-	char grown[TEXT_SIZE], unexplained[TEXT_SIZE];
+	char grown[TEXT_SIZE], unexplained[TEXT_SIZE], *why;
 	const struct heap *first = s->series->heaps[0].heap, *last = series_last(s->series)->heap;
 	uint64_t bytes = s->series->same_process ? account_unexplained(first, last) : 0;
 
@@ -559,12 +560,16 @@ static int add_allocator(struct suspects *s)
 		return 0;
 	*suspect = (struct suspect){ .verdict = SUSPECT_ALLOCATOR, .confidence = SUSPECT_LIKELY, .bytes = bytes,
 				     .retained_bytes = bytes, .root = HEAP_NONE };
+	why = arenas_explain(first, last, true);
+	if (!why)
+		return -ENOMEM;
 	suspect->type = strdup("allocator");
 	suspect->reason = text_format("resident memory grew by %s, of which live memory, stacks, files and "
-				      "leakdiff itself explain all but %s: fragmentation, or free pages that the "
-				      "allocator keeps",
+				      "leakdiff itself explain all but %s: %s",
 				      text_size((int64_t)(last->meta.rss_bytes - first->meta.rss_bytes), grown),
-				      text_size((int64_t)bytes, unexplained));
+				      text_size((int64_t)bytes, unexplained),
+				      *why ? why : "fragmentation, or free pages that the allocator keeps");
+	free(why);
 	s->count++;
 	return suspect->type && suspect->reason ? 0 : -ENOMEM;
 }
