@@ -66,8 +66,7 @@ void report_command(FILE *out, const struct heap_meta *meta)
 	free(word);
 }
 
-/* "850 ms", "12.0 s", "4 min 10 s", "3 h 5 min", "2 d 4 h" */
-static char *duration(double seconds, char buffer[TEXT_SIZE])
+char *report_duration(double seconds, char *buffer)
 {
 	if (seconds < 0)
 		snprintf(buffer, TEXT_SIZE, "?");
@@ -246,7 +245,7 @@ static void headline(FILE *out, const struct series *series, const struct diff *
 	else
 		fputs("did not change", out);
 	if (interval > 0)
-		fprintf(out, " in %s", duration(interval, time));
+		fprintf(out, " in %s", report_duration(interval, time));
 	fprintf(out, " (%s to %s)", text_size((int64_t)diff->bytes[0], before), text_size((int64_t)diff->bytes[last], after));
 	if (counted && growth > 0 && suspected <= (uint64_t)growth * 2) {
 		uint64_t base = suspected > (uint64_t)growth ? suspected : (uint64_t)growth;
@@ -480,8 +479,8 @@ int report_top(FILE *out, const struct series *series, const struct diff *diff, 
 		const char *cells[] = { text_size((int64_t)row->bytes[0], bytes),
 					text_count((int64_t)row->count[0], blocks),
 					text_size((int64_t)row->retained_bytes, retained),
-					duration(series_age_s(series, row->oldest_birth), oldest),
-					duration(series_age_s(series, row->newest_birth), newest),
+					report_duration(series_age_s(series, row->oldest_birth), oldest),
+					report_duration(series_age_s(series, row->newest_birth), newest),
 					diff_state_name(row->state), type };
 
 		if (type)
@@ -549,7 +548,7 @@ int report_leaks(FILE *out, const struct series *series, const struct leak_list 
 		put_escaped(out, e->type);
 		fputs(e->cycle ? ", in a cycle" : e->direct ? ", direct" : ", indirect", out);
 		if (oldest >= 0)
-			fprintf(out, ", the oldest from %s ago", duration(oldest, age));
+			fprintf(out, ", the oldest from %s ago", report_duration(oldest, age));
 		fputs("\n  ", out);
 		report_stack(out, heap, e->stack, 2);
 	}

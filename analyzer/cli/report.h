@@ -35,6 +35,9 @@ void report_stack(FILE *out, const struct heap *heap, uint32_t stack, size_t ind
 /* What a person calls the process: "nginx" of "/usr/sbin/nginx -g daemon off;". */
 void report_command(FILE *out, const struct heap_meta *meta);
 
+/* "850 ms", "12.0 s", "4 min 10 s", "3 h 5 min", "2 d 4 h"; "?" below 0. buffer of TEXT_SIZE; returns it. */
+char *report_duration(double seconds, char *buffer);
+
 /* What a snapshot itself says about its limits: notes, losses, an unstopped thread. */
 void report_limits(FILE *out, const struct series *series);
 
