@@ -11,7 +11,6 @@
 
 #include "cli/json.h"
 #include "cli/json_baseline.h"
-#include "cli/json_parts.h"
 #include "cli/json_value.h"
 #include "cli/rss.h"
 #include "core/accept.h"
@@ -19,6 +18,7 @@
 #include "core/chain_set.h"
 #include "core/diff.h"
 #include "core/leaks.h"
+#include "core/layout.h"
 #include "core/names.h"
 #include "core/picture.h"
 #include "core/suspects.h"
@@ -118,7 +118,7 @@ static json_t *holder(const struct heap *heap, uint32_t root, const struct chain
 	set(object, "kind", json_string(known ? names_root_kind(r->kind) : "none"));
 	set(object, "name", found ? json_value_name(found) : json_null());
 	free(found);
-	set(object, "type", json_null());	/* of the variable: known when types are deepened */
+	set(object, "type", known && r->layout ? json_value_name(heap->layouts->layouts[r->layout].name) : json_null());
 	set(object, "module", known ? json_value_known(r->module) : json_null());
 	set(object, "thread", known ? json_value_known(r->thread) : json_null());
 	return object;
@@ -251,8 +251,8 @@ static int write_answer(json_t *answer)
 	return r;
 }
 
-json_t *json_make_diff(const struct series *series, const struct diff *diff, const struct suspects *suspects,
-		       const struct acceptance *acceptance, size_t limit)
+int json_write_diff(const struct series *series, const struct diff *diff, const struct suspects *suspects,
+		    const struct acceptance *acceptance, size_t limit)
 {
 	const struct heap *last = series_last(series)->heap;
 	json_t *answer = new_answer(), *array;
@@ -282,28 +282,7 @@ json_t *json_make_diff(const struct series *series, const struct diff *diff, con
 	set(answer, "suppressed", json_of_suppressions(acceptance->suppressions));
 	set(answer, "accepted", json_of_baseline(acceptance->baseline));
 	set(answer, "unaccepted_bytes", number(acceptance->unaccepted_bytes));
-	if (!missing)
-		return answer;
-	json_decref(answer);
-	return NULL;
-}
-
-json_t *json_make_snapshot(const struct heap *heap)
-{
-	json_t *object;
-
-	missing = false;
-	object = snapshot(heap);
-	if (!missing)
-		return object;
-	json_decref(object);
-	return NULL;
-}
-
-int json_write_diff(const struct series *series, const struct diff *diff, const struct suspects *suspects,
-		    const struct acceptance *acceptance, size_t limit)
-{
-	return write_answer(json_make_diff(series, diff, suspects, acceptance, limit));
+	return write_answer(answer);
 }
 
 int json_write_top(const struct series *series, const struct diff *diff, size_t limit)

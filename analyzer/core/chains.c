@@ -45,6 +45,18 @@ int chain_detail_of(const struct heap *heap, uint32_t id, char **ret_detail)
 	return *ret_detail ? 0 : -ENOMEM;
 }
 
+/* The type of a step behind a label that says what the step is to the one before. */
+static char *type_behind(const struct heap *heap, uint32_t id, const char *label)
+{
+	const struct heap_type *type = id < heap->nodes ? &heap->types[heap->type[id]] : NULL;
+	struct text text = { 0 };
+
+	if (!type || !label || (*label != '.' && *label != '['))
+		return chain_type_of(heap, id);
+	names_type_held(&text, type->name, type->source, heap->bytes[id]);
+	return text_take(&text);
+}
+
 bool chain_is_own(const struct chain *chain, size_t step)
 {
 	return step > 0 && step + 1 < chain->count && chain->steps[step - 1].role == CHAIN_ROOT &&
@@ -70,7 +82,6 @@ char *chain_holder_name(const struct heap *heap, uint32_t root, const struct cha
 static int find_label(struct labels *labels, const struct heap *heap, uint32_t from, uint32_t to,
 		      char **ret_label, bool *ret_interior, uint64_t *ret_slots)
 {
-	const struct heap_root *root = from >= heap->nodes ? &heap->root[from - heap->nodes] : NULL;
 	struct heap_reference ref = { 0 };
 	struct text text = { 0 };
 	uint64_t slots;
@@ -80,9 +91,9 @@ static int find_label(struct labels *labels, const struct heap *heap, uint32_t f
 	if (r < 0)
 		return r;
 	if (slots) {
-		names_reference(&text, &ref, root);
+		names_reference(&text, heap, &ref);
 		if (ref.interior)
-			text_printf(&text, " (into +%" PRIu64 ")", ref.target_offset);
+			names_into(&text, heap, &ref);
 	}
 	label = text_take(&text);
 	if (!label)
@@ -162,7 +173,7 @@ static int step_for(struct labels *labels, const struct heap *heap, const uint32
 	step->size = id < heap->nodes ? heap->bytes[id] :
 		     heap->root[id - heap->nodes].end - heap->root[id - heap->nodes].start;
 	step->bytes = id < heap->nodes ? step->size * count : 0;
-	step->type = chain_type_of(heap, id);
+	step->type = type_behind(heap, id, chain->count > 1 ? step[-1].edge : NULL);
 	step->name = count == 1 ? chain_name_of(heap, id) : NULL;
 	if (!step->type || (count == 1 && !step->name) || chain_detail_of(heap, id, &step->detail) < 0)
 		return -ENOMEM;

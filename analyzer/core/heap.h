@@ -47,9 +47,13 @@ enum heap_root_kind {			/* same numbers as enum stream_root_kind */
 	HEAP_ROOT_PY_MODULE, HEAP_ROOT_PY_FRAME, HEAP_ROOT_PY_C,
 };
 
+struct layouts;
+
 struct heap_type {
 	const char *name;		/* without a size: "handle_put server.c:120", "Session", "dict" */
 	enum heap_type_source source;
+	uint32_t layout;		/* of one element, in heap.layouts; 0 = unknown */
+	uint32_t header;		/* bytes in front of the first element */
 };
 
 struct heap_root {			/* one named root: a variable, a stack frame, a register */
@@ -58,6 +62,9 @@ struct heap_root {			/* one named root: a variable, a stack frame, a register */
 	const char *module;		/* base name, or "" */
 	const char *thread;		/* "main", "worker-3 (tid 4711)", or "" */
 	uint64_t start, end;		/* addresses; a register has 0 */
+	uint32_t layout;		/* of the variable, in heap.layouts; 0 = unknown */
+	const char *file;		/* where it is declared, or NULL */
+	uint32_t line;
 };
 
 struct heap_frame {
@@ -189,6 +196,7 @@ struct heap {
 	uint32_t frame_count;
 	const struct heap_cache *caches;	/* ascending by node */
 	uint32_t cache_count;
+	const struct layouts *layouts;	/* types of C and C++ in memory, see layout.h; NULL = none are known */
 
 	void *owner;			/* of whoever made it; not for others */
 };

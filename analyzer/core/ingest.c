@@ -31,8 +31,10 @@ struct ingest {
 	struct stream *stream;
 	struct code code;
 	struct types types;
+	struct layouts layouts;
 	struct ingest_stacks stacks;
 	struct ingest_roots roots;
+	struct ingest_types *decided;
 	struct store_writer *writer;
 	struct ingest_census census;
 	struct heap_account account;
@@ -420,6 +422,12 @@ static void write_python(struct ingest *ingest)
 	}
 }
 
+/* What is NULL in the table. */
+static uint32_t known_layout(uint32_t layout)
+{
+	return layout == LAYOUT_VOID ? UINT32_MAX : layout;
+}
+
 static void write_code(struct ingest *ingest)
 {
 	for (uint32_t i = 0; i < ingest->code.frame_count; i++) {
@@ -429,8 +437,9 @@ static void write_code(struct ingest *ingest)
 			  (int64_t)f->line, f->module, f->language, (int64_t)f->inlined);
 	}
 	for (uint32_t i = 0; i < ingest->types.count; i++)
-		store_put(ingest->writer, "types", "isi", (int64_t)i, ingest->types.entries[i].name,
-			  (int64_t)ingest->types.entries[i].source);
+		store_put(ingest->writer, "types", "isiou", (int64_t)i, ingest->types.entries[i].name,
+			  (int64_t)ingest->types.entries[i].source, known_layout(ingest->types.entries[i].layout),
+			  (uint64_t)ingest->types.entries[i].header);
 }
 
 /* Append a decimal number: a heap with many deep stacks has millions, too many for printf. */
@@ -484,9 +493,10 @@ static void write_roots(struct ingest *ingest)
 		bool known = r->kind >= STREAM_ROOT_GLOBAL && r->kind <= STREAM_ROOT_PY_C;
 
 		/* a kind that a newer minor added still holds memory: as a mapping it is believed */
-		store_put(ingest->writer, "roots", "issssuu", (int64_t)i,
+		store_put(ingest->writer, "roots", "issssuuosz", (int64_t)i,
 			  kinds[known ? r->kind : STREAM_ROOT_MAPPING], r->name, r->module,
-			  r->thread, r->start, r->end);
+			  r->thread, r->start, r->end, known_layout(r->layout), r->file,
+			  r->line ? (uint64_t)r->line : UINT64_MAX);
 	}
 }
 
@@ -515,13 +525,20 @@ static int run_stages(struct ingest *ingest)
 	if (r >= 0)
 		r = types_init(&ingest->types, ingest->code.strings);
 	if (r >= 0)
+		r = layouts_init(&ingest->layouts);
+	if (r >= 0)
 		r = ingest_stacks_make(&ingest->stacks, &ingest->code, &ingest->types);
 	if (r >= 0)
-		r = ingest_roots_make(&ingest->roots, &ingest->code);
+		r = ingest_roots_make(&ingest->roots, &ingest->code, &ingest->layouts);
 	if (r >= 0)
-		r = ingest_chunks_write(ingest->writer, ingest->stream, &ingest->code,
-					&ingest->types, &ingest->stacks, &ingest->roots,
+		r = ingest_types_make(ingest->stream, &ingest->code, &ingest->layouts, &ingest->types, &ingest->stacks,
+				      &ingest->roots, &ingest->decided);
+	if (r >= 0)
+		r = ingest_chunks_write(ingest->writer, ingest->stream, &ingest->code, &ingest->types,
+					ingest->decided, &ingest->stacks, &ingest->roots,
 					report_writing, ingest, &ingest->census);
+	if (r >= 0)
+		r = ingest_types_write(ingest->decided, ingest->writer, &ingest->layouts, &ingest->types, &ingest->roots);
 	if (r >= 0)
 		r = write_stacks(ingest);
 	if (r < 0)
@@ -545,9 +562,11 @@ static int run_stages(struct ingest *ingest)
 static void ingest_done(struct ingest *ingest)
 {
 	store_writer_free(ingest->writer);
+	ingest_types_free(ingest->decided);
 	ingest_roots_done(&ingest->roots);
 	ingest_stacks_done(&ingest->stacks);
 	types_done(&ingest->types);
+	layouts_done(&ingest->layouts);
 	code_done(&ingest->code);
 	stream_free(ingest->stream);
 	free(ingest->facts);

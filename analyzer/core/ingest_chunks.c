@@ -25,6 +25,7 @@ struct naming {
 	struct stream *stream;
 	struct code *code;
 	struct types *types;
+	const struct ingest_types *decided;
 	const struct ingest_stacks *stacks;
 	uint32_t *of_stream_type;	/* type of each stream type; UINT32_MAX = not looked at yet */
 	uint32_t *of_mapping;		/* type of a mapping made at each stack (last: without a stack) */
@@ -82,6 +83,7 @@ static int name_nodes(struct naming *naming)
 	for (uint32_t i = 0; i < stream->node_count; i++) {
 		uint32_t kind = STREAM_NODE_KIND(stream->node_kind[i]);
 		uint32_t stack = naming->stacks->of_raw[stream->node_stack[i]];
+		uint32_t type = ingest_types_of(naming->decided, i);
 		int r = 0;
 
 		stream->node_stack[i] = stack;
@@ -89,7 +91,9 @@ static int name_nodes(struct naming *naming)
 		naming->flags[i] = (stream->node_kind[i] & STREAM_NODE_FOLDED ? HEAP_FOLDED : 0) |
 				   (kind == STREAM_NODE_MAPPING ? HEAP_MAPPING : 0) |
 				   (kind == STREAM_NODE_PYTHON ? HEAP_PYTHON : 0);
-		if (stream->node_type[i] != STREAM_NONE)
+		if (type != UINT32_MAX)
+			stream->node_type[i] = type;
+		else if (stream->node_type[i] != STREAM_NONE)
 			r = type_from_stream(naming, stream->node_type[i], &stream->node_type[i]);
 		else if (kind == STREAM_NODE_MAPPING)
 			r = type_of_mapping(naming, stack, &stream->node_type[i]);
@@ -429,12 +433,12 @@ static int write_edges(struct edge_sink *sink, const struct ingest_roots *roots,
 }
 
 int ingest_chunks_write(struct store_writer *writer, struct stream *stream, struct code *code,
-			struct types *types, const struct ingest_stacks *stacks,
+			struct types *types, const struct ingest_types *decided, const struct ingest_stacks *stacks,
 			const struct ingest_roots *roots,
 			void (*progress)(uint64_t done, uint64_t total, void *data),
 			void *progress_data, struct ingest_census *ret_census)
 {
-	struct naming naming = { .stream = stream, .code = code, .types = types, .stacks = stacks };
+	struct naming naming = { .stream = stream, .code = code, .types = types, .decided = decided, .stacks = stacks };
 	struct edge_sink sink = { .writer = writer, .stream = stream };
 	struct sites sites = { 0 };
 	int r = -ENOMEM;

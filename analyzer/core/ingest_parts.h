@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/code.h"
+#include "core/layout.h"
 #include "core/stream.h"
 #include "core/types.h"
 
@@ -39,6 +40,9 @@ struct ingest_root {
 	enum stream_root_kind kind;
 	const char *name, *module, *thread;	/* interned */
 	uint64_t start, end;
+	uint32_t layout;		/* of the variable; LAYOUT_VOID = unknown */
+	const char *file;		/* interned; where it is declared, NULL = unknown */
+	uint32_t line;
 };
 
 struct ingest_root_edge {
@@ -60,14 +64,34 @@ struct ingest_roots {
 	uint32_t traceback_count;
 };
 
-/* Returns 0 or -ENOMEM; ingest_roots_done() after either. */
-int ingest_roots_make(struct ingest_roots *roots, struct code *code)
+/* layouts gets the types of the variables. Returns 0 or -ENOMEM; ingest_roots_done() after either. */
+int ingest_roots_make(struct ingest_roots *roots, struct code *code, struct layouts *layouts)
 	__attribute__((warn_unused_result));
 void ingest_roots_done(struct ingest_roots *roots);
 
-/* ---- ingest_chunks.c: nodes and references as chunks, and their census ---- */
+/* ---- ingest_types.c: of which type of C or C++ each node is ---- */
+
+struct ingest_types;
+
+/* Decide. Sizes, stacks and types of nodes are still those of the stream. Returns 0 or -ENOMEM, with NULL. */
+int ingest_types_make(const struct stream *stream, struct code *code, struct layouts *layouts, struct types *types,
+		      const struct ingest_stacks *stacks, const struct ingest_roots *roots,
+		      struct ingest_types **ret_types) __attribute__((warn_unused_result));
+
+/* The type of a node, UINT32_MAX where none was found. */
+uint32_t ingest_types_of(const struct ingest_types *decided, uint32_t node);
 
 struct store_writer;
+
+/* Write the tables type_evidence, layouts and layout_members, and say which of the written layouts each is.
+ * The numbers in types and roots become those. Returns 0 or -ENOMEM. */
+int ingest_types_write(struct ingest_types *decided, struct store_writer *writer, struct layouts *layouts,
+		       struct types *types, struct ingest_roots *roots) __attribute__((warn_unused_result));
+
+/* Accepts NULL, returns NULL. */
+struct ingest_types *ingest_types_free(struct ingest_types *decided);
+
+/* ---- ingest_chunks.c: nodes and references as chunks, and their census ---- */
 
 struct ingest_census {			/* what the tables meta and sites say of the nodes */
 	uint64_t blocks, bytes;		/* live allocator blocks and their requested bytes */
@@ -80,7 +104,7 @@ struct ingest_census {			/* what the tables meta and sites say of the nodes */
  * types and stacks), then write node_chunks, edge_chunks, strings and sites. Returns 0 or -ENOMEM;
  * errors of writing stay in the writer. */
 int ingest_chunks_write(struct store_writer *writer, struct stream *stream, struct code *code,
-			struct types *types, const struct ingest_stacks *stacks,
+			struct types *types, const struct ingest_types *decided, const struct ingest_stacks *stacks,
 			const struct ingest_roots *roots,
 			void (*progress)(uint64_t done, uint64_t total, void *data),
 			void *progress_data, struct ingest_census *ret_census)

@@ -16,14 +16,19 @@
 #include <string.h>
 
 #include "core/ingest_parts.h"
+#include "core/symbols_types.h"
 #include "core/text.h"
 
 /* What makes two slots one root. */
 struct key { uint32_t region, part; uint64_t start; };
 
+struct local { uint64_t pc; int64_t offset; int found; struct symbols_declaration declaration; };
+#define LOCALS 1024u			/* answers remembered; a power of two */
+
 struct maker {
 	struct ingest_roots *out;
 	struct code *code;
+	struct layouts *layouts;
 	const struct stream *stream;
 	struct key *keys;		/* of each root */
 	struct hash_index index;	/* by key */
@@ -38,6 +43,8 @@ struct maker {
 	uint32_t *tls_modules;		/* with static TLS and still mapped, by its offset */
 	uint32_t tls_module_count;
 	uint32_t *map_order;		/* mappings by start */
+
+	struct local *locals;		/* of frames' slots, by pc and offset */
 
 	/* the last answer, for the next slot of the same variable */
 	uint32_t last_region, last_root;
@@ -303,21 +310,46 @@ static int region_root(struct maker *maker, uint32_t number, const char *name, u
 	return 0;
 }
 
+/* What debug information says of the variable that a root is: its type, where it lies, where it is declared. */
+static void declare(struct ingest_root *root, const struct layouts *layouts, const struct symbols_declaration *declaration,
+		    uint64_t slot)
+{
+	uint64_t bytes = layouts->layouts[declaration->layout].bytes;
+
+	root->layout = declaration->layout;
+	root->start = slot - declaration->offset;
+	if (bytes)
+		root->end = root->start + bytes;
+	root->file = *declaration->file ? declaration->file : NULL;
+	root->line = declaration->line;
+}
+
 static int global_root(struct maker *maker, uint32_t number, uint64_t slot, uint32_t *ret_root)
 {
 	const struct stream_root *region = &maker->stream->roots[number];
 	const struct code_module *module = &maker->code->modules[region->module];
 	uint64_t base = maker->stream->modules[region->module].base;
+	struct symbols_declaration declaration;
 	struct symbols_variable variable;
 	struct ingest_root *root;
 	struct key key;
-	int r;
+	int r, declared;
 
 	r = symbols_variable(maker->code->symbols, module->file, slot - base, &variable);
 	if (r < 0)
 		return r;
 	if (r == 0)
 		return region_root(maker, number, module->name, ret_root);
+	declared = symbols_variable_type(maker->code->symbols, module->file, slot - base, maker->layouts, &declaration);
+	if (declared < 0)
+		return declared;
+	if (declared && variable.is_section && *declaration.name) {	/* no symbol, but debug information */
+		variable = (struct symbols_variable){
+			.name = declaration.name, .start = slot - declaration.offset - base,
+			.end = slot - declaration.offset - base + maker->layouts->layouts[declaration.layout].bytes };
+		if (variable.end <= slot - base)
+			variable.end = slot - base + sizeof(uint64_t);
+	}
 	/* two regions of one module (.data, .bss) may share a section or, rarely, a variable */
 	key = (struct key){ region->module, variable.is_section ? PART_SECTION : 0,
 			    variable.start + base };
@@ -330,6 +362,8 @@ static int global_root(struct maker *maker, uint32_t number, uint64_t slot, uint
 		root->module = module->name;
 		root->start = variable.start + base;
 		root->end = variable.end + base;
+		if (declared && !variable.is_section)
+			declare(root, maker->layouts, &declaration, slot);
 		if (variable.is_section) {	/* narrowed to the slot while it is the only one */
 			maker->one_slot[*ret_root] = true;
 			root->start = slot;
@@ -378,6 +412,31 @@ static const char *frame_name(struct maker *maker, const struct code_location *l
 	return intern(maker, text_format("%s()", frame->function));
 }
 
+/* The local variable that a slot of a frame belongs to. Threads that wait at one place have it at one place.
+ * Returns 1, 0 = not known, or -ENOMEM. */
+static int find_local(struct maker *maker, const struct stream_frame *frame, uint64_t slot,
+		      struct symbols_declaration *ret_declaration)
+{
+	struct local *memo;
+	uint32_t module = code_module_at(maker->code, frame->pc);
+	uint64_t pc = frame->pc - (frame->depth > 0);
+
+	if (module == STREAM_NONE)
+		return 0;
+	memo = &maker->locals[hash_fold(hash_mix(pc, slot - frame->cfa)) & (LOCALS - 1)];
+	if (memo->pc != pc || memo->offset != (int64_t)(slot - frame->cfa)) {
+		memo->pc = pc;
+		memo->offset = (int64_t)(slot - frame->cfa);
+		memo->found = symbols_local_type(maker->code->symbols, maker->code->modules[module].file,
+						 pc - maker->stream->modules[module].base, memo->offset, maker->layouts,
+						 &memo->declaration);
+		if (memo->found > 0 && !*memo->declaration.name)
+			memo->found = 0;
+	}
+	*ret_declaration = memo->declaration;
+	return memo->found;
+}
+
 static int stack_root(struct maker *maker, uint32_t number, uint64_t slot, uint32_t *ret_root)
 {
 	const struct stream_root *region = &maker->stream->roots[number];
@@ -385,8 +444,9 @@ static int stack_root(struct maker *maker, uint32_t number, uint64_t slot, uint3
 	uint32_t low, high, first;
 	struct ingest_root *root;
 	struct key key;
+	struct symbols_declaration declaration;
 	uint32_t location, module;
-	int r;
+	int r, local;
 
 	if (region->thread == STREAM_NONE)
 		return region_root(maker, number, "stack", ret_root);
@@ -403,7 +463,10 @@ static int stack_root(struct maker *maker, uint32_t number, uint64_t slot, uint3
 	}
 	if (low == maker->first_frame[region->thread + 1])
 		return region_root(maker, number, "stack", ret_root);
-	key = (struct key){ number, low - first, 0 };
+	local = find_local(maker, &frames[maker->frame_order[low]], slot, &declaration);
+	if (local < 0)
+		return local;
+	key = (struct key){ number, low - first, local ? slot - declaration.offset : 0 };
 	r = find_root(maker, region, &key, ret_root);
 	if (r <= 0)
 		return r;
@@ -418,6 +481,10 @@ static int stack_root(struct maker *maker, uint32_t number, uint64_t slot, uint3
 	module = code_module_at(maker->code, frames[maker->frame_order[low]].pc);
 	if (module != STREAM_NONE)
 		root->module = maker->code->modules[module].name;
+	if (local && root->name) {
+		root->name = intern(maker, text_format("%s local %s", root->name, declaration.name));
+		declare(root, maker->layouts, &declaration, slot);
+	}
 	return root->name ? 0 : -ENOMEM;
 }
 
@@ -448,6 +515,7 @@ static int tls_root(struct maker *maker, uint32_t number, uint64_t slot, uint32_
 	uint64_t pointer =
 		region->thread == STREAM_NONE ? 0 : stream->threads[region->thread].thread_pointer;
 	uint32_t module = pointer ? find_tls_module(maker, (int64_t)(slot - pointer)) : STREAM_NONE;
+	struct symbols_declaration declaration;
 	struct symbols_variable variable;
 	struct ingest_root *root;
 	struct key key;
@@ -473,7 +541,11 @@ static int tls_root(struct maker *maker, uint32_t number, uint64_t slot, uint32_
 	root->thread = thread_name(maker, region);
 	root->start = variable.start + start;
 	root->end = variable.end + start;
-	return 0;
+	r = symbols_tls_type(maker->code->symbols, maker->code->modules[module].file, slot - start, maker->layouts,
+			     &declaration);
+	if (r > 0)
+		declare(root, maker->layouts, &declaration, slot);
+	return r < 0 ? r : 0;
 }
 
 /* Name of the mapping that holds an address; "" = none. */
@@ -588,13 +660,14 @@ static int read_edges(struct maker *maker)
 	return r < 0 ? r : sort_edges(out);
 }
 
-int ingest_roots_make(struct ingest_roots *roots, struct code *code)
+int ingest_roots_make(struct ingest_roots *roots, struct code *code, struct layouts *layouts)
 {
-	struct maker maker = { .out = roots, .code = code, .stream = code->stream, .last_region = UINT32_MAX };
+	struct maker maker = { .out = roots, .code = code, .layouts = layouts, .stream = code->stream, .last_region = UINT32_MAX };
 	int r;
 
 	memset(roots, 0, sizeof(*roots));
-	r = name_threads(&maker);
+	maker.locals = calloc(LOCALS, sizeof(*maker.locals));
+	r = maker.locals ? name_threads(&maker) : -ENOMEM;
 	if (r >= 0)
 		r = sort_tracebacks(&maker);
 	if (r >= 0)
@@ -613,6 +686,7 @@ int ingest_roots_make(struct ingest_roots *roots, struct code *code)
 	free(maker.reach);
 	free(maker.tls_modules);
 	free(maker.map_order);
+	free(maker.locals);
 	return r;
 }
 

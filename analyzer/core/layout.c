@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L3  layout.c - how the types of C and C++ lie in memory: each type once. */
+ * L1  layout.c - how the types of C and C++ lie in memory: each type once. */
 #include "core/layout.h"
 
 #include <stdlib.h>
@@ -78,6 +78,27 @@ void layouts_done(struct layouts *layouts)
 	free(layouts->members);
 	hash_index_done(&layouts->index);
 	memset(layouts, 0, sizeof(*layouts));
+}
+
+static const char *const kind_words[] = {
+	[LAYOUT_KIND_VOID] = "void", [LAYOUT_KIND_BASE] = "base", [LAYOUT_KIND_POINTER] = "pointer",
+	[LAYOUT_KIND_STRUCT] = "struct", [LAYOUT_KIND_UNION] = "union", [LAYOUT_KIND_ARRAY] = "array",
+	[LAYOUT_KIND_FUNCTION] = "function",
+};
+
+const char *layouts_kind_word(enum layout_kind kind)
+{
+	return kind_words[kind];
+}
+
+bool layouts_kind_parse(const char *word, enum layout_kind *ret_kind)
+{
+	for (size_t i = 0; i < sizeof(kind_words) / sizeof(*kind_words); i++)
+		if (!strcmp(word, kind_words[i])) {
+			*ret_kind = (enum layout_kind)i;
+			return true;
+		}
+	return false;
 }
 
 /* ---- what lies where ---- */

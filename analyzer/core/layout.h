@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  layout.h - how the types of C and C++ lie in memory: sizes, members, what a pointer points at.
+ * L1  layout.h - how the types of C and C++ lie in memory: sizes, members, what a pointer points at.
  *
  * Read from debug information by symbols_types.c, kept in the snapshot, asked when a reference is to be
  * called `.buckets[17]` instead of `+136`. A layout is a number; 0 is LAYOUT_VOID. Layouts of one name,
@@ -64,6 +64,10 @@ int layouts_add(struct layouts *layouts, const struct layout *layout, uint32_t *
 /* The members of a struct or union that has none yet, ascending by offset. Returns 0 or -ENOMEM. */
 int layouts_set_members(struct layouts *layouts, uint32_t layout, const struct layout_member *members,
 			uint32_t count) __attribute__((warn_unused_result));
+
+/* "struct", "pointer", ...; false where the word is none of them. */
+const char *layouts_kind_word(enum layout_kind kind);
+bool layouts_kind_parse(const char *word, enum layout_kind *ret_kind);
 
 /* ---- what lies where ---- */
 

@@ -5,18 +5,45 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/layout.h"
 #include "core/names.h"
+
+/* What a buffer's name has between its element and its site, see names_type(). */
+static const char buffer_mark[] = "[] from ";
+
+static const char *buffer_site(const char *name, enum heap_type_source source)
+{
+	const char *mark = source == HEAP_TYPE_DWARF ? strstr(name, buffer_mark) : NULL;
+
+	return mark ? mark + strlen("[] ") : NULL;
+}
 
 void names_type(struct text *text, const char *name, enum heap_type_source source, bool exact,
 		uint64_t size)
 {
-	if (source != HEAP_TYPE_SITE) {
-		text_append(text, name);
-		return;
-	}
-	if (exact)
+	bool is_buffer = buffer_site(name, source) != NULL;
+
+	if (exact && (source == HEAP_TYPE_SITE || is_buffer))
 		text_printf(text, "%" PRIu64 " B ", size);
-	text_printf(text, "from %s", name);
+	text_printf(text, source == HEAP_TYPE_SITE ? "from %s" : "%s", name);
+}
+
+void names_type_held(struct text *text, const char *name, enum heap_type_source source, uint64_t size)
+{
+	static const char *const bytes[] = { "char", "void", "unsigned char", "signed char", "std::byte", "bool" };
+	const char *site = buffer_site(name, source);
+	size_t element = site ? (size_t)(site - name) - strlen("[] ") : 0;
+
+	for (size_t i = 0; site && i < sizeof(bytes) / sizeof(bytes[0]); i++)
+		if (strlen(bytes[i]) == element && !strncmp(name, bytes[i], element)) {
+			text_append_bytes(text, name, element);
+			text_printf(text, "[%" PRIu64 "]", size);
+			return;
+		}
+	if (site)
+		text_append_bytes(text, name, element + strlen("[]"));
+	else
+		names_type(text, name, source, true, size);
 }
 
 bool names_type_equals(const char *pattern, const char *name, enum heap_type_source source, uint64_t size)
@@ -26,8 +53,12 @@ bool names_type_equals(const char *pattern, const char *name, enum heap_type_sou
 
 	if (!strcmp(pattern, name))
 		return true;
-	if (source != HEAP_TYPE_SITE)
+	if (source != HEAP_TYPE_SITE && !buffer_site(name, source))
 		return false;
+	if (source != HEAP_TYPE_SITE) {
+		stated = strtoull(pattern, &rest, 10);
+		return rest != pattern && stated == size && !strncmp(rest, " B ", 3) && !strcmp(rest + 3, name);
+	}
 	if (!strncmp(pattern, "from ", 5))
 		return !strcmp(pattern + 5, name);
 	stated = strtoull(pattern, &rest, 10);
@@ -42,7 +73,7 @@ bool names_type_matches(const char *pattern, const char *name, enum heap_type_so
 
 	if (text_glob(pattern, name))
 		return true;
-	if (source != HEAP_TYPE_SITE)
+	if (source != HEAP_TYPE_SITE && !buffer_site(name, source))
 		return false;
 	names_type(&shown, name, source, true, size);
 	matches = !shown.broken && (text_glob(pattern, shown.data) ||
@@ -81,8 +112,37 @@ static const char *const register_names[] = {
 	"r14", "r15", "rip", "flags",
 };
 
-void names_reference(struct text *text, const struct heap_reference *ref, const struct heap_root *from)
+/* Append the way to a byte of a node's or a root's memory where its type is known. */
+static bool append_path(struct text *text, const struct heap *heap, uint32_t id, uint64_t offset)
 {
+	if (!heap->layouts)
+		return false;
+	if (id >= heap->nodes) {
+		const struct heap_root *root = &heap->root[id - heap->nodes];
+
+		return root->layout && layouts_path(heap->layouts, root->layout, root->end - root->start, offset, text);
+	}
+	const struct heap_type *type = &heap->types[heap->type[id]];
+
+	return type->layout && offset >= type->header && heap->bytes[id] > type->header &&
+	       layouts_path(heap->layouts, type->layout, heap->bytes[id] - type->header, offset - type->header, text);
+}
+
+void names_into(struct text *text, const struct heap *heap, const struct heap_reference *ref)
+{
+	struct text path = { 0 };
+
+	if (append_path(&path, heap, ref->to, ref->target_offset) && path.length)
+		text_printf(text, " (into %s)", path.data);
+	else
+		text_printf(text, " (into +%" PRIu64 ")", ref->target_offset);
+	text->broken |= path.broken;
+	text_done(&path);
+}
+
+void names_reference(struct text *text, const struct heap *heap, const struct heap_reference *ref)
+{
+	const struct heap_root *from = ref->from >= heap->nodes ? &heap->root[ref->from - heap->nodes] : NULL;
 	const char *name = ref->text ? ref->text : "";
 
 	switch (ref->label) {
@@ -95,10 +155,11 @@ void names_reference(struct text *text, const struct heap_reference *ref, const 
 				text_append(text, register_names[ref->value]);
 			else
 				text_printf(text, "register %" PRIu64, ref->value);
-		} else if (from && ref->value >= from->start) {
-			text_printf(text, "+%" PRIu64, ref->value - from->start);
 		} else {
-			text_printf(text, "+%" PRIu64, ref->value);
+			uint64_t offset = from && ref->value >= from->start ? ref->value - from->start : ref->value;
+
+			if (!append_path(text, heap, ref->from, offset))
+				text_printf(text, "+%" PRIu64, offset);
 		}
 		return;
 	case HEAP_LABEL_ATTR:
@@ -130,6 +191,70 @@ void names_reference(struct text *text, const struct heap_reference *ref, const 
 		return;
 	}
 	text_printf(text, "(reference of kind %d)", (int)ref->label);
+}
+
+/* The end of an index that begins here: "[17]"; NULL = here is none. */
+static const char *index_end(const char *at)
+{
+	const char *digit = at + 1;
+
+	if (*at != '[')
+		return NULL;
+	while (*digit >= '0' && *digit <= '9')
+		digit++;
+	return digit > at + 1 && *digit == ']' ? digit + 1 : NULL;
+}
+
+char *names_common_label(const char *a, const char *b)
+{
+	struct text text = { 0 };
+	const char *x = a, *y = b;
+
+	while (*x && *y) {
+		const char *after_x = index_end(x), *after_y = index_end(y);
+
+		if (after_x && after_y) {
+			if (after_x - x == after_y - y && !memcmp(x, y, (size_t)(after_x - x)))
+				text_append_bytes(&text, x, (size_t)(after_x - x));
+			else
+				text_append(&text, "[*]");
+			x = after_x;
+			y = after_y;
+		} else if (*x == *y) {
+			text_append_bytes(&text, x, 1);
+			x++;
+			y++;
+		} else {
+			break;
+		}
+	}
+	if (*x || *y) {
+		text_done(&text);
+		text_append(&text, *a == '[' && *b == '[' ? "[*]" : *a == '.' && *b == '.' ? ".*" : "...");
+	}
+	return text_take(&text);
+}
+
+char *names_folded_label(const char *label)
+{
+	struct text text = { 0 };
+	bool has_index = false;
+
+	for (const char *at = label; *at;) {
+		const char *after = index_end(at);
+
+		if (after)
+			text_append(&text, "[*]");
+		else
+			text_append_bytes(&text, at, 1);
+		has_index |= after != NULL;
+		at = after ? after : at + 1;
+	}
+	if (!has_index) {
+		text_done(&text);
+		text_append(&text, "[*]");
+	}
+	return text_take(&text);
 }
 
 void names_cache(struct text *text, const struct heap_cache *cache)

@@ -32,9 +32,25 @@ const char *names_type_source(enum heap_type_source source);
 /* "global" | "stack" | "tls" | "register" | "python-module" | "python-frame" | "python-c" | "mapping" */
 const char *names_root_kind(enum heap_root_kind kind);
 
-/* Append the label of one reference: "+16", "rax", ".name", "[3]", "->next". from is the root it starts
- * at, or NULL: a root's slots are named by their offset in the variable. */
-void names_reference(struct text *text, const struct heap_reference *ref, const struct heap_root *from);
+/* Append a type where the step before has said whose it is: as names_type() with a size, but a buffer without
+ * its site: "char[1048576]". */
+void names_type_held(struct text *text, const char *name, enum heap_type_source source, uint64_t size);
+
+/* Append the label of one reference: ".buckets[17]" where the type of its source is known, else "+16"; "rax",
+ * ".name", "[3]", "->next". A root's slots are named by where they lie in the variable: nothing is appended where
+ * the variable is the pointer. */
+void names_reference(struct text *text, const struct heap *heap, const struct heap_reference *ref);
+
+/* Append where in its target an interior reference points: " (into .list)", " (into +16)". */
+void names_into(struct text *text, const struct heap *heap, const struct heap_reference *ref);
+
+/* What two labels have in common: the label, with [*] for indices that differ, else its form. Owned, NULL = no
+ * memory. */
+char *names_common_label(const char *a, const char *b);
+
+/* A label with [*] for each index: of many references that leave by one array. Owned; NULL = no memory, "[*]" for a
+ * label without an index. */
+char *names_folded_label(const char *label);
 
 /* Append how full an lru_cache is: "lru_cache, 128 of 128 entries: full", "lru_cache, 50 of 128 entries",
  * "lru_cache, unbounded"; where the bound is unknown only its entries. */

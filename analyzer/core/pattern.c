@@ -274,15 +274,10 @@ static int label_flow(const struct heap *heap, const struct flow *flow, char **r
 		free(first);
 		return r;
 	}
-	if (strcmp(first, last) != 0) {
-		const char *form = *first == '[' && *last == '[' ? "[*]" : *first == '.' && *last == '.' ? ".*" : "...";
-
-		free(first);
-		first = strdup(form);
-	}
+	*ret_label = names_common_label(first, last);
+	free(first);
 	free(last);
-	*ret_label = first;
-	return first ? 0 : -ENOMEM;
+	return *ret_label ? 0 : -ENOMEM;
 }
 
 static int connect_kinds(struct painter *p, const struct cluster *cluster, int point, const struct shown_kind *kinds,
@@ -305,7 +300,8 @@ static int connect_kinds(struct painter *p, const struct cluster *cluster, int p
 			if (!flow->count || source < 0)
 				continue;
 			r = label_flow(p->heap, flow, &label, &interior);
-			if (r == 0 && from == 0 && flow->count > 1 && strncmp(label, "lru_cache", 9) != 0) {
+			if (r == 0 && from == 0 && flow->count > 1 && strncmp(label, "lru_cache", 9) != 0 &&
+			    !(*label == '.' && strstr(label, "[*]"))) {
 				free(label);
 				label = strdup("[*]");
 				interior = false;

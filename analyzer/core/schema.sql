@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- schema.sql - layout of a snapshot file, format 1.3. Explained in docs/FORMAT.md.
+-- schema.sql - layout of a snapshot file, format 1.4. Explained in docs/FORMAT.md.
 --
 -- Addresses are process addresses, bytes are bytes, *_ns are nanoseconds. A birth is a number that
 -- grows with every allocation of the process: with the address it is a block's identity. An id that
@@ -167,7 +167,42 @@ CREATE TABLE tracebacks (         -- where each thread was, innermost first
 CREATE TABLE types (              -- what nodes are
 	id INTEGER PRIMARY KEY,
 	name TEXT NOT NULL,       -- without a size
-	source INTEGER NOT NULL   -- 0 kind, 1 allocation site, 2 DWARF, 3 RTTI, 4 Python
+	source INTEGER NOT NULL,  -- 0 kind, 1 allocation site, 2 DWARF, 3 RTTI, 4 Python
+	layout INTEGER,           -- layouts.id of one element; NULL = unknown (1.4)
+	header INTEGER            -- bytes in front of the first element (1.4)
+);
+
+CREATE TABLE type_evidence (      -- why nodes have the types of C and C++ that they have (1.4)
+	id INTEGER PRIMARY KEY,
+	type INTEGER NOT NULL,    -- types.id
+	stack INTEGER,            -- stacks.id; NULL = of nodes without a stack
+	method TEXT NOT NULL,     -- rtti, attribute, variable, field, return, new, container, pointers
+	confidence TEXT NOT NULL, -- certain, likely, possible
+	evidence TEXT NOT NULL,   -- 'variable e in entry_new', 'field struct entry.body'
+	agree INTEGER NOT NULL,   -- typed pointers that lead to these nodes and say the same
+	disagree INTEGER NOT NULL, -- typed pointers that say something else
+	count INTEGER NOT NULL,   -- number of nodes
+	bytes INTEGER NOT NULL    -- requested bytes of all
+);
+
+CREATE TABLE layouts (            -- types of C and C++ as they lie in memory: those of nodes and roots, and what they lead to (1.4)
+	id INTEGER PRIMARY KEY,   -- 0 is void
+	name TEXT NOT NULL,       -- 'struct entry', 'char', 'struct entry *'
+	kind TEXT NOT NULL,       -- void, base, pointer, struct, union, array, function
+	bytes INTEGER NOT NULL,   -- size; 0 = unknown
+	target INTEGER NOT NULL,  -- layouts.id of what a pointer points at, or of an array's elements; else 0
+	count INTEGER NOT NULL,   -- elements of an array; 0 = unknown
+	file TEXT NOT NULL,       -- where it is declared; '' = unknown
+	line INTEGER NOT NULL     -- 0 = unknown
+);
+
+CREATE TABLE layout_members (     -- of structures and unions, ascending by offset (1.4)
+	id INTEGER PRIMARY KEY,   -- those of one layout are adjacent
+	layout INTEGER NOT NULL,  -- layouts.id of the owner
+	name TEXT NOT NULL,       -- '' = anonymous, or a base class
+	offset INTEGER NOT NULL,  -- bytes from the owner's first
+	type INTEGER NOT NULL,    -- layouts.id
+	is_base INTEGER NOT NULL  -- 1 = a base class
 );
 
 CREATE TABLE sites (              -- live nodes by type, allocation stack and size; sums are exact
@@ -194,7 +229,10 @@ CREATE TABLE roots (              -- variables, stack frames, ... that hold refe
 	module TEXT NOT NULL,     -- base name or ''
 	thread TEXT NOT NULL,     -- thread name or ''
 	start INTEGER NOT NULL,   -- address
-	end INTEGER NOT NULL      -- address, one past the last; both 0 for registers
+	end INTEGER NOT NULL,     -- address, one past the last; both 0 for registers
+	layout INTEGER,           -- layouts.id of the variable; NULL = unknown (1.4)
+	file TEXT,                -- where the variable is declared, path as compiled; NULL = unknown (1.4)
+	line INTEGER              -- NULL = unknown (1.4)
 );
 
 CREATE TABLE clock (              -- birth numbers against time

@@ -223,17 +223,22 @@ static int configure(sqlite3 *db)
 }
 
 /* Does a table of the file begin with the columns of ours, all of them stored (not computed)? */
-static bool columns_fit(sqlite3 *model, sqlite3 *db, const char *table)
+static bool columns_fit(sqlite3 *model, sqlite3 *db, const char *table, uint32_t version)
 {
 	char *sql = sqlite3_mprintf("PRAGMA table_xinfo(%Q)", table);
 	sqlite3_stmt *want = NULL, *have = NULL;
 	bool fit = sql && sqlite3_prepare_v2(model, sql, -1, &want, NULL) == SQLITE_OK &&
 		   sqlite3_prepare_v2(db, sql, -1, &have, NULL) == SQLITE_OK;
 
-	while (fit && sqlite3_step(want) == SQLITE_ROW)		/* columns: cid, name, ..., hidden */
-		fit = sqlite3_step(have) == SQLITE_ROW && sqlite3_column_int(have, 6) == 0 &&
+	while (fit && sqlite3_step(want) == SQLITE_ROW) {	/* columns: cid, name, ..., hidden */
+		if (sqlite3_step(have) != SQLITE_ROW) {		/* an older minor lacks those at the end */
+			fit = version < STORE_USER_VERSION && sqlite3_column_int(want, 0) > 0;
+			break;
+		}
+		fit = sqlite3_column_int(have, 6) == 0 &&
 		      !sqlite3_stricmp((const char *)sqlite3_column_text(want, 1),
 				       (const char *)sqlite3_column_text(have, 1));
+	}
 	sqlite3_finalize(want);
 	sqlite3_finalize(have);
 	sqlite3_free(sql);
@@ -264,7 +269,7 @@ static bool table_fits(sqlite3 *model, sqlite3 *db, const char *table, const cha
 			 !sqlite3_strnicmp(our_sql, "CREATE VIRTUAL", 14))
 			fit = !strcmp(sql, our_sql);
 		else
-			fit = columns_fit(model, db, table);
+			fit = columns_fit(model, db, table, version);
 	}
 	sqlite3_finalize(find);
 	return fit;
@@ -308,6 +313,19 @@ static uint32_t user_version(sqlite3 *db)
 		version = (uint32_t)sqlite3_column_int64(statement, 0);
 	sqlite3_finalize(statement);
 	return version;
+}
+
+bool store_file_has(struct store_file *file, const char *table, const char *column)
+{
+	sqlite3_stmt *statement = NULL;
+	bool there = sqlite3_prepare_v2(file->db, "SELECT 1 FROM pragma_table_info(?) WHERE name = ?", -1, &statement,
+					NULL) == SQLITE_OK;
+
+	sqlite3_bind_text(statement, 1, table, -1, SQLITE_STATIC);
+	sqlite3_bind_text(statement, 2, column, -1, SQLITE_STATIC);
+	there = there && sqlite3_step(statement) == SQLITE_ROW;
+	sqlite3_finalize(statement);
+	return there;
 }
 
 int store_file_open(const char *path, struct store_file **ret_file, char **ret_error)

@@ -36,28 +36,41 @@ __attribute__((format(printf, 2, 3))) static void say(struct check *check, const
 }
 
 /* Queries whose every row is a finding: the text says what, the first column where. */
-static const struct { const char *what, *sql; } rules[] = {
-	{ "a site of an unknown type", "SELECT id FROM sites WHERE type NOT IN (SELECT id FROM types)" },
-	{ "a site of an unknown stack", "SELECT id FROM sites WHERE stack IS NOT NULL AND stack NOT IN (SELECT id FROM stacks)" },
+static const struct { const char *what, *sql, *table; /* that an older minor has not */ } rules[] = {
+	{ "a site of an unknown type", "SELECT id FROM sites WHERE type NOT IN (SELECT id FROM types)", NULL },
+	{ "a site of an unknown stack", "SELECT id FROM sites WHERE stack IS NOT NULL AND stack NOT IN (SELECT id FROM stacks)", NULL },
 	{ "a stack whose depth is not its number of frames",
-	  "SELECT id FROM stacks WHERE NOT json_valid(frames) OR depth <> json_array_length(frames)" },
+	  "SELECT id FROM stacks WHERE NOT json_valid(frames) OR depth <> json_array_length(frames)", NULL },
 	{ "a traceback of an unknown thread or frame",
-	  "SELECT thread FROM tracebacks WHERE thread NOT IN (SELECT id FROM threads) OR frame NOT IN (SELECT id FROM frames)" },
-	{ "a mapping of an unknown module", "SELECT id FROM maps WHERE module IS NOT NULL AND module NOT IN (SELECT id FROM modules)" },
+	  "SELECT thread FROM tracebacks WHERE thread NOT IN (SELECT id FROM threads) OR frame NOT IN (SELECT id FROM frames)", NULL },
+	{ "a mapping of an unknown module", "SELECT id FROM maps WHERE module IS NOT NULL AND module NOT IN (SELECT id FROM modules)", NULL },
+	{ "a type of an unknown layout", "SELECT id FROM types WHERE layout NOT IN (SELECT id FROM layouts)", "layouts" },
+	{ "a root of an unknown layout", "SELECT id FROM roots WHERE layout NOT IN (SELECT id FROM layouts)", "layouts" },
+	{ "evidence for an unknown type or stack",
+	  "SELECT id FROM type_evidence WHERE type NOT IN (SELECT id FROM types) OR stack NOT IN (SELECT id FROM stacks)",
+	  "type_evidence" },
+	{ "evidence for more nodes of a type than there are",
+	  "SELECT e.type FROM (SELECT type, sum(count) AS n FROM type_evidence GROUP BY type) AS e "
+	  "JOIN (SELECT type, sum(count) AS n FROM sites GROUP BY type) AS s ON s.type = e.type WHERE e.n > s.n",
+	  "type_evidence" },
 	{ "sites do not sum to the blocks, mappings and objects of meta",
 	  "SELECT 0 WHERE (SELECT ifnull(sum(count), 0) FROM sites) <> "
-	  "(SELECT sum(CAST(value AS INTEGER)) FROM meta WHERE key IN ('blocks', 'mappings', 'objects'))" },
+	  "(SELECT sum(CAST(value AS INTEGER)) FROM meta WHERE key IN ('blocks', 'mappings', 'objects'))", NULL },
 	{ "sites do not sum to the bytes of meta",
 	  "SELECT 0 WHERE (SELECT ifnull(sum(bytes), 0) FROM sites) <> "
-	  "(SELECT sum(CAST(value AS INTEGER)) FROM meta WHERE key IN ('bytes', 'mapped_bytes', 'object_bytes'))" },
+	  "(SELECT sum(CAST(value AS INTEGER)) FROM meta WHERE key IN ('bytes', 'mapped_bytes', 'object_bytes'))", NULL },
 	{ "the parts of the memory account do not sum to its total",
 	  "SELECT 0 WHERE (SELECT ifnull(sum(bytes), 0) FROM account WHERE part <> 'total') <> "
+<<<<<<< /tmp/lk/v2.cur
+	  "(SELECT ifnull(sum(bytes), 0) FROM account WHERE part = 'total')", NULL },
+=======
 	  "(SELECT ifnull(sum(bytes), 0) FROM account WHERE part = 'total')" },
 	{ "what a part of the memory account is made of does not sum to it",
 	  "SELECT 0 FROM account_details d LEFT JOIN account a USING (part) GROUP BY d.part HAVING sum(d.bytes) <> ifnull(a.bytes, 0)" },
 	{ "sizes of an unknown arena", "SELECT arena FROM arena_classes WHERE arena NOT IN (SELECT id FROM arenas)" },
+>>>>>>> /tmp/lk/v2-clone/analyzer/core/store_check.c
 	{ "the number of roots is not that of meta",
-	  "SELECT 0 WHERE (SELECT count(*) FROM roots) <> (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'roots')" },
+	  "SELECT 0 WHERE (SELECT count(*) FROM roots) <> (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'roots')", NULL },
 };
 
 static void check_rules(struct check *check)
@@ -67,6 +80,8 @@ static void check_rules(struct check *check)
 		uint64_t rows = 0;
 		int64_t first = 0;
 
+		if (rules[i].table && !store_file_has(check->file, rules[i].table, "id"))
+			continue;
 		if (sqlite3_prepare_v2(check->file->db, rules[i].sql, -1, &statement, NULL) ==
 		    SQLITE_OK)
 			while (sqlite3_step(statement) == SQLITE_ROW)

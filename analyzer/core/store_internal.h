@@ -11,8 +11,12 @@
 
 #define STORE_APPLICATION_ID 0x4c6b4466	/* "LkDf" */
 #define STORE_MAJOR 1
+<<<<<<< /tmp/lk/v2.cur
+#define STORE_MINOR 4			/* 1.1: python_threads, python_frames; 1.2: python_caches; 1.3: estimates; 1.4: layouts */
+=======
 #define STORE_MINOR 3			/* 1.1: python_threads, python_frames; 1.2: python_caches; 1.3: estimates,
 					 * account_details, arenas, arena_classes */
+>>>>>>> /tmp/lk/v2-clone/analyzer/core/store_internal.h
 #define STORE_USER_VERSION (STORE_MAJOR * 1000 + STORE_MINOR)
 #define STORE_PAGE_BYTES 4096u
 
@@ -58,6 +62,16 @@ void store_arenas_free(struct heap_arena *arenas, uint32_t count);
  * caller frees them. Returns 0, -ENOMEM, or -EBADMSG when a row cannot be. */
 int store_file_caches(struct store_file *file, uint32_t nodes, struct heap_cache **ret_caches,
 		      uint32_t *ret_count) __attribute__((warn_unused_result));
+
+/* Does a table of the file have a column? One of an older minor may not. */
+bool store_file_has(struct store_file *file, const char *table, const char *column);
+
+struct layouts;
+
+/* The layouts of a file, none when it is of an older minor. Names are kept by copy(data, string), which returns NULL
+ * when memory is short. Returns 0, -ENOMEM, or -EBADMSG when a row cannot be; layouts_done() after either. */
+int store_file_layouts(struct store_file *file, const char *(*copy)(void *data, const char *string), void *data,
+		       struct layouts *ret_layouts) __attribute__((warn_unused_result));
 
 /* enum stream_node_kind of each node of a heap that store_file_load() made. */
 const uint8_t *store_heap_kinds(const struct heap *heap);

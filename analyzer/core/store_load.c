@@ -15,6 +15,7 @@
 
 #include "core/chunks.h"
 #include "core/heap_owner.h"
+#include "core/layout.h"
 #include "core/store_columns.h"
 #include "core/store_internal.h"
 #include "core/text.h"
@@ -52,7 +53,12 @@ struct loaded {
 	struct store_clock *clock;
 	uint32_t clock_count;
 	struct heap_cache *caches;
+<<<<<<< /tmp/lk/v2.cur
+	struct layouts layouts;
+	bool has_layouts;		/* it is of a minor that knows them */
+=======
 	struct heap_arena *arenas;
+>>>>>>> /tmp/lk/v2-clone/analyzer/core/store_load.c
 
 	uint64_t edges_claimed;		/* by the file's table meta */
 	struct cached_chunk cache[CACHE_CHUNKS];
@@ -155,6 +161,17 @@ static const char *scan_text(struct scan *scan, int column)
 	return pool_copy(scan->loaded, text, strlen(text));
 }
 
+/* The number of a layout; NULL = 0. -EBADMSG where there is no such layout. */
+static int scan_layout(struct scan *scan, int column, uint32_t *ret_layout)
+{
+	int64_t layout = scan_int(scan, column);
+
+	if (layout < 0 || (layout && layout >= scan->loaded->layouts.count))
+		return -EBADMSG;
+	*ret_layout = (uint32_t)layout;
+	return 0;
+}
+
 /* An array with one element a row, grown as rows come. */
 static void *grown(void *array, uint64_t count, size_t element_bytes)
 {
@@ -194,7 +211,10 @@ static int read_type(struct loaded *loaded, struct scan *scan, uint32_t id)
 	loaded->types = types;
 	if (source < HEAP_TYPE_KIND || source > HEAP_TYPE_PYTHON)
 		return -EBADMSG;
-	types[id] = (struct heap_type){ scan_text(scan, 1), (enum heap_type_source)source };
+	types[id] = (struct heap_type){ .name = scan_text(scan, 1), .source = (enum heap_type_source)source };
+	if (loaded->has_layouts && scan_layout(scan, 3, &types[id].layout) < 0)
+		return -EBADMSG;
+	types[id].header = loaded->has_layouts ? (uint32_t)scan_int(scan, 4) : 0;
 	loaded->heap.type_count = id + 1;
 	return types[id].name ? 0 : -ENOMEM;
 }
@@ -303,8 +323,37 @@ static int read_root(struct loaded *loaded, struct scan *scan, uint32_t id)
 	root->thread = scan_text(scan, 4);
 	root->start = (uint64_t)scan_int(scan, 5);
 	root->end = (uint64_t)scan_int(scan, 6);
+	if (loaded->has_layouts) {
+		int64_t line = scan_int(scan, 9);
+
+		if (scan_layout(scan, 7, &root->layout) < 0)
+			return -EBADMSG;
+		root->file = scan_text(scan, 8);
+		root->line = line < 0 || line > UINT32_MAX ? 0 : (uint32_t)line;
+		if (!root->file)
+			return -ENOMEM;
+	}
 	loaded->heap.roots = id + 1;
 	return root->name && root->module && root->thread ? 0 : -ENOMEM;
+}
+
+static const char *copy_name(void *data, const char *string)
+{
+	return pool_copy(data, string, strlen(string));
+}
+
+/* What types are in memory: before everything that refers to them. */
+static int read_layouts(struct loaded *loaded, char **ret_error)
+{
+	int r = store_file_layouts(loaded->file, copy_name, loaded, &loaded->layouts);
+
+	if (r == -EBADMSG)
+		return damaged(loaded, ret_error, "layouts", loaded->layouts.count);
+	loaded->has_layouts = store_file_has(loaded->file, "types", "layout") &&
+			      store_file_has(loaded->file, "roots", "layout");
+	if (loaded->layouts.count)
+		loaded->heap.layouts = &loaded->layouts;
+	return r;
 }
 
 static int read_string(struct loaded *loaded, struct scan *scan, uint32_t id)
@@ -452,27 +501,28 @@ static int read_facts(struct loaded *loaded, uint64_t *ret_nodes, uint64_t *ret_
 
 static int read_tables(struct loaded *loaded, char **ret_error)
 {
-	static const struct {
+	int r = read_layouts(loaded, ret_error);
+	const struct {
 		const char *table, *sql;
 		int (*read)(struct loaded *loaded, struct scan *scan, uint32_t id);
 	} tables[] = {
-		{ "types", "SELECT id, name, source FROM types ORDER BY id", read_type },
+		{ "types", loaded->has_layouts ? "SELECT id, name, source, layout, header FROM types ORDER BY id" :
+						 "SELECT id, name, source FROM types ORDER BY id", read_type },
 		{ "frames", "SELECT id, function, file, line, module, language, inlined FROM frames ORDER BY id",
 		  read_frame },
 		{ "stacks", "SELECT id, type, truncated, frames FROM stacks ORDER BY id", read_stack },
-		{ "roots", "SELECT id, kind, name, module, thread, start, end FROM roots ORDER BY id", read_root },
+		{ "roots", loaded->has_layouts ?
+			"SELECT id, kind, name, module, thread, start, end, layout, file, line FROM roots ORDER BY id" :
+			"SELECT id, kind, name, module, thread, start, end FROM roots ORDER BY id", read_root },
 		{ "strings", "SELECT id, text FROM strings ORDER BY id", read_string },
 		{ "notes", "SELECT id, note FROM notes ORDER BY id", read_note },
 		{ "clock", "SELECT id, birth, realtime_ns FROM clock ORDER BY id", read_clock },
 	};
 
-	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
-		int r = read_table(loaded, tables[i].table, tables[i].sql, tables[i].read,
-				   ret_error);
-
-		if (r < 0)
-			return r;
-	}
+	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables) && r >= 0; i++)
+		r = read_table(loaded, tables[i].table, tables[i].sql, tables[i].read, ret_error);
+	if (r < 0)
+		return r;
 	if (!loaded->heap.type_count)
 		return damaged(loaded, ret_error, "types", 0);
 	set_stack_frames(loaded);
@@ -708,7 +758,11 @@ static void free_loaded(struct heap *heap)
 	free(loaded->strings);
 	free(loaded->clock);
 	free(loaded->caches);
+<<<<<<< /tmp/lk/v2.cur
+	layouts_done(&loaded->layouts);
+=======
 	store_arenas_free(loaded->arenas, loaded->heap.arena_count);
+>>>>>>> /tmp/lk/v2-clone/analyzer/core/store_load.c
 	free(loaded->edges.chunks);
 	for (unsigned i = 0; i < CACHE_CHUNKS; i++)
 		free(loaded->cache[i].edges);

@@ -245,8 +245,10 @@ static int group_edge(const struct judge *j, struct chain_step *step, const stru
 	if (r < 0)
 		return r;
 	if (slots.several && !(step->edge && !strncmp(step->edge, "lru_cache", 9))) {
+		char *folded = names_folded_label(step->edge ? step->edge : "");
+
 		free(step->edge);
-		step->edge = strdup("[*]");
+		step->edge = folded;
 	}
 	return step->edge ? 0 : -ENOMEM;
 }

@@ -9,27 +9,31 @@
 #include "core/demangle.h"
 #include "core/text.h"
 
-static uint32_t hash_entry(const char *name, enum heap_type_source source)
+static uint32_t hash_entry(const struct types_entry *entry)
 {
-	return hash_fold((uintptr_t)name + source);
+	return hash_fold(hash_mix((uintptr_t)entry->name + entry->source, (uint64_t)entry->layout << 32 | entry->header));
 }
 
 static bool is_same(const void *owner, uint32_t number, const void *key)
 {
 	const struct types_entry *a = &((const struct types *)owner)->entries[number], *b = key;
 
-	return a->name == b->name && a->source == b->source;
+	return a->name == b->name && a->source == b->source && a->layout == b->layout && a->header == b->header;
 }
 
 int types_add(struct types *types, const char *name, enum heap_type_source source,
 	      uint32_t *ret_type)
 {
-	struct types_entry entry = { name, source };
-	uint32_t hash = hash_entry(name, source), number;
+	return types_add_layout(types, &(struct types_entry){ .name = name, .source = source }, ret_type);
+}
 
-	if (!name)
+int types_add_layout(struct types *types, const struct types_entry *entry, uint32_t *ret_type)
+{
+	uint32_t hash = hash_entry(entry), number;
+
+	if (!entry->name)
 		return -ENOMEM;
-	number = hash_index_find(&types->index, hash, is_same, types, &entry);
+	number = hash_index_find(&types->index, hash, is_same, types, entry);
 	if (number == HASH_NONE) {
 		number = types->count;
 		if (number == types->capacity) {
@@ -43,7 +47,7 @@ int types_add(struct types *types, const char *name, enum heap_type_source sourc
 		}
 		if (hash_index_add(&types->index, hash, number) < 0)
 			return -ENOMEM;
-		types->entries[types->count++] = entry;
+		types->entries[types->count++] = *entry;
 	}
 	*ret_type = number;
 	return 0;
