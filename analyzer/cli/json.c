@@ -11,6 +11,8 @@
 
 #include "cli/json.h"
 #include "cli/json_baseline.h"
+#include "cli/json_account.h"
+#include "cli/json_parts.h"
 #include "cli/json_value.h"
 #include "cli/rss.h"
 #include "core/accept.h"
@@ -153,16 +155,6 @@ static json_t *snapshot(const struct heap *heap)
 	return o;
 }
 
-static json_t *account(const struct heap *heap)
-{
-	json_t *o = json_object();
-
-	for (const struct account_part *part = account_parts; part->key; part++)
-		set(o, part->key, number(account_value(&heap->account, part)));
-	set(o, "total_bytes", number(heap->account.total_bytes));
-	return o;
-}
-
 static json_t *growth_row(const struct diff *diff, const struct diff_row *row)
 {
 	json_t *o = json_object();
@@ -251,8 +243,8 @@ static int write_answer(json_t *answer)
 	return r;
 }
 
-int json_write_diff(const struct series *series, const struct diff *diff, const struct suspects *suspects,
-		    const struct acceptance *acceptance, size_t limit)
+json_t *json_make_diff(const struct series *series, const struct diff *diff, const struct suspects *suspects,
+		       const struct acceptance *acceptance, size_t limit)
 {
 	const struct heap *last = series_last(series)->heap;
 	json_t *answer = new_answer(), *array;
@@ -276,13 +268,34 @@ int json_write_diff(const struct series *series, const struct diff *diff, const 
 
 	array = json_array();
 	for (size_t k = 0; k < series->count; k++)
-		append(array, account(series->heaps[k].heap));
+		append(array, json_account(series->heaps[k].heap));
 	set(answer, "rss", array);
 	set(answer, "notes", strings((const char *const *)suspects->notes, suspects->note_count));
 	set(answer, "suppressed", json_of_suppressions(acceptance->suppressions));
 	set(answer, "accepted", json_of_baseline(acceptance->baseline));
 	set(answer, "unaccepted_bytes", number(acceptance->unaccepted_bytes));
-	return write_answer(answer);
+	if (!missing)
+		return answer;
+	json_decref(answer);
+	return NULL;
+}
+
+json_t *json_make_snapshot(const struct heap *heap)
+{
+	json_t *object;
+
+	missing = false;
+	object = snapshot(heap);
+	if (!missing)
+		return object;
+	json_decref(object);
+	return NULL;
+}
+
+int json_write_diff(const struct series *series, const struct diff *diff, const struct suspects *suspects,
+		    const struct acceptance *acceptance, size_t limit)
+{
+	return write_answer(json_make_diff(series, diff, suspects, acceptance, limit));
 }
 
 int json_write_top(const struct series *series, const struct diff *diff, size_t limit)
@@ -388,6 +401,16 @@ int json_write_chains(const struct chain_set *chains)
 	return write_answer(answer);
 }
 
+static json_t *grown_details(const struct heap_details *first, const struct heap_details *last)
+{
+	json_t *o = json_object();
+
+#define X(part, name, text) set(o, #part "_" #name "_bytes", number(last->part##_##name - first->part##_##name));
+	HEAP_DETAILS(X)
+#undef X
+	return o;
+}
+
 int json_write_rss(const struct rss *rss)
 {
 	const struct heap_account *first = &rss->heaps[0]->account, *last = &rss->heaps[rss->count - 1]->account;
@@ -396,7 +419,7 @@ int json_write_rss(const struct rss *rss)
 
 	for (size_t k = 0; k < rss->count; k++) {
 		append(snapshots, snapshot(rss->heaps[k]));
-		append(accounts, account(rss->heaps[k]));
+		append(accounts, json_account(rss->heaps[k]));
 		append(others, number(rss->mappings[k].others_bytes));
 		append(swapped, number(rss->mappings[k].swap_bytes));
 	}
@@ -405,12 +428,15 @@ int json_write_rss(const struct rss *rss)
 		for (const struct account_part *part = account_parts; part->key; part++)
 			set(grown, part->key, number(account_value(last, part) - account_value(first, part)));
 		set(grown, "total_bytes", number(last->total_bytes - first->total_bytes));
+		set(grown, "details", grown_details(&rss->heaps[0]->details, &rss->heaps[1]->details));
 	}
 	set(answer, "snapshots", snapshots);
 	set(answer, "rss", accounts);
 	set(answer, "growth", grown);
 	set(answer, "others_share_bytes", others);
 	set(answer, "swapped_bytes", swapped);
+	set(answer, "arenas", strings((const char *const *)rss->arenas.lines, rss->arenas.line_count));
+	set(answer, "advice", strings((const char *const *)rss->arenas.advice, rss->arenas.advice_count));
 	set(answer, "notes", strings((const char *const *)rss->notes, rss->note_count));
 	return write_answer(answer);
 }
