@@ -61,14 +61,12 @@ static const struct { const char *what, *sql, *table; /* that an older minor has
 	  "(SELECT sum(CAST(value AS INTEGER)) FROM meta WHERE key IN ('bytes', 'mapped_bytes', 'object_bytes'))", NULL },
 	{ "the parts of the memory account do not sum to its total",
 	  "SELECT 0 WHERE (SELECT ifnull(sum(bytes), 0) FROM account WHERE part <> 'total') <> "
-<<<<<<< /tmp/lk/v2.cur
 	  "(SELECT ifnull(sum(bytes), 0) FROM account WHERE part = 'total')", NULL },
-=======
-	  "(SELECT ifnull(sum(bytes), 0) FROM account WHERE part = 'total')" },
 	{ "what a part of the memory account is made of does not sum to it",
-	  "SELECT 0 FROM account_details d LEFT JOIN account a USING (part) GROUP BY d.part HAVING sum(d.bytes) <> ifnull(a.bytes, 0)" },
-	{ "sizes of an unknown arena", "SELECT arena FROM arena_classes WHERE arena NOT IN (SELECT id FROM arenas)" },
->>>>>>> /tmp/lk/v2-clone/analyzer/core/store_check.c
+	  "SELECT 0 FROM account_details d LEFT JOIN account a USING (part) GROUP BY d.part HAVING sum(d.bytes) <> ifnull(a.bytes, 0)",
+	  "account_details" },
+	{ "sizes of an unknown arena", "SELECT arena FROM arena_classes WHERE arena NOT IN (SELECT id FROM arenas)",
+	  "arenas" },
 	{ "the number of roots is not that of meta",
 	  "SELECT 0 WHERE (SELECT count(*) FROM roots) <> (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'roots')", NULL },
 };

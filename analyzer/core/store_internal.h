@@ -11,12 +11,8 @@
 
 #define STORE_APPLICATION_ID 0x4c6b4466	/* "LkDf" */
 #define STORE_MAJOR 1
-<<<<<<< /tmp/lk/v2.cur
-#define STORE_MINOR 4			/* 1.1: python_threads, python_frames; 1.2: python_caches; 1.3: estimates; 1.4: layouts */
-=======
-#define STORE_MINOR 3			/* 1.1: python_threads, python_frames; 1.2: python_caches; 1.3: estimates,
-					 * account_details, arenas, arena_classes */
->>>>>>> /tmp/lk/v2-clone/analyzer/core/store_internal.h
+#define STORE_MINOR 4			/* 1.1: python_threads, python_frames; 1.2: python_caches; 1.3: estimates,
+					 * account_details, arenas, arena_classes; 1.4: layouts */
 #define STORE_USER_VERSION (STORE_MAJOR * 1000 + STORE_MINOR)
 #define STORE_PAGE_BYTES 4096u
 

@@ -53,12 +53,9 @@ struct loaded {
 	struct store_clock *clock;
 	uint32_t clock_count;
 	struct heap_cache *caches;
-<<<<<<< /tmp/lk/v2.cur
 	struct layouts layouts;
 	bool has_layouts;		/* it is of a minor that knows them */
-=======
 	struct heap_arena *arenas;
->>>>>>> /tmp/lk/v2-clone/analyzer/core/store_load.c
 
 	uint64_t edges_claimed;		/* by the file's table meta */
 	struct cached_chunk cache[CACHE_CHUNKS];
@@ -758,11 +755,8 @@ static void free_loaded(struct heap *heap)
 	free(loaded->strings);
 	free(loaded->clock);
 	free(loaded->caches);
-<<<<<<< /tmp/lk/v2.cur
 	layouts_done(&loaded->layouts);
-=======
 	store_arenas_free(loaded->arenas, loaded->heap.arena_count);
->>>>>>> /tmp/lk/v2-clone/analyzer/core/store_load.c
 	free(loaded->edges.chunks);
 	for (unsigned i = 0; i < CACHE_CHUNKS; i++)
 		free(loaded->cache[i].edges);
