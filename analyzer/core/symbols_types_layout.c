@@ -265,15 +265,25 @@ static const char *tagged_name(struct types_file *file, Dwarf_Die *die, const ch
 	return name;
 }
 
-static void declared_at(struct types_file *file, Dwarf_Die *die, const char **ret_file, uint32_t *ret_line)
+int types_declared_at(struct types_file *file, Dwarf_Die *die, const char **ret_file, uint32_t *ret_line)
 {
-	const char *name = dwarf_decl_file(die);
+	Dwarf_Attribute attribute;
+	Dwarf_Word number;
+	Dwarf_Files *files;
+	Dwarf_Die unit;
+	Dwarf_Half version;
+	size_t count;
+	const char *name = NULL;
 	int line;
 
 	*ret_line = dwarf_decl_line(die, &line) == 0 && line > 0 ? (uint32_t)line : 0;
-	*ret_file = name ? strings_intern(file->strings, name) : "";
-	if (!*ret_file)
-		*ret_file = "";
+	/* dwarf_decl_file() takes file 0 for none, which in DWARF 5 is the unit's own */
+	if (dwarf_attr_integrate(die, DW_AT_decl_file, &attribute) && dwarf_formudata(&attribute, &number) == 0 &&
+	    dwarf_cu_die(attribute.cu, &unit, &version, NULL, NULL, NULL, NULL, NULL) && (number || version >= 5) &&
+	    dwarf_getsrcfiles(&unit, &files, &count) == 0 && number < count)
+		name = dwarf_filesrc(files, number, NULL, NULL);
+	*ret_file = strings_intern(file->strings, name ? name : "");
+	return *ret_file ? 0 : -ENOMEM;
 }
 
 static int add_structure(struct types_file *file, Dwarf_Die *die, const char *typedef_name, uint32_t *ret_layout)
@@ -303,8 +313,9 @@ static int add_structure(struct types_file *file, Dwarf_Die *die, const char *ty
 		return -ENOMEM;
 	if (defined)
 		number_of(&definition, DW_AT_byte_size, &layout.bytes);
-	declared_at(file, &definition, &layout.file, &layout.line);
-	r = layouts_add(file->layouts, &layout, ret_layout);
+	r = types_declared_at(file, &definition, &layout.file, &layout.line);
+	if (r >= 0)
+		r = layouts_add(file->layouts, &layout, ret_layout);
 	if (r >= 0)
 		r = remember(file, die, *ret_layout);
 	if (r >= 0 && definition.addr != die->addr)

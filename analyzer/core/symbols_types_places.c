@@ -15,8 +15,8 @@ int types_declare(struct types_file *file, Dwarf_Die *die, uint64_t offset, stru
 {
 	Dwarf_Attribute attribute;
 	Dwarf_Die declared = *die;
-	const char *name = dwarf_diename(die), *path;
-	int line, r;
+	const char *name = dwarf_diename(die);
+	int r;
 
 	/* a definition outside of its class or namespace, an inlined function's copy: what it stands for has the rest */
 	for (unsigned i = 0; i < TYPES_CHAIN_MAX; i++)
@@ -30,11 +30,10 @@ int types_declare(struct types_file *file, Dwarf_Die *die, uint64_t offset, stru
 	ret_declaration->name = dwarf_tag(die) == DW_TAG_variable ?
 					types_qualified_name(file, &declared, name ? name : "") :
 					strings_intern(file->strings, name ? name : "");
-	path = dwarf_decl_file(die);
-	ret_declaration->file = strings_intern(file->strings, path ? path : "");
-	ret_declaration->line = dwarf_decl_line(die, &line) == 0 && line > 0 ? (uint32_t)line : 0;
 	ret_declaration->offset = offset;
-	return ret_declaration->name && ret_declaration->file ? 0 : -ENOMEM;
+	if (!ret_declaration->name)
+		return -ENOMEM;
+	return types_declared_at(file, die, &ret_declaration->file, &ret_declaration->line);
 }
 
 /* ---- fixed places ---- */

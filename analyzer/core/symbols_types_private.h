@@ -134,6 +134,9 @@ int types_find_definition(struct types_file *file, const char *name, Dwarf_Die *
 /* symbols_types_layout.c */
 /* Follow DW_AT_type, also of what an entry is an instance of. False = void. */
 bool types_type_of(Dwarf_Die *die, Dwarf_Die *ret_type);
+/* Where something is declared; file interned, "" = unknown, and line 0 = unknown. Returns 0 or -ENOMEM. */
+int types_declared_at(struct types_file *file, Dwarf_Die *die, const char **ret_file, uint32_t *ret_line)
+	__attribute__((warn_unused_result));
 /* Layout of a type; LAYOUT_VOID when it has none. Members come with types_finish(). */
 int types_layout(struct types_file *file, Dwarf_Die *type, uint32_t *ret_layout) __attribute__((warn_unused_result));
 /* Layout of the type of a variable. */

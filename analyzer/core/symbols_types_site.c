@@ -111,20 +111,45 @@ static uint32_t pointee(const struct search *search, uint32_t layout)
 	return is->kind == LAYOUT_KIND_POINTER ? is->target : LAYOUT_NONE;
 }
 
-/* The pointer that lies at a place in a type: the layout of what it points at, or LAYOUT_NONE. */
-static uint32_t pointed_from(const struct search *search, uint32_t layout, int64_t offset)
+/* The pointer that lies at a place in a type: the layout of what it points at, or LAYOUT_NONE, and the way to it.
+ * With an index that is not known only arrays of pointers, whose elements are alike: compilers fold constants into
+ * the index, so that base and displacement alone may be at any member. Returns 0 or -ENOMEM. */
+static int pointed_from(const struct search *search, uint32_t layout, int64_t offset, bool indexed, uint32_t *ret_target,
+			char **ret_way)
 {
 	const struct layouts *layouts = search->file->layouts;
-	uint64_t bytes = layout_of(search, layout)->bytes;
+	const struct layout *is = layout_of(search, layout);
+	uint64_t bytes = is->bytes;
+	struct text text = { 0 };
+	uint32_t target;
+	char *way;
 
+	*ret_target = LAYOUT_NONE;
+	*ret_way = NULL;
 	if (!bytes || offset < 0)
-		return LAYOUT_NONE;
-	if (layout_of(search, layout)->kind == LAYOUT_KIND_POINTER)	/* one of an array of them */
-		return offset % (int64_t)bytes ? LAYOUT_NONE : layout_of(search, layout)->target;
+		return 0;
+	if (is->kind == LAYOUT_KIND_POINTER) {	/* one of an array of them */
+		*ret_target = offset % (int64_t)bytes ? LAYOUT_NONE : is->target;
+		return 0;
+	}
 	/* beyond the end: a member of a later element, or a flexible array */
 	if ((uint64_t)offset >= bytes)
 		bytes = (uint64_t)offset + sizeof(uint64_t);
-	return pointee(search, layouts_pointer_at(layouts, layout, bytes, (uint64_t)offset));
+	target = pointee(search, layouts_pointer_at(layouts, layout, bytes, (uint64_t)offset));
+	if (target == LAYOUT_NONE)
+		return 0;
+	text_append(&text, "");
+	layouts_path(layouts, layout, bytes, (uint64_t)offset, &text);
+	way = text_take(&text);
+	if (!way)
+		return -ENOMEM;
+	if (indexed && (!*way || way[strlen(way) - 1] != ']')) {
+		free(way);
+		return 0;
+	}
+	*ret_target = target;
+	*ret_way = way;
+	return 0;
 }
 
 /* ---- variables ---- */
@@ -306,7 +331,6 @@ static int find_memory(struct search *search, const struct path *path, const str
 /* The result is stored: what does the type of that place say? */
 static int see_store(struct search *search, struct path *path, const struct code *code, int64_t result_offset)
 {
-	struct text where = { 0 };
 	struct memory memory;
 	uint32_t target;
 	char *way;
@@ -318,25 +342,18 @@ static int see_store(struct search *search, struct path *path, const struct code
 		path->slots[path->slot_count] = memory.cfa_offset;
 		path->slot_offsets[path->slot_count++] = result_offset;
 	}
-	if (!memory.known)
+	if (!memory.known || (code->indexed && code->scale != sizeof(uint64_t)))
 		return 0;
-	if (code->indexed && code->scale != sizeof(uint64_t))
-		return 0;
-	/* with an index one of an array of pointers: they are all alike */
-	target = pointed_from(search, memory.layout, memory.offset);
-	if (target == LAYOUT_NONE)
-		return 0;
-	layouts_path(search->file->layouts, memory.layout, layout_of(search, memory.layout)->bytes,
-		     memory.offset > 0 ? (uint64_t)memory.offset : 0, &where);
-	way = text_take(&where);
-	if (memory.name && (!way || !*way)) {
-		free(way);
-		return answer(search, target, result_offset, SYMBOLS_HOW_VARIABLE, 3, false,
-			      text_format("variable %s", memory.name));
-	}
-	r = answer(search, target, result_offset, SYMBOLS_HOW_FIELD, 3, false,
-		   text_format("stored to %s%s", memory.name ? memory.name : layout_of(search, memory.layout)->name,
-			       way ? way : ""));
+	r = pointed_from(search, memory.layout, memory.offset, code->indexed, &target, &way);
+	if (r < 0 || target == LAYOUT_NONE)
+		return r;
+	if (memory.name && (!way || !*way))
+		r = answer(search, target, result_offset, SYMBOLS_HOW_VARIABLE, 3, false,
+			   text_format("variable %s", memory.name));
+	else
+		r = answer(search, target, result_offset, SYMBOLS_HOW_FIELD, 3, false,
+			   text_format("stored to %s%s%s", way ? "" : "a ",
+				       memory.name ? memory.name : layout_of(search, memory.layout)->name, way ? way : ""));
 	free(way);
 	return r;
 }
@@ -345,6 +362,7 @@ static int load(struct search *search, struct path *path, const struct code *cod
 {
 	struct memory memory;
 	uint32_t target;
+	char *way;
 	int r = find_memory(search, path, code, &memory);
 
 	*ret_value = (struct value){ 0 };
@@ -357,10 +375,11 @@ static int load(struct search *search, struct path *path, const struct code *cod
 		}
 	if (!memory.known)
 		return 0;
-	target = pointed_from(search, memory.layout, code->indexed ? 0 : memory.offset);
-	if (target != LAYOUT_NONE && !says_nothing(search, target))
+	r = pointed_from(search, memory.layout, memory.offset, code->indexed, &target, &way);
+	free(way);
+	if (r >= 0 && target != LAYOUT_NONE && !says_nothing(search, target))
 		*ret_value = (struct value){ HOLDS_ADDRESS, target, 0 };
-	return 0;
+	return r;
 }
 
 static int take_address(struct search *search, struct path *path, const struct code *code, struct value *ret_value)
