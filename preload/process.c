@@ -31,6 +31,7 @@
 #include "preload/gate.h"
 #include "preload/hooks.h"
 #include "preload/jemalloc.h"
+#include "preload/jemalloc_events.h"
 #include "preload/jemalloc_stacks.h"
 #include "preload/live.h"
 #include "preload/modules.h"
@@ -48,6 +49,8 @@
 #include "preload/verify.h"
 
 #define PAGE 4096u
+#define LEARNED_MAX 16u
+#define EARLY_MAX 64u
 
 /* The unit tests link the parts of the library without its hooks and its agent. */
 #pragma weak ld__agent_start
@@ -69,9 +72,33 @@ uint32_t ld__process_pid(void)
 	return atomic_load_explicit(&process_id, memory_order_relaxed);
 }
 
+/* An allocator that is no module of its own. */
+static LD_TLS bool learning;
+static uint64_t learned[LEARNED_MAX];
+static _Atomic uint32_t learned_count;
+
+void ld__process_learn_allocator(bool learn)
+{
+	learning = learn;
+}
+
+static bool is_learned(uint64_t pc)
+{
+	uint32_t count = atomic_load_explicit(&learned_count, memory_order_acquire);
+
+	for (uint32_t i = 0; i < count; i++)
+		if (learned[i] == pc)
+			return true;
+	if (!learning || ld__guard.depth || count == LEARNED_MAX)
+		return false;
+	learned[count] = pc;
+	atomic_store_explicit(&learned_count, count + 1, memory_order_release);
+	return true;
+}
+
 bool ld__process_in_allocator(uint64_t pc)
 {
-	return pc - allocator_start < allocator_end - allocator_start;
+	return pc - allocator_start < allocator_end - allocator_start || is_learned(pc);
 }
 
 /* ---- the switch ---- */
@@ -96,6 +123,56 @@ static void set_state(uint32_t to)
 	__atomic_store_n(ld__switch, to, __ATOMIC_SEQ_CST);
 }
 
+/* What the program's own allocator mapped before it could be told from the program. */
+struct early {
+	uint32_t count;
+	struct { uint64_t addr, bytes; } maps[EARLY_MAX];
+};
+
+static void keep_learned(const struct live_block *block, void *data)
+{
+	struct early *early = data;
+	struct stream_stack frame;
+
+	if (block->kind != STREAM_NODE_MAPPING || !block->stack || early->count == EARLY_MAX)
+		return;
+	ld__stacks_get(block->stack, &frame);
+	if (!is_learned(frame.pc))
+		return;
+	early->maps[early->count].addr = block->addr;
+	early->maps[early->count++].bytes = block->bytes;
+}
+
+static void give_learned_to_allocator(void)
+{
+	static struct early early;
+
+	ld__drain();
+	if (!ld__drain_lock(UINT64_MAX))
+		return;
+	early.count = 0;
+	ld__live_visit(keep_learned, &early);
+	for (uint32_t i = 0; i < early.count; i++) {
+		ld__live_unmap(early.maps[i].addr, early.maps[i].bytes, NULL);
+		ld__allocator_maps_add(early.maps[i].addr, early.maps[i].bytes);
+	}
+	ld__drain_unlock();
+}
+
+/* Where nobody can stand in front of malloc, the program's jemalloc tells of each call. */
+static bool set_events(bool on)
+{
+	const char *why;
+
+	if (!ld__jemalloc_events_set(on, &why)) {
+		ld__capture_fail(why);
+		return false;
+	}
+	if (on && atomic_load(&learned_count))
+		give_learned_to_allocator();
+	return true;
+}
+
 void ld__capture_set(bool on)
 {
 	if (atomic_load(&failed) || on == ld__capture_on())
@@ -103,8 +180,11 @@ void ld__capture_set(bool on)
 	if (!on) {
 		atomic_store(&stale, 1);
 		set_state(SWITCH_OFF);
+		set_events(false);
 		return;
 	}
+	if (!set_events(true))
+		return;
 	ld__drain();		/* old events must not meet the new table */
 	if (!ld__drain_lock(UINT64_MAX))
 		return;
@@ -384,6 +464,7 @@ static void configure(bool jemalloc)
 __attribute__((constructor)) static void construct(void)
 {
 	int saved_errno = errno;
+	const char *why;
 	bool jemalloc;
 
 #ifdef LEAKDIFF_PARTS
@@ -394,9 +475,9 @@ __attribute__((constructor)) static void construct(void)
 	ld__guard_enter();
 	ld__config_read();
 	jemalloc = choose_jemalloc(malloc_is_ours());
-	if (!jemalloc && !malloc_is_ours()) {
-		ld__capture_fail(ld__config()->mode != CONFIG_SAMPLE ?
-					 "the program defines malloc itself, which cannot be interposed" :
+	if (!jemalloc && !malloc_is_ours() &&
+	    (ld__config()->mode == CONFIG_SAMPLE || !ld__jemalloc_events_find(&why))) {
+		ld__capture_fail(ld__config()->mode != CONFIG_SAMPLE ? why :
 					 "the program defines malloc itself, and no jemalloc in it can be asked: its mallctl must "
 					 "be exported (-rdynamic) and MALLOC_CONF=prof:true set at the start");
 		goto out;
@@ -408,6 +489,8 @@ __attribute__((constructor)) static void construct(void)
 	if (ld__operators_resolve)
 		ld__operators_resolve();
 	pthread_atfork(fork_prepare, fork_parent, fork_child);
+	if (ld__config()->start_on)
+		set_events(true);
 	constructed = true;
 	start_agent();
 out:

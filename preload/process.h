@@ -42,7 +42,11 @@ void ld__process_quit(void);
 /* Process id of this image, cached (right in fork children after their first event). */
 uint32_t ld__process_pid(void);
 
-/* The module that provides the real malloc: is pc inside its text? */
+/* The module that provides the real malloc: is pc inside its text, or one of the calls that were learned? */
 bool ld__process_in_allocator(uint64_t pc);
+
+/* Between the two, who maps memory in this thread, outside of code of ours, is the allocator: its calls are
+ * remembered by their address. */
+void ld__process_learn_allocator(bool learn);
 
 #endif

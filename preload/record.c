@@ -39,10 +39,16 @@
 
 static uint32_t depth = 64;
 static bool plain_allocator;
+static uint32_t (*trim)(uint32_t stack);
 
 void ld__record_configure(uint32_t frames)
 {
 	depth = frames;
+}
+
+void ld__record_set_trim(uint32_t (*function)(uint32_t stack))
+{
+	trim = function;
 }
 
 void ld__record_set_plain_allocator(bool plain)
@@ -271,6 +277,8 @@ static inline uint32_t whole_stack(struct ring *ring, enum enter how, const void
 	if (UNLIKELY(how == ENTER_NESTED))	/* the buffers are in use below us */
 		return ld__stacks_child(0, (uint64_t)(uintptr_t)caller_of(frame), 1);
 	stack = native_stack(ring, frame);
+	if (UNLIKELY(trim != NULL))
+		stack = trim(stack);
 	return UNLIKELY(ld__python_frames_on) ? with_python(ring, stack) : stack;
 }
 

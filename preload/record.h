@@ -119,6 +119,10 @@ uint32_t ld__record_python_stack(struct guard *g, enum enter how);
 /* Depth of stacks, from the settings. Until then: 64 frames. */
 void ld__record_configure(uint32_t depth);
 
+/* Every stack is handed to `trim`, which returns it without its innermost frames: what the allocator puts
+ * between the program and a hook that it calls itself. Once, before the first event of that kind. */
+void ld__record_set_trim(uint32_t (*trim)(uint32_t stack));
+
 /* Is the allocator libc, which calls no hook of ours from inside? Then a nested call is a signal
  * handler's. */
 void ld__record_set_plain_allocator(bool plain);

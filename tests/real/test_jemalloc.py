@@ -10,6 +10,9 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from support import *  # noqa: E402,F403
 
+sys.path.insert(1, os.path.join(SOURCE, "tests", "shim"))
+from test_stress import stress  # noqa: E402
+
 LIBRARIES = "/usr/lib/x86_64-linux-gnu/"
 PROFILED = os.path.join(BUILD, "shim", "shim_profiled")
 PLANTED = 40000		# blocks of 1000 bytes, served from the size class of 1024
@@ -108,16 +111,98 @@ def cannot_be_had():
                "%s one line says what to do: %s %s" % (what, status, err))
 
 
+def link(folder, name, source, flags=(), libraries=("-l:libjemalloc.a", "-lpthread", "-lm", "-ldl", "-lstdc++")):
+    """A program with an allocator inside."""
+    program = os.path.join(folder, name)
+    made = run(["gcc", "-g", "-O1", "-D_GNU_SOURCE", "-I", os.path.join(SOURCE, "tests", "shim"), "-o", program, source, *flags, *libraries])
+    return program if expect(made.returncode == 0, "a program with its own malloc is linked: %s" % made.stderr) else None
+
+
+FAKE = """
+#include <string.h>
+#include <unistd.h>
+static char pool[1 << 25] __attribute__((aligned(4096)));
+static size_t used;
+static void (*hook)(void *, int, void *, unsigned long, unsigned long *);
+static void *extra;
+static void *take(size_t n, size_t align, int type)
+{
+	size_t at = (used + align - 1) & -align;
+	unsigned long args[3] = { n + LIE, n, n };
+	used = at + n;
+	if (used > sizeof(pool)) return 0;
+	if (hook) hook(extra, type, pool + at, 0, args);
+	return pool + at;
+}
+void *malloc(size_t n) { return take(n, 16, 0); }
+void free(void *p) { (void)p; }
+void *calloc(size_t a, size_t b) { return take(a * b, 16, 3); }
+void *realloc(void *p, size_t n) { void *q = take(n, 16, 7); if (p && q) memcpy(q, p, n < 100 ? n : 100); return q; }
+int posix_memalign(void **r, size_t a, size_t n) { *r = take(n, a, 1); return !*r; }
+int mallctl(const char *name, void *old, size_t *old_bytes, void *new, size_t new_bytes)
+{
+	static const char *version = VERSION;
+	(void)old_bytes, (void)new_bytes;
+	if (!strcmp(name, "version")) { memcpy(old, &version, sizeof(version)); return 0; }
+	if (!strcmp(name, "experimental.hooks.install")) {
+		memcpy(&hook, new, sizeof(hook)); memcpy(&extra, (char *)new + 24, sizeof(extra)); memcpy(old, &extra, sizeof(extra)); return 0;
+	}
+	if (!strcmp(name, "experimental.hooks.remove")) { hook = 0; return 0; }
+	return 2;
+}
+int main(void) { return hook || !malloc(100) ? 1 : write(1, "well\\n", 5) != 5; }
+"""
+
+
+def every_block():
+    """Mode full of a program with jemalloc inside: its hooks tell each call, and who holds what is found as ever; they are
+    proven first, and what cannot be proven is not used."""
+    if not os.path.exists(LIBRARIES + "libjemalloc.a") or not shutil.which("gcc"):
+        return
+    folder = scratch()
+    exported = ["-Wl,--export-dynamic"]
+    program = link(folder, "service", os.path.join(SOURCE, "tests", "shim", "profiled.c"), exported)
+    for settings in ({}, {"LEAKDIFF_START": "off"}):
+        talk = Talk([program], shim_environment(folder, **settings))
+        if settings:
+            expect(leakdiff("on", talk.process.pid).returncode == 0, "a dormant one wakes")
+            talk.say("leak 10")
+        first = snap(talk.process.pid, os.path.join(folder, "e1.snap"))
+        talk.say("leak 300")
+        second = snap(talk.process.pid, os.path.join(folder, "e2.snap"))
+        answer = json.loads(leakdiff(first, second, "--json").stdout)
+        row, suspect = answer["growth"][0], answer["suspects"][0]
+        expect(row["size"] == 1000 and row["count"][1] - row["count"][0] == 300 and row["new_count"] == 300, "each block is counted: %s" % row)
+        names = [frame["function"] for frame in suspect["sites"][0]["stack"]]
+        expect(names[:1] == ["grow"] and "main" in names, "the stack begins above jemalloc's own frames: %s" % names)
+        expect(suspect["holder"]["kind"] == "global" and suspect["holder"]["name"] == "profiled_kept", "and who holds them is found: %s" % suspect["holder"])
+        expect(answer["snapshots"][1]["mode"] == "full" and answer["snapshots"][1]["mappings"] == 0,
+               "what jemalloc maps is no mapping of the program: %s" % answer["snapshots"][1])
+        if settings:
+            expect(leakdiff("off", talk.process.pid).returncode == 0 and talk.say("leak 10") == b"0", "and sleeps again")
+        status, err = talk.end()
+        expect(status == 0 and "libleakdiff" not in err, "it ends as ever, in silence: %s %s" % (status, err))
+    stress(4, link(folder, "stress", os.path.join(SOURCE, "tests", "shim", "stress.c"), exported))
+    fake = os.path.join(folder, "fake.c")
+    with open(fake, "w") as file:
+        file.write(FAKE)
+    for version, lie, word in (("5.3.0-0-gfake", 0, "did not tell exactly"), ("5.3.0-0-gfake", 1, "did not tell exactly"),
+                               ("5.4.0-0-gnew", 0, "5.2.0 to 5.3.1")):
+        program = link(folder, "fake", fake, exported + ["-fno-builtin", '-DVERSION="%s"' % version, "-DLIE=%d" % lie], ())
+        done = run([program], env=shim_environment(folder))
+        lines = done.stderr.splitlines()
+        expect(done.returncode == 0 and done.stdout == "well\n", "%s: the program goes on without hooks: %s" % (version, done))
+        expect(len(lines) == 1 and word in lines[0] and "switched off" in lines[0], "%s: one line says why: %s" % (version, lines))
+
+
 def linked_statically():
     """Nothing can be interposed in a program with a malloc of its own, but its jemalloc can be asked."""
     if not os.path.exists(LIBRARIES + "libjemalloc.a") or not shutil.which("gcc"):
         return print("libjemalloc-dev or gcc is not installed: a jemalloc inside the program is not tested")
     folder = scratch()
     for what, flags in (("hidden", []), ("exported", ["-Wl,--export-dynamic"])):
-        program = os.path.join(folder, what)
-        made = run(["gcc", "-g", "-O1", "-D_GNU_SOURCE", "-o", program, os.path.join(SOURCE, "tests", "shim", "profiled.c"),
-                    "-l:libjemalloc.a", "-lpthread", "-lm", "-ldl", "-lstdc++"] + flags)
-        if not expect(made.returncode == 0, "a program with jemalloc inside is linked: %s" % made.stderr):
+        program = link(folder, what, os.path.join(SOURCE, "tests", "shim", "profiled.c"), flags)
+        if not program:
             return
         env = shim_environment(folder, LEAKDIFF_MODE="sample", MALLOC_CONF="prof:true,lg_prof_sample:%d" % RATE)
         talk = Talk([program], env)
@@ -244,6 +329,7 @@ if not os.path.exists(LIBRARIES + "libjemalloc.so.2"):
 preloaded()
 cannot_be_had()
 linked_statically()
+every_block()
 files()
 gperftools()
 redis()

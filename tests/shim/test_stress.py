@@ -38,11 +38,11 @@ def blocks_of(path):
     return {tuple(map(int, line.strip('"').split())) for line in sql(path, BLOCKS)}
 
 
-def stress(seconds, **settings):
+def stress(seconds, program=os.path.join(BUILD, "shim", "shim_stress"), **settings):
     folder, snaps = scratch("stress"), scratch("snaps")
     path, before, after, listed = (os.path.join(snaps, n) for n in ("x.snap", "before.snap", "after.snap", "list"))
     with open(os.path.join(snaps, "errors"), "w+") as errors:
-        process = start([os.path.join(BUILD, "shim", "shim_stress"), str(seconds), listed],
+        process = start([program, str(seconds), listed],
                         env=shim_environment(folder, LEAKDIFF_LOG="1", **settings), text=True,
                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         process.stdout.readline()
