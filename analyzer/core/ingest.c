@@ -29,6 +29,7 @@
 struct ingest {
 	const struct ingest_options *options;
 	struct stream *stream;
+	struct symbols_reader *reader;
 	struct code code;
 	struct types types;
 	struct layouts layouts;
@@ -262,6 +263,29 @@ static void note_modules(struct ingest *ingest, enum symbols_state state, const 
 	free(list);
 }
 
+/* Files that ended the process that read them, and parts of debug information that lie elsewhere and are gone. */
+static void note_damage(struct ingest *ingest)
+{
+	const struct symbols *symbols = ingest->code.symbols;
+
+	for (uint32_t i = 0; i < ingest->stream->module_count; i++) {
+		int file = ingest->code.modules[i].file;
+		const char *trouble = symbols_trouble(symbols, file), *name = ingest->code.modules[i].name;
+		bool seen = false;
+
+		for (uint32_t k = 0; k < i && (trouble || symbols_lacks(symbols, file)) && !seen; k++)
+			seen = ingest->code.modules[k].file == file;
+		if (seen)
+			continue;
+		if (trouble)
+			notef(ingest, "%s is damaged: %s", name, trouble);
+		if (symbols_lacks(symbols, file) & SYMBOLS_NO_SPLIT)
+			notef(ingest, "debug information of %s is incomplete: files with its parts (.dwo) are gone", name);
+		if (symbols_lacks(symbols, file) & SYMBOLS_NO_ALT)
+			notef(ingest, "debug information of %s is incomplete: the file that it shares with others (of dwz) is gone", name);
+	}
+}
+
 static void note_profile(struct ingest *ingest)
 {
 	char size[TEXT_SIZE];
@@ -309,6 +333,7 @@ static void write_notes(struct ingest *ingest)
 		      ingest->stacks.cut_stacks);
 	note_modules(ingest, SYMBOLS_MISSING, "the file is gone");
 	note_modules(ingest, SYMBOLS_OTHER_BUILD, "the file there now is another build");
+	note_damage(ingest);
 	if (ingest->notes_left_out)
 		store_put(ingest->writer, "notes", "is", (int64_t)ingest->note_count,
 			  "more notes were left out");
@@ -320,7 +345,8 @@ static void write_modules(struct ingest *ingest)
 {
 	static const char *const states[] = {
 		[SYMBOLS_UNUSED] = "unused", [SYMBOLS_MISSING] = "missing", [SYMBOLS_OTHER_BUILD] = "other build",
-		[SYMBOLS_NONE] = "none", [SYMBOLS_SYMTAB] = "symtab", [SYMBOLS_DWARF] = "dwarf" };
+		[SYMBOLS_NONE] = "none", [SYMBOLS_SYMTAB] = "symtab", [SYMBOLS_DWARF] = "dwarf",
+		[SYMBOLS_DAMAGED] = "damaged" };
 	const struct stream *stream = ingest->stream;
 
 	for (uint32_t i = 0; i < stream->module_count; i++) {
@@ -522,8 +548,12 @@ static int run_stages(struct ingest *ingest)
 		r = code_init(&ingest->code, ingest->stream, ingest->options->root,
 			      fact(ingest, "host_pid") ? fact_number(ingest, "host_pid") :
 							 fact_number(ingest, "pid"));
-	if (r >= 0)
-		r = types_init(&ingest->types, ingest->code.strings);
+	if (r < 0)
+		return r;
+	if (ingest->reader)
+		symbols_use_reader(ingest->code.symbols, ingest->reader);
+	symbols_use_cache(ingest->code.symbols);
+	r = types_init(&ingest->types, ingest->code.strings);
 	if (r >= 0)
 		r = layouts_init(&ingest->layouts);
 	if (r >= 0)
@@ -543,6 +573,7 @@ static int run_stages(struct ingest *ingest)
 		r = write_stacks(ingest);
 	if (r < 0)
 		return r;
+	symbols_keep(ingest->code.symbols);
 	ingest_account_make(ingest->stream, &ingest->account);
 	if (ingest->stream->profile)
 		ingest_account_estimate(&ingest->account, ingest->census.bytes);
@@ -568,6 +599,7 @@ static void ingest_done(struct ingest *ingest)
 	types_done(&ingest->types);
 	layouts_done(&ingest->layouts);
 	code_done(&ingest->code);
+	symbols_reader_stop(ingest->reader);
 	stream_free(ingest->stream);
 	free(ingest->facts);
 	free(ingest->capture_meta);
@@ -651,6 +683,8 @@ int ingest_run(int fd, const char *path, const struct ingest_options *options,
 	int r;
 
 	*ret_error = NULL;
+	/* while nothing is in memory and no file is open */
+	ingest.reader = symbols_reader_start(NULL);
 	/* the target first: an unwritable folder is said before a long stream has been read */
 	r = store_writer_open(path, options->owner_uid, options->owner_gid, &ingest.writer,
 			      ret_error);

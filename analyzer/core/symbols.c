@@ -1,35 +1,63 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  symbols.c - names for addresses: which files to open, and what to ask of them in which order.
+ * L6  symbols.c - names for addresses: asks the cache, then the process that reads files.
  *
- * (1) Everything is read with pread (ELF_C_READ), never mapped: a binary that is truncated while we
- *     read gives an error, not a SIGBUS.
- * (2) Nothing that is missing or malformed is an error here; it means fewer names, and the state of
- *     the file says so. Only short memory is an error.
- * (3) Calls are by file and address only and return interned strings, so that this part can move
- *     into a child process with limits. */
+ *   request -> answers of this file -> (cache, when the file is first met) -> reader -> answers
+ *
+ * A file goes through stages: not looked at; opened (is it there, is it the right build); read; and, each
+ * time the reader dies of it, one further: only its symbol table, then nothing. When the reader is replaced,
+ * a file is opened again when something is asked of it that is not known yet. */
 #include "core/symbols.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "core/demangle.h"
 #include "core/hash_index.h"
-#include "core/symbols_private.h"
+#include "core/strings.h"
+#include "core/symbols_answers.h"
+#include "core/symbols_cache.h"
+#include "core/symbols_fetch.h"
+#include "core/symbols_reader.h"
+#include "core/symbols_types.h"
 #include "core/text.h"
 
-#define DEBUG_ROOT "/usr/lib/debug"
+#define LACKS (SYMBOLS_NO_DEBUG | SYMBOLS_NO_SPLIT | SYMBOLS_NO_ALT)
+#define TABLES_CPU_MS 10000u		/* for the symbol table alone, of a file whose debug information is damaged */
+#define SITES_MAX 16u
+
+enum stage { STAGE_ALL, STAGE_TABLES, STAGE_NOTHING };
+
+struct file {
+	char *path;			/* as the service had it, without root */
+	char *fallback, *debug;		/* where else to look; what was fetched; or NULL */
+	uint8_t build_id[32];
+	uint32_t build_id_bytes;
+	enum symbols_state state;
+	unsigned lacks;
+	bool met;			/* state is known */
+	enum stage stage;
+	char *trouble;			/* why it is no longer the first stage; or NULL */
+	uint32_t opened_in, read_in;	/* sessions of the reader; 0 = none */
+	uint64_t used_ms;		/* of the reader's time, in this stage */
+	char *identity;			/* NULL = answers cannot be kept */
+	bool news;			/* answers that the cache does not have */
+	struct symbols_answers answers;
+};
 
 struct symbols {
 	char *root;			/* "" or a prefix without trailing slash */
 	struct strings *strings;
-	struct symbols_file *files;
+	struct file *files;
 	int count, capacity;
 	struct hash_index index;	/* by path and build-id */
+	struct symbols_reader *reader;
+	bool own_reader;
+	struct symbols_cache *cache;
+	uint32_t session;		/* the one that `opened` is about */
+	uint32_t opened;		/* files that it was given */
 };
+
+/* ---- files ---- */
 
 struct symbols *symbols_new(const char *root, struct strings *strings)
 {
@@ -44,24 +72,7 @@ struct symbols *symbols_new(const char *root, struct strings *strings)
 		return symbols_free(symbols);
 	for (length = strlen(symbols->root); length && symbols->root[length - 1] == '/'; length--)
 		symbols->root[length - 1] = 0;
-	elf_version(EV_CURRENT);
 	return symbols;
-}
-
-static void close_file(struct symbols_file *file)
-{
-	if (file->types)
-		file->free_types(file->types);
-	file->types = NULL;
-	file->dwarf = symbols_dwarf_free(file->dwarf);
-	elf_end(file->debug_elf);
-	elf_end(file->elf);
-	file->elf = file->debug_elf = NULL;
-	if (file->fd >= 0)
-		close(file->fd);
-	if (file->debug_fd >= 0)
-		close(file->debug_fd);
-	file->fd = file->debug_fd = -1;
 }
 
 struct symbols *symbols_free(struct symbols *symbols)
@@ -69,21 +80,34 @@ struct symbols *symbols_free(struct symbols *symbols)
 	if (!symbols)
 		return NULL;
 	for (int i = 0; i < symbols->count; i++) {
-		struct symbols_file *file = &symbols->files[i];
+		struct file *file = &symbols->files[i];
 
-		close_file(file);
-		free(file->functions.symbols);
-		free(file->variables.symbols);
-		free(file->tls.symbols);
-		free(file->sections);
+		symbols_answers_done(&file->answers);
 		free(file->path);
 		free(file->fallback);
+		free(file->debug);
+		free(file->trouble);
+		free(file->identity);
 	}
+	if (symbols->own_reader)
+		symbols_reader_stop(symbols->reader);
+	symbols_cache_close(symbols->cache);
 	free(symbols->files);
 	hash_index_done(&symbols->index);
 	free(symbols->root);
 	free(symbols);
 	return NULL;
+}
+
+void symbols_use_reader(struct symbols *symbols, struct symbols_reader *reader)
+{
+	symbols->reader = reader;
+}
+
+void symbols_use_cache(struct symbols *symbols)
+{
+	if (!symbols->cache)
+		symbols->cache = symbols_cache_open();
 }
 
 static uint32_t hash_file(const char *path, const uint8_t *build_id, uint32_t build_id_bytes)
@@ -101,7 +125,7 @@ static uint32_t hash_file(const char *path, const uint8_t *build_id, uint32_t bu
 static int make_room(struct symbols *symbols)
 {
 	int capacity = symbols->capacity ? symbols->capacity * 2 : 32;
-	struct symbols_file *files;
+	struct file *files;
 
 	if (symbols->count < symbols->capacity)
 		return 0;
@@ -117,7 +141,7 @@ struct file_key { const char *path; const uint8_t *build_id; uint32_t build_id_b
 
 static bool same_file(const void *owner, uint32_t number, const void *key)
 {
-	const struct symbols_file *file = &((const struct symbols *)owner)->files[number];
+	const struct file *file = &((const struct symbols *)owner)->files[number];
 	const struct file_key *wanted = key;
 
 	return !strcmp(file->path, wanted->path) && file->build_id_bytes == wanted->build_id_bytes &&
@@ -128,7 +152,7 @@ int symbols_add(struct symbols *symbols, const char *path, const uint8_t *build_
 		uint32_t build_id_bytes)
 {
 	struct file_key key = { path, build_id, build_id_bytes };
-	struct symbols_file *file;
+	struct file *file;
 	uint32_t hash, number;
 
 	if (key.build_id_bytes > sizeof(file->build_id))
@@ -141,7 +165,6 @@ int symbols_add(struct symbols *symbols, const char *path, const uint8_t *build_
 		return -ENOMEM;
 	file = &symbols->files[symbols->count];
 	memset(file, 0, sizeof(*file));
-	file->fd = file->debug_fd = -1;
 	file->path = strdup(path);
 	if (!file->path || hash_index_add(&symbols->index, hash, (uint32_t)symbols->count) < 0) {
 		free(file->path);
@@ -154,7 +177,7 @@ int symbols_add(struct symbols *symbols, const char *path, const uint8_t *build_
 
 int symbols_add_fallback(struct symbols *symbols, int number, const char *path)
 {
-	struct symbols_file *file = &symbols->files[number];
+	struct file *file = &symbols->files[number];
 
 	if (file->fallback || !file->build_id_bytes)
 		return 0;
@@ -162,294 +185,418 @@ int symbols_add_fallback(struct symbols *symbols, int number, const char *path)
 	return file->fallback ? 0 : -ENOMEM;
 }
 
-/* ---- opening ---- */
-
-/* Open an ELF file; NULL if it is not there, no regular file, or not ELF. */
-static Elf *open_elf(const char *path, int *ret_fd)
+enum symbols_state symbols_state(const struct symbols *symbols, int file)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	struct stat st;
-	Elf *elf;
-
-	if (fd < 0)
-		return NULL;
-	elf = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? elf_begin(fd, ELF_C_READ, NULL) : NULL;
-	if (!elf || elf_kind(elf) != ELF_K_ELF) {
-		elf_end(elf);
-		close(fd);
-		return NULL;
-	}
-	*ret_fd = fd;
-	return elf;
+	return symbols->files[file].trouble ? SYMBOLS_DAMAGED : symbols->files[file].state;
 }
 
-static bool same_build(const struct symbols_file *file, Elf *elf)
+const char *symbols_trouble(const struct symbols *symbols, int file)
 {
-	uint8_t id[32];
-	uint32_t length = symbols_elf_build_id(elf, id);
-
-	return length == file->build_id_bytes && !memcmp(id, file->build_id, length);
+	return symbols->files[file].trouble;
 }
 
-/* CRC-32 (IEEE) of a whole file, as .gnu_debuglink has it. */
-static bool same_crc(int fd, uint32_t wanted)
+unsigned symbols_lacks(const struct symbols *symbols, int file)
 {
-	static uint32_t table[256];
-	uint8_t *buffer = malloc(65536);
-	uint32_t crc = UINT32_MAX;
-	off_t offset = 0;
-	ssize_t n = -1;
-
-	if (!table[1])
-		for (uint32_t i = 0; i < 256; i++) {
-			uint32_t c = i;
-
-			for (int bit = 0; bit < 8; bit++)
-				c = c & 1 ? c >> 1 ^ 0xedb88320u : c >> 1;
-			table[i] = c;
-		}
-	while (buffer && (n = pread(fd, buffer, 65536, offset)) > 0) {
-		for (ssize_t i = 0; i < n; i++)
-			crc = crc >> 8 ^ table[(crc ^ buffer[i]) & 0xff];
-		offset += n;
-	}
-	free(buffer);
-	return n == 0 && ~crc == wanted;
+	return symbols->files[file].lacks;
 }
 
-/* Use a separate debug file if it is the right one. Takes the path. */
-static bool try_debug(struct symbols_file *file, char *path, const uint32_t *crc)
+/* ---- when the reader dies ---- */
+
+/* The reader died of a file: what is asked of it from now on? */
+static void give_up(struct symbols *symbols, struct file *file, int end, int signal_number, bool all)
 {
-	int fd;
-	Elf *elf;
-	bool right;
+	const struct symbols_limits *limits = symbols_reader_limits(symbols->reader);
+	bool tables = file->stage == STAGE_ALL && !all && end != SYMBOLS_END_GONE;
+	const char *what = file->stage == STAGE_ALL && !all ? "its debug information" : "it",
+		   *then = tables ? "only its symbol table is used" : "it gives no names";
+	const char *abbreviation = signal_number ? sigabbrev_np(signal_number) : NULL;
 
-	if (!path)
-		return false;
-	elf = open_elf(path, &fd);
-	free(path);
-	if (!elf)
-		return false;
-	right = file->build_id_bytes ? same_build(file, elf) : crc && same_crc(fd, *crc);
-	if (!right) {
-		elf_end(elf);
-		close(fd);
-		return false;
-	}
-	file->debug_elf = elf;
-	file->debug_fd = fd;
-	return true;
-}
-
-static char *build_id_path(const char *root, const struct symbols_file *file)
-{
-	struct text path = { 0 };
-
-	text_printf(&path, "%s" DEBUG_ROOT "/.build-id/%02x/", root, file->build_id[0]);
-	for (uint32_t i = 1; i < file->build_id_bytes; i++)
-		text_printf(&path, "%02x", file->build_id[i]);
-	text_append(&path, ".debug");
-	return text_take(&path);
-}
-
-static void find_debug(struct symbols *symbols, struct symbols_file *file)
-{
-	const char *slash = strrchr(file->path, '/'), *link;
-	int folder = slash ? (int)(slash - file->path) : 0;
-	uint32_t crc;
-
-	if (file->build_id_bytes > 1 &&
-	    (try_debug(file, build_id_path(symbols->root, file), NULL) ||
-	     (*symbols->root && try_debug(file, build_id_path("", file), NULL))))
-		return;
-	link = symbols_elf_debuglink(file->elf, &crc);
-	if (!link || !slash)
-		return;
-	if (try_debug(file, text_format("%s%.*s/%s", symbols->root, folder, file->path, link),
-		      &crc) ||
-	    try_debug(file,
-		      text_format("%s%.*s/.debug/%s", symbols->root, folder, file->path, link),
-		      &crc))
-		return;
-	try_debug(file,
-		  text_format("%s" DEBUG_ROOT "%.*s/%s", symbols->root, folder, file->path, link),
-		  &crc);
-}
-
-/* Read the tables of a file that was found. */
-static int read_file(struct symbols *symbols, struct symbols_file *file)
-{
-	Elf *with_dwarf;
-	int r;
-
-	if (!symbols_elf_has_section(file->elf, ".debug_info") &&
-	    !symbols_elf_has_section(file->elf, ".zdebug_info"))
-		find_debug(symbols, file);
-	with_dwarf = file->debug_elf ? file->debug_elf : file->elf;
-	r = symbols_elf_read_tables(file, file->elf);
-	if (r >= 0 && file->debug_elf)
-		r = symbols_elf_read_tables(file, file->debug_elf);
-	if (r >= 0)
-		r = symbols_elf_read_sections(file, file->elf);
-	if (r < 0)
-		return r;
-	symbols_elf_sort(&file->functions);
-	symbols_elf_sort(&file->variables);
-	symbols_elf_sort(&file->tls);
-	if (symbols_elf_has_section(with_dwarf, ".debug_info") ||
-	    symbols_elf_has_section(with_dwarf, ".zdebug_info"))
-		file->dwarf = symbols_dwarf_open(with_dwarf);
-	file->state = file->dwarf				     ? SYMBOLS_DWARF :
-		      file->functions.count || file->variables.count ? SYMBOLS_SYMTAB :
-								       SYMBOLS_NONE;
-	return 0;
-}
-
-int symbols_need_file(struct symbols *symbols, int number, struct symbols_file **ret_file)
-{
-	struct symbols_file *file = &symbols->files[number];
-	char *path;
-	int r;
-
-	*ret_file = file;
-	if (file->state != SYMBOLS_UNUSED)
-		return file->state >= SYMBOLS_NONE;
-	file->state = SYMBOLS_MISSING;
-	if (*file->path != '/')			/* the kernel's own: linux-vdso.so.1 */
-		return 0;
-	path = text_format("%s%s", symbols->root, file->path);
-	if (!path)
-		return -ENOMEM;
-	file->elf = open_elf(path, &file->fd);
-	free(path);
-	if (file->elf && !same_build(file, file->elf)) {
-		file->state = SYMBOLS_OTHER_BUILD;
-		close_file(file);
-	}
-	if (!file->elf && file->fallback) {
-		file->elf = open_elf(file->fallback, &file->fd);
-		if (file->elf && !same_build(file, file->elf))
-			close_file(file);
-	}
-	if (!file->elf)
-		return 0;
-	r = read_file(symbols, file);
-	return r < 0 ? r : 1;
+	file->stage = tables ? STAGE_TABLES : STAGE_NOTHING;
+	file->used_ms = 0;
+	file->opened_in = file->read_in = 0;
+	free(file->trouble);
+	if (end == SYMBOLS_END_TIME)
+		file->trouble = text_format("reading %s took more than %u s: %s", what, limits->cpu_ms / 1000, then);
+	else if (end == SYMBOLS_END_MEMORY)
+		file->trouble = text_format("reading %s took more than %llu MiB of memory: %s", what,
+					    (unsigned long long)limits->memory_bytes >> 20, then);
+	else if (end == SYMBOLS_END_GONE)
+		file->trouble = strdup("no process could be started to read it");
+	else
+		file->trouble = text_format("reading %s ended the reader (%s%s): %s", what, abbreviation ? "SIG" : "",
+					    abbreviation ? abbreviation : "exit", then);
+	if (!file->trouble)			/* its state needs the word */
+		file->trouble = strdup("");
 }
 
 /* ---- asking ---- */
 
-/* A C library's DWARF knows its functions as __libc_malloc or __strdup; a person calls malloc and
- * strdup, which are other symbols at the same place. */
-static int prefer_public_name(struct symbols *symbols, struct symbols_file *file, uint64_t addr,
-			      struct symbols_frame *frame)
+/* One request. Returns 1; 0 when the reader died of it, and the file is one stage further or, where memory was short
+ * for several files together, alone in the next reader. */
+static int request(struct symbols *symbols, struct file *file, struct symbols_request *request, const void *payload,
+		   struct symbols_reply *ret_reply, const uint8_t **ret_bytes)
 {
-	const struct symbol *symbol;
+	const struct symbols_limits *limits = symbols_reader_limits(symbols->reader);
+	uint64_t budget = file->stage == STAGE_ALL || limits->cpu_ms < TABLES_CPU_MS ? limits->cpu_ms : TABLES_CPU_MS;
+	int r, signal_number = 0;
 
-	if (strncmp(frame->function, "__", 2) || strcmp(frame->language, "c"))
+	request->file = (uint32_t)(file - symbols->files);
+	request->cpu_ms = file->used_ms < budget ? (uint32_t)(budget - file->used_ms) : 1;
+	request->wall_ms = limits->wall_ms;
+	r = symbols_reader_ask(symbols->reader, request, payload, ret_reply, ret_bytes, &signal_number);
+	if (r == 0) {
+		file->used_ms += ret_reply->used_ms;
+		return 1;
+	}
+	if (r == -SYMBOLS_END_MEMORY && symbols->opened > 1)
 		return 0;
-	symbol = symbols_elf_find(&file->functions, addr);
-	if (!symbol || *symbol->name == '_' || strchr(symbol->name, '.'))
+	give_up(symbols, file, -r, signal_number, request->op == WIRE_OPEN);
+	return 0;
+}
+
+/* Let the reader open a file. Returns its state and what it lacks, 0 when the reader died, -ENOMEM. */
+static int open_file(struct symbols *symbols, struct file *file)
+{
+	const char *strings[] = { symbols->root, file->path, file->fallback ? file->fallback : "",
+				  file->debug ? file->debug : "" };
+	struct symbols_request open = { .op = WIRE_OPEN };
+	struct symbols_reply reply;
+	struct text payload = { 0 };
+	struct wire wire;
+	const uint8_t *bytes;
+	const char *identity;
+	uint32_t session = symbols_reader_session(symbols->reader);
+	size_t length;
+	int r;
+
+	if (session != symbols->session) {
+		symbols->session = session;
+		symbols->opened = 0;
+	}
+	symbols->opened++;
+	for (size_t i = 0; i < sizeof(strings) / sizeof(*strings); i++)
+		text_append_bytes(&payload, strings[i], strlen(strings[i]) + 1);
+	text_append_bytes(&payload, (const char *)file->build_id, file->build_id_bytes);
+	if (payload.broken) {
+		text_done(&payload);
+		return -ENOMEM;
+	}
+	open.bytes = (uint32_t)payload.length;
+	r = request(symbols, file, &open, payload.data, &reply, &bytes);
+	text_done(&payload);
+	if (r <= 0)
+		return r;
+	if (reply.result < 0)
+		return SYMBOLS_MISSING;
+	file->opened_in = session;
+	file->read_in = 0;
+	wire = (struct wire){ bytes, bytes + reply.bytes, false };
+	identity = wire_get_string(&wire, &length);
+	free(file->identity);
+	file->identity = strndup(identity, length);
+	return file->identity ? reply.result : -ENOMEM;
+}
+
+/* Let the reader read the tables of an opened file. As open_file(). */
+static int read_tables(struct symbols *symbols, struct file *file)
+{
+	struct symbols_request read = { .op = WIRE_READ, .a = file->stage != STAGE_ALL };
+	struct symbols_reply reply;
+	const uint8_t *bytes;
+	int r = request(symbols, file, &read, "", &reply, &bytes);
+
+	return r <= 0 ? r : reply.result < 0 ? SYMBOLS_NONE : reply.result;
+}
+
+/* Open a file, and note what it is. Returns 1 if it is there, 0, -ENOMEM. */
+static int look_for(struct symbols *symbols, struct file *file)
+{
+	int r = 0;
+
+	while (r == 0 && file->stage != STAGE_NOTHING)
+		r = open_file(symbols, file);
+	if (r <= 0)
+		return r;
+	file->state = (enum symbols_state)(r & 0xff);
+	file->lacks = (unsigned)r & LACKS;
+	if (file->state < SYMBOLS_NONE)
+		file->stage = STAGE_NOTHING;
+	return file->stage != STAGE_NOTHING;
+}
+
+/* The reader that is there has the file open and read. Returns 1, 0 if nothing can be asked of it, -ENOMEM. */
+static int make_ready(struct symbols *symbols, struct file *file)
+{
+	while (file->stage != STAGE_NOTHING) {
+		uint32_t session = symbols_reader_session(symbols->reader);
+		int r;
+
+		if (session && file->read_in == session)
+			return 1;
+		r = session && file->opened_in == session ? 1 : look_for(symbols, file);
+		if (r > 0)
+			r = read_tables(symbols, file);
+		if (r < 0)
+			return r;
+		if (r > 0) {
+			file->state = (enum symbols_state)(r & 0xff);
+			file->lacks |= (unsigned)r & LACKS;
+			file->read_in = file->opened_in;
+			/* it numbers layouts anew, whatever the cache or the reader before had */
+			if (file->answers.session_count && symbols_answers_session(&file->answers) < 0)
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/* When something is first asked of a file: is it there, and what is known of it already? */
+static int meet(struct symbols *symbols, struct file *file)
+{
+	unsigned state;
+	int r;
+
+	file->met = true;
+	file->state = SYMBOLS_MISSING;
+	file->stage = *file->path == '/' ? STAGE_ALL : STAGE_NOTHING;	/* the kernel's own: linux-vdso.so.1 */
+	if (file->stage == STAGE_NOTHING)
 		return 0;
-	frame->function = strings_intern(symbols->strings, symbol->name);
-	return frame->function ? 0 : -ENOMEM;
+	if (!symbols->reader) {
+		symbols->reader = symbols_reader_start(NULL);
+		symbols->own_reader = true;
+		if (!symbols->reader)
+			return -ENOMEM;
+	}
+	r = look_for(symbols, file);
+	if (r > 0 && file->lacks & SYMBOLS_NO_DEBUG) {
+		file->debug = symbols_fetch(file->build_id, file->build_id_bytes);
+		r = file->debug ? look_for(symbols, file) : r;
+	}
+	if (r > 0 && symbols->cache && file->build_id_bytes >= 8 && file->identity) {
+		r = symbols_cache_load(symbols->cache, file->build_id, file->build_id_bytes, file->identity,
+				       &file->answers, &state);
+		if (r > 0 && state >= SYMBOLS_NONE && state <= SYMBOLS_DWARF) {
+			file->state = (enum symbols_state)state;
+			return 0;
+		}
+		r = r < 0 ? r : 1;
+	}
+	return r > 0 ? make_ready(symbols, file) : r;
+}
+
+/* The answer to a request about a file. Returns 1, 0 if there is none, -ENOMEM. */
+static int ask(struct symbols *symbols, int number, enum wire_op op, uint64_t a, int64_t b, const char *name,
+	       struct file **ret_file, struct wire *ret_wire, uint32_t *ret_session)
+{
+	struct file *file = &symbols->files[number];
+	struct symbols_request wanted = { .op = op, .a = a, .b = b, .bytes = (uint32_t)strlen(name) };
+	struct symbols_reply reply;
+	const uint8_t *bytes;
+	int r = file->met ? 0 : meet(symbols, file);
+
+	*ret_file = file;
+	while (r >= 0) {
+		if (symbols_answers_find(&file->answers, &wanted, name, ret_wire, ret_session))
+			return 1;
+		/* types are in the debug information alone */
+		if (file->stage == STAGE_NOTHING || (op >= WIRE_SITE_TYPE && file->stage != STAGE_ALL))
+			return 0;
+		r = make_ready(symbols, file);
+		if (r <= 0 || (op >= WIRE_SITE_TYPE && file->stage != STAGE_ALL))
+			return r < 0 ? r : 0;
+		r = request(symbols, file, &wanted, name, &reply, &bytes);
+		if (r <= 0)
+			continue;
+		if (reply.result < 0)
+			return 0;
+		r = symbols_answers_add(&file->answers, bytes, reply.bytes);
+		file->news = true;
+		if (r == -ENOMEM)
+			return r;
+		if (r < 0 || !symbols_answers_find(&file->answers, &wanted, name, ret_wire, ret_session)) {
+			/* the reader says what no reader says: its input has taken it over */
+			give_up(symbols, file, SYMBOLS_END_CRASH, 0, true);
+			return 0;
+		}
+		return 1;
+	}
+	return r;
+}
+
+void symbols_keep(struct symbols *symbols)
+{
+	for (int i = 0; symbols->cache && i < symbols->count; i++) {
+		struct file *file = &symbols->files[i];
+
+		if (file->news && file->identity && file->build_id_bytes >= 8 && !file->trouble &&
+		    !(file->lacks & (SYMBOLS_NO_SPLIT | SYMBOLS_NO_ALT)) && file->state >= SYMBOLS_NONE)
+			symbols_cache_save(symbols->cache, file->build_id, file->build_id_bytes, file->identity,
+					   &file->answers, file->state);
+		file->news = false;
+	}
+}
+
+/* ---- answers ---- */
+
+static const char *get_string(const struct symbols *symbols, struct wire *wire)
+{
+	size_t length;
+	const char *string = wire_get_string(wire, &length);
+
+	return strings_intern_bytes(symbols->strings, string, length);
 }
 
 int symbols_frames(struct symbols *symbols, int number, uint64_t addr,
 		   struct symbols_frame *ret_frames, int max)
 {
-	struct symbols_file *file;
-	const struct symbol *symbol;
-	char *name;
-	int r;
+	struct file *file;
+	struct wire wire;
+	uint32_t session;
+	uint64_t count;
+	int made = 0, r = ask(symbols, number, WIRE_FRAMES, addr, 0, "", &file, &wire, &session);
 
-	r = symbols_need_file(symbols, number, &file);
-	if (r <= 0 || max < 1)
+	if (r <= 0)
 		return r;
-	if (file->dwarf) {
-		r = symbols_dwarf_frames(file->dwarf, symbols->strings, addr, ret_frames, max);
-		if (r < 0)
-			return r;
-		if (r > 0)
-			return prefer_public_name(symbols, file, addr, &ret_frames[r - 1]) < 0 ?
-				       -ENOMEM :
-				       r;
+	count = wire_get(&wire);
+	for (; made < max && (uint64_t)made < count; made++) {
+		struct symbols_frame *frame = &ret_frames[made];
+
+		frame->function = get_string(symbols, &wire);
+		frame->file = get_string(symbols, &wire);
+		frame->language = get_string(symbols, &wire);
+		frame->line = (uint32_t)wire_get(&wire);
+		frame->inlined = wire_get(&wire) != 0;
+		if (!frame->function || !frame->file || !frame->language)
+			return -ENOMEM;
+		if (wire.bad)
+			break;
 	}
-	symbol = symbols_elf_find(&file->functions, addr);
-	if (!symbol)
-		return 0;
-	name = demangle_function(symbol->name);
-	if (!name)
-		return -ENOMEM;
-	ret_frames[0] = (struct symbols_frame){
-		.function = strings_intern(symbols->strings, name), .file = "",
-		.language = demangle_language(symbol->name) };
-	free(name);
-	if (file->dwarf)
-		symbols_dwarf_line(file->dwarf, symbols->strings, addr, &ret_frames[0]);
-	return ret_frames[0].function ? 1 : -ENOMEM;
+	return made;
 }
 
-static int describe(struct symbols *symbols, const struct symbol *symbol, uint64_t addr,
-		    struct symbols_variable *ret_variable)
+static int get_variable(struct symbols *symbols, int number, enum wire_op op, uint64_t addr,
+			struct symbols_variable *ret_variable)
 {
-	char *name = demangle_variable(symbol->name);
+	struct file *file;
+	struct wire wire;
+	uint32_t session;
+	int r = ask(symbols, number, op, addr, 0, "", &file, &wire, &session);
 
-	if (!name)
+	if (r <= 0 || !wire_get(&wire))
+		return r < 0 ? r : 0;
+	ret_variable->name = get_string(symbols, &wire);
+	ret_variable->start = wire_get(&wire);
+	ret_variable->end = wire_get(&wire);
+	ret_variable->is_section = wire_get(&wire) != 0;
+	if (!ret_variable->name)
 		return -ENOMEM;
-	*ret_variable = (struct symbols_variable){
-		.name = strings_intern(symbols->strings, name), .start = symbol->start,
-		.end = symbol->end > addr ? symbol->end : addr + 1 };
-	free(name);
-	return ret_variable->name ? 1 : -ENOMEM;
+	return !wire.bad && ret_variable->start <= addr && addr < ret_variable->end;
 }
 
 int symbols_variable(struct symbols *symbols, int number, uint64_t addr,
 		     struct symbols_variable *ret_variable)
 {
-	struct symbols_file *file;
-	const struct symbol *symbol;
-	int r;
-
-	r = symbols_need_file(symbols, number, &file);
-	if (r <= 0)
-		return r;
-	symbol = symbols_elf_find(&file->variables, addr);
-	if (symbol && addr < symbol->end)
-		return describe(symbols, symbol, addr, ret_variable);
-	for (size_t i = 0; i < file->section_count; i++) {
-		const struct section *section = &file->sections[i];
-
-		if (addr < section->start || addr >= section->end)
-			continue;
-		*ret_variable = (struct symbols_variable){
-			.name = strings_intern(symbols->strings, section->name), .start = section->start,
-			.end = section->end, .is_section = true };
-		return ret_variable->name ? 1 : -ENOMEM;
-	}
-	return 0;
+	return get_variable(symbols, number, WIRE_VARIABLE, addr, ret_variable);
 }
 
 int symbols_tls(struct symbols *symbols, int number, uint64_t offset,
 		struct symbols_variable *ret_variable)
 {
-	struct symbols_file *file;
-	const struct symbol *symbol;
-	int r;
+	return get_variable(symbols, number, WIRE_TLS, offset, ret_variable);
+}
 
-	r = symbols_need_file(symbols, number, &file);
+/* ---- types ---- */
+
+int symbols_site_types(struct symbols *symbols, int number, uint64_t return_addr, struct layouts *layouts,
+		       struct symbols_site *ret_sites, int max)
+{
+	struct file *file;
+	struct wire wire;
+	uint32_t session;
+	uint64_t count, layout, how, confidence;
+	int made = 0, r = ask(symbols, number, WIRE_SITE_TYPE, return_addr, 0, "", &file, &wire, &session);
+
 	if (r <= 0)
 		return r;
-	symbol = symbols_elf_find(&file->tls, offset);
-	return symbol && offset < symbol->end ? describe(symbols, symbol, offset, ret_variable) : 0;
+	count = wire_get(&wire);
+	for (; made < max && (uint64_t)made < count && made < (int)SITES_MAX; made++) {
+		struct symbols_site *site = &ret_sites[made];
+
+		layout = wire_get(&wire);
+		site->offset = wire_get(&wire);
+		how = wire_get(&wire);
+		site->evidence = get_string(symbols, &wire);
+		confidence = wire_get(&wire);
+		site->passes_on = wire_get(&wire) != 0;
+		if (!site->evidence)
+			return -ENOMEM;
+		if (wire.bad || how > SYMBOLS_HOW_NEW || confidence > 3)
+			break;
+		site->how = (enum symbols_how)how;
+		site->confidence = (unsigned)confidence;
+		r = symbols_answers_layout(&file->answers, session, layout, layouts, symbols->strings, &site->layout);
+		if (r < 0)
+			return r;
+	}
+	return made;
 }
 
-struct strings *symbols_strings(const struct symbols *symbols)
+int symbols_site_type(struct symbols *symbols, int file, uint64_t return_addr, struct layouts *layouts,
+		      struct symbols_site *ret_site)
 {
-	return symbols->strings;
+	return symbols_site_types(symbols, file, return_addr, layouts, ret_site, 1);
 }
 
-enum symbols_state symbols_state(const struct symbols *symbols, int file)
+static int get_declaration(struct symbols *symbols, int number, enum wire_op op, uint64_t a, int64_t b,
+			   struct layouts *layouts, struct symbols_declaration *ret_declaration)
 {
-	return symbols->files[file].state;
+	struct file *file;
+	struct wire wire;
+	uint32_t session;
+	uint64_t layout;
+	int r = ask(symbols, number, op, a, b, "", &file, &wire, &session);
+
+	if (r <= 0 || !wire_get(&wire))
+		return r < 0 ? r : 0;
+	ret_declaration->name = get_string(symbols, &wire);
+	layout = wire_get(&wire);
+	ret_declaration->offset = wire_get(&wire);
+	ret_declaration->file = get_string(symbols, &wire);
+	ret_declaration->line = (uint32_t)wire_get(&wire);
+	if (!ret_declaration->name || !ret_declaration->file)
+		return -ENOMEM;
+	r = symbols_answers_layout(&file->answers, session, layout, layouts, symbols->strings, &ret_declaration->layout);
+	return r < 0 ? r : !wire.bad;
+}
+
+int symbols_variable_type(struct symbols *symbols, int file, uint64_t addr, struct layouts *layouts,
+			  struct symbols_declaration *ret_declaration)
+{
+	return get_declaration(symbols, file, WIRE_VARIABLE_TYPE, addr, 0, layouts, ret_declaration);
+}
+
+int symbols_tls_type(struct symbols *symbols, int file, uint64_t offset, struct layouts *layouts,
+		     struct symbols_declaration *ret_declaration)
+{
+	return get_declaration(symbols, file, WIRE_TLS_TYPE, offset, 0, layouts, ret_declaration);
+}
+
+int symbols_local_type(struct symbols *symbols, int file, uint64_t pc, int64_t cfa_offset, struct layouts *layouts,
+		       struct symbols_declaration *ret_declaration)
+{
+	return get_declaration(symbols, file, WIRE_LOCAL_TYPE, pc, cfa_offset, layouts, ret_declaration);
+}
+
+int symbols_class_type(struct symbols *symbols, int number, const char *name, struct layouts *layouts,
+		       uint32_t *ret_layout)
+{
+	struct file *file;
+	struct wire wire;
+	uint32_t session;
+	int r = ask(symbols, number, WIRE_CLASS_TYPE, 0, 0, name, &file, &wire, &session);
+
+	if (r <= 0 || !wire_get(&wire))
+		return r < 0 ? r : 0;
+	r = symbols_answers_layout(&file->answers, session, wire_get(&wire), layouts, symbols->strings, ret_layout);
+	return r < 0 ? r : 1;
 }

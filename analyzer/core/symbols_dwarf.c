@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  symbols_dwarf.c - function, file, line and inline frames of a code address, from DWARF.
+ * L3  symbols_dwarf.c - function, file, line and inline frames of a code address, from DWARF.
  *
  *   address -> unit (ranges of all units, sorted once) -> function (ranges of the unit's functions,
  *   sorted when the unit is first met) -> inlined subroutines around the address
@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/demangle.h"
 #include "core/symbols_private.h"
@@ -30,7 +31,8 @@ struct unit {
 };
 
 struct dwarf_index {
-	Dwarf *dwarf;
+	Dwarf *dwarf, *alt;
+	size_t missing;			/* units whose .dwo file is not there */
 	struct unit *units;
 	size_t unit_count, unit_capacity;
 	struct ranges ranges;		/* of units */
@@ -116,6 +118,7 @@ static int read_units(struct dwarf_index *index)
 			index->units = units;
 			index->unit_capacity = capacity;
 		}
+		index->missing += type == DW_UT_skeleton && !split.addr;
 		index->units[index->unit_count] = (struct unit){
 			.lines = die, .tree = type == DW_UT_skeleton && split.addr ? split : die };
 		r = add_die_ranges(&index->ranges, &die, index->unit_count++);
@@ -124,13 +127,27 @@ static int read_units(struct dwarf_index *index)
 	return r;
 }
 
-struct dwarf_index *symbols_dwarf_open(Elf *elf)
+/* libdw's own answer to short memory is a message and exit(). */
+static _Noreturn void out_of_memory(void)
+{
+	_exit(SYMBOLS_EXIT_MEMORY);
+}
+
+struct dwarf_index *symbols_dwarf_open(Elf *elf, Elf *alt)
 {
 	struct dwarf_index *index = calloc(1, sizeof(*index));
 
 	if (!index)
 		return NULL;
 	index->dwarf = dwarf_begin_elf(elf, DWARF_C_READ, NULL);
+	if (index->dwarf)
+		dwarf_new_oom_handler(index->dwarf, out_of_memory);
+	if (index->dwarf && alt)
+		index->alt = dwarf_begin_elf(alt, DWARF_C_READ, NULL);
+	if (index->alt) {
+		dwarf_new_oom_handler(index->alt, out_of_memory);
+		dwarf_setalt(index->dwarf, index->alt);
+	}
 	if (!index->dwarf || read_units(index) < 0 || !index->unit_count)
 		return symbols_dwarf_free(index);
 	return index;
@@ -147,6 +164,7 @@ struct dwarf_index *symbols_dwarf_free(struct dwarf_index *index)
 	free(index->units);
 	free(index->ranges.ranges);
 	dwarf_end(index->dwarf);
+	dwarf_end(index->alt);
 	free(index);
 	return NULL;
 }
@@ -338,6 +356,11 @@ int symbols_dwarf_function(struct dwarf_index *index, uint64_t addr, Dwarf_Die *
 	if (r > 0)
 		*ret_function = *function;
 	return r;
+}
+
+size_t symbols_dwarf_missing(const struct dwarf_index *index)
+{
+	return index->missing;
 }
 
 Dwarf *symbols_dwarf_handle(const struct dwarf_index *index)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  symbols_elf.c - symbol tables, sections and notes of ELF files.
+ * L3  symbols_elf.c - symbol tables, sections and notes of ELF files.
  *
  * A table keeps one symbol per address: of several names the one that a person would search for
  * ("malloc" before "__libc_malloc"). Files may be malformed: whatever libelf
@@ -127,9 +127,7 @@ void symbols_elf_sort(struct symbol_table *table)
 	table->count = kept + 1;
 }
 
-/* The innermost symbol around an address. One without a size reaches up to the next symbol. A symbol
- * may lie inside a larger one, so a few are looked at. */
-const struct symbol *symbols_elf_find(const struct symbol_table *table, uint64_t addr)
+const struct symbol *symbols_elf_after(const struct symbol_table *table, uint64_t addr)
 {
 	size_t low = 0, high = table->count;
 
@@ -141,9 +139,17 @@ const struct symbol *symbols_elf_find(const struct symbol_table *table, uint64_t
 		else
 			high = middle;
 	}
-	for (size_t i = low, steps = 0; i-- > 0 && steps < 16; steps++) {
-		const struct symbol *symbol = &table->symbols[i];
+	return table->symbols + low;
+}
 
+/* The innermost symbol around an address. One without a size reaches up to the next symbol. A symbol
+ * may lie inside a larger one, so a few are looked at. */
+const struct symbol *symbols_elf_find(const struct symbol_table *table, uint64_t addr)
+{
+	const struct symbol *symbol = symbols_elf_after(table, addr);
+
+	for (unsigned steps = 0; symbol > table->symbols && steps < SYMBOLS_ELF_STEPS; steps++) {
+		symbol--;
 		if (addr < symbol->end)
 			return symbol;
 		/* hand-written assembly: believed for a page, not for a gap of megabytes */
@@ -246,20 +252,43 @@ static Elf_Scn *find_section(Elf *elf, const char *wanted)
 	return NULL;
 }
 
+const void *symbols_elf_section(Elf *elf, const char *name, size_t *ret_bytes)
+{
+	Elf_Scn *section = find_section(elf, name);
+	Elf_Data *data = section ? elf_rawdata(section, NULL) : NULL;
+
+	if (!data || !data->d_buf)
+		return NULL;
+	*ret_bytes = data->d_size;
+	return data->d_buf;
+}
+
 const char *symbols_elf_debuglink(Elf *elf, uint32_t *ret_crc)
 {
-	Elf_Scn *section = find_section(elf, ".gnu_debuglink");
-	Elf_Data *data = section ? elf_getdata(section, NULL) : NULL;
-	const char *name = data ? data->d_buf : NULL;
-	size_t length;
+	size_t bytes, length;
+	const char *name = symbols_elf_section(elf, ".gnu_debuglink", &bytes);
 
 	if (!name)
 		return NULL;
-	length = strnlen(name, data->d_size);
-	if (!length || length >= data->d_size || (length + 4) / 4 * 4 + 4 > data->d_size ||
-	    strchr(name, '/'))
+	length = strnlen(name, bytes);
+	if (!length || length >= bytes || (length + 4) / 4 * 4 + 4 > bytes || strchr(name, '/'))
 		return NULL;
 	memcpy(ret_crc, name + (length + 4) / 4 * 4, 4);
+	return name;
+}
+
+const char *symbols_elf_altlink(Elf *elf, const uint8_t **ret_id, uint32_t *ret_id_bytes)
+{
+	size_t bytes, length;
+	const char *name = symbols_elf_section(elf, ".gnu_debugaltlink", &bytes);
+
+	if (!name)
+		return NULL;
+	length = strnlen(name, bytes);
+	if (!length || length >= bytes || bytes - length - 1 > 32)
+		return NULL;
+	*ret_id = (const uint8_t *)name + length + 1;
+	*ret_id_bytes = (uint32_t)(bytes - length - 1);
 	return name;
 }
 

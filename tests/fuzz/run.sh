@@ -11,7 +11,7 @@ command -v clang >/dev/null || { echo "clang is not installed"; exit 77; }
 
 flags="-std=gnu11 -D_GNU_SOURCE -DLEAKDIFF_VERSION=\"fuzz\" -O1 -g -I$source -I$source/analyzer
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
-libraries="-lsqlite3 -lzstd -ldw -lelf -liberty -lm -lpthread"
+libraries="-lsqlite3 -lzstd -ldw -lelf -llzma -liberty -lm -lpthread"
 mkdir -p "$build/objects" "$build/findings"
 
 # core only: the readers are there, and nothing else is needed to build them
