@@ -290,7 +290,8 @@ static int add_structure(struct types_file *file, Dwarf_Die *die, const char *ty
 {
 	struct layout layout = { .kind = dwarf_tag(die) == DW_TAG_union_type ? LAYOUT_KIND_UNION : LAYOUT_KIND_STRUCT };
 	Dwarf_Die definition = *die;
-	bool defined = !flag_of(die, DW_AT_declaration);
+	/* gcc does not call what stands for a type unit's type a declaration */
+	bool defined = !flag_of(die, DW_AT_declaration) && !dwarf_hasattr(die, DW_AT_signature);
 	int r = 0;
 
 	if (!defined) {

@@ -19,7 +19,11 @@
 static const char *scope_name(struct types_file *file, Dwarf_Die *die)
 {
 	const char *name = dwarf_diename(die);
+	Dwarf_Attribute attribute;
+	Dwarf_Die type;
 
+	if (!name && dwarf_attr(die, DW_AT_signature, &attribute) && dwarf_formref_die(&attribute, &type))
+		name = dwarf_diename(&type);	/* of a type unit */
 	switch (dwarf_tag(die)) {
 	case DW_TAG_namespace:
 		return name ? name : "(anonymous namespace)";
@@ -61,6 +65,8 @@ static uint32_t scope_around(const struct types_unit *unit, uint32_t at)
 const char *types_qualified_name(struct types_file *file, Dwarf_Die *die, const char *own_name)
 {
 	const char *name = own_name ? own_name : dwarf_diename(die), *parts[SCOPE_CHAIN_MAX], *interned;
+	Dwarf_Die declared = *die;
+	Dwarf_Attribute attribute;
 	struct text text = { 0 };
 	uint32_t number, scope;
 	unsigned count = 0;
@@ -69,6 +75,11 @@ const char *types_qualified_name(struct types_file *file, Dwarf_Die *die, const 
 
 	if (!name)
 		name = "";
+	/* a definition outside of its class or namespace: its place is that of the declaration */
+	for (unsigned i = 0; i < TYPES_CHAIN_MAX && dwarf_attr(&declared, DW_AT_specification, &attribute); i++)
+		if (!dwarf_formref_die(&attribute, &declared))
+			break;
+	die = &declared;
 	r = types_unit_of(file, die, &number);
 	if (r < 0)
 		return NULL;

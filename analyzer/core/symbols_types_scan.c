@@ -334,7 +334,8 @@ static int keep_variable(struct scan *scan, uint8_t *at)
 	case DW_OP_GNU_addr_index:
 	case DW_OP_constx:
 	case DW_OP_GNU_const_index:
-		if (dwarf_getlocation_attr(&attribute, ops, &result) != 0 || dwarf_formaddr(&result, &start) != 0)
+		if (dwarf_getlocation_attr(&attribute, ops, &result) != 0 ||
+		    (dwarf_formaddr(&result, &start) != 0 && dwarf_formudata(&result, &start) != 0))
 			return 0;
 		break;
 	default:
@@ -446,7 +447,7 @@ static int scan_entry(struct scan *scan, const struct abbrevs *abbrevs, const st
 			unsigned attribute = forms[i].attribute;
 
 			declared |= attribute == DW_AT_declaration;
-			named |= attribute == DW_AT_name;
+			named |= attribute == DW_AT_name || attribute == DW_AT_specification;
 			if (attribute == DW_AT_location && abbrev->tag == DW_TAG_variable)
 				placed = is_place(reader, forms[i].form);
 			skip_form(reader, forms[i].form);
