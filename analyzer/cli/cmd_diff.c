@@ -7,6 +7,7 @@
 #include "cli/cmd.h"
 #include "cli/draw.h"
 #include "cli/json.h"
+#include "cli/limits.h"
 #include "cli/load.h"
 #include "cli/report.h"
 #include "core/diff.h"
@@ -22,6 +23,7 @@ static struct {
 	const char *suppressions, *baseline, *write_baseline;
 	uint64_t fail_above;
 	bool json, quiet, unused;
+	struct limits_options limits;
 	struct draw_files files;
 } options = { .top = UINT64_MAX, .fail_above = UINT64_MAX };
 
@@ -51,7 +53,8 @@ static int answer(const struct loaded *loaded, const struct diff_options *rows, 
 	/* Only the rows know of threads, and of holders in earlier snapshots. */
 	for (size_t k = 0; k < loaded->count; k++)
 		heap_drop(loaded->heaps[k], HEAP_PART_THREAD);
-	series_forget_paths(loaded->series);
+	if (loaded->count < 3)		/* ... and trends, of which two snapshots have none */
+		series_forget_paths(loaded->series);
 	if (r == 0)
 		r = suspects_find(loaded->series, &suspects);
 	if (r == 0)
@@ -100,7 +103,9 @@ static int run(int argc, char **argv)
 		return status;
 	status = load_series(argv, (size_t)argc, &loaded);
 	if (status == 0) {
-		status = answer(&loaded, &rows, &acceptance);
+		status = limits_set(&cmd_diff, &options.limits, loaded.series);
+		if (status == 0)
+			status = answer(&loaded, &rows, &acceptance);
 		loaded_done(&loaded);
 	}
 	accepted_done(&acceptance);
@@ -118,6 +123,7 @@ static const struct cmd_option cmd_options[] = {
 	{ "write-baseline", 0, CMD_STRING, "FILE", "accept from now on what grew here; exit status 0", &options.write_baseline },
 	{ "fail-above", 0, CMD_SIZE, "SIZE", "exit status 1 only if more than this grew and is not accepted", &options.fail_above },
 	{ "unused", 0, CMD_FLAG, NULL, "list suppressions and entries that met nothing", &options.unused },
+	LIMITS_OPTIONS(options.limits),
 	{ "json", 0, CMD_FLAG, NULL, "write one JSON object", &options.json },
 	{ "quiet", 0, CMD_FLAG, NULL, "no progress bar", &options.quiet },
 	DRAW_OPTIONS(options.files),
@@ -128,8 +134,8 @@ const struct cmd cmd_diff = {
 	.name = "diff",
 	.synopsis = "[diff] SNAP1 SNAP2 [SNAP3 ...] [--by WHAT] [--json] [--png FILE]",
 	.summary = "what grew between snapshots, who allocated it and who holds it",
-	.detail = "Snapshots are given oldest first. With three or more, what survived a whole interval is told\n"
-		  "from what was born in the last one.\n"
+	.detail = "Snapshots are given oldest first. With three or more each suspect is followed\n"
+		  "through all of them: growing, warming up, saw-tooth or stable; also across restarts and workers.\n"
 		  "Exit status: 0 nothing grew that counts; 1 a suspect that is not accepted is likely or certain,\n"
 		  "and with --fail-above more than that grew; 2 trouble.",
 	.options = cmd_options,

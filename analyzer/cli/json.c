@@ -13,6 +13,7 @@
 #include "cli/json_baseline.h"
 #include "cli/json_account.h"
 #include "cli/json_parts.h"
+#include "cli/json_trend.h"
 #include "cli/json_value.h"
 #include "cli/rss.h"
 #include "core/accept.h"
@@ -192,8 +193,9 @@ static json_t *site_list(const struct heap *heap, const struct suspect_site *lis
 	return sites;
 }
 
-static json_t *suspect_object(const struct heap *heap, const struct suspect *s, size_t rank)
+static json_t *suspect_object(const struct series *series, const struct suspect *s, size_t rank)
 {
+	const struct heap *heap = series_last(series)->heap;
 	json_t *o = json_object(), *point;
 
 	set(o, "rank", number(rank));
@@ -219,6 +221,7 @@ static json_t *suspect_object(const struct heap *heap, const struct suspect *s, 
 	}
 	set(o, "chain", chain_steps(&s->chain));
 	set(o, "cycle", s->cycle.count ? chain_steps(&s->cycle) : json_null());
+	missing |= json_add_trend(o, series, s) < 0;
 	return o;
 }
 
@@ -246,7 +249,6 @@ static int write_answer(json_t *answer)
 json_t *json_make_diff(const struct series *series, const struct diff *diff, const struct suspects *suspects,
 		       const struct acceptance *acceptance, size_t limit)
 {
-	const struct heap *last = series_last(series)->heap;
 	json_t *answer = new_answer(), *array;
 
 	array = json_array();
@@ -263,7 +265,7 @@ json_t *json_make_diff(const struct series *series, const struct diff *diff, con
 
 	array = json_array();
 	for (size_t i = 0; i < suspects->count; i++)
-		append(array, suspect_object(last, &suspects->list[i], i + 1));
+		append(array, suspect_object(series, &suspects->list[i], i + 1));
 	set(answer, "suspects", array);
 
 	array = json_array();
@@ -271,6 +273,7 @@ json_t *json_make_diff(const struct series *series, const struct diff *diff, con
 		append(array, json_account(series->heaps[k].heap));
 	set(answer, "rss", array);
 	set(answer, "notes", strings((const char *const *)suspects->notes, suspects->note_count));
+	missing |= json_add_outlook(answer, series, suspects) < 0;
 	set(answer, "suppressed", json_of_suppressions(acceptance->suppressions));
 	set(answer, "accepted", json_of_baseline(acceptance->baseline));
 	set(answer, "unaccepted_bytes", number(acceptance->unaccepted_bytes));

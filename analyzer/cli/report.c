@@ -12,6 +12,7 @@
 
 #include "cli/cmd.h"
 #include "cli/report.h"
+#include "cli/report_trend.h"
 #include "cli/table.h"
 #include "core/account.h"
 #include "core/names.h"
@@ -327,8 +328,9 @@ static void site_lines(FILE *out, const struct heap *heap, const char *label,
 			text_size((int64_t)rest_bytes, size));
 }
 
-static void suspect_paragraph(FILE *out, const struct heap *heap, const struct suspect *s, size_t rank)
+static void suspect_paragraph(FILE *out, const struct series *series, const struct suspect *s, size_t rank)
 {
+	const struct heap *heap = series_last(series)->heap;
 	char size[TEXT_SIZE], count[TEXT_SIZE], retained[TEXT_SIZE];
 	char *reason = text_escape(s->reason);
 
@@ -368,6 +370,8 @@ static void suspect_paragraph(FILE *out, const struct heap *heap, const struct s
 		}
 		if (s->children > 1)
 			fprintf(out, " (%s new in it)", text_count((int64_t)s->children, count));
+		if (s->cluster->place_count)
+			fprintf(out, ", and in %" PRIu32 " more places like it", s->cluster->place_count);
 		putc('\n', out);
 	} else if (s->verdict != SUSPECT_ALLOCATOR && s->cluster) {
 		fprintf(out, "  held by     %s\n", s->verdict == SUSPECT_UNREACHABLE ? "nothing that was found" :
@@ -383,11 +387,46 @@ static void suspect_paragraph(FILE *out, const struct heap *heap, const struct s
 	}
 	site_lines(out, heap, "allocated", s->sites, s->site_count, SITES_SHOWN);
 	site_lines(out, heap, "with it", s->companions, s->companion_count, 1);
+	report_trend(out, series, s);
 	if (reason) {
 		fputs("  why         ", out);
 		table_wrap(out, reason, 14);
 	}
 	free(reason);
+}
+
+/* The first ones, what carries a share of the growth, and what is no block of the program's. */
+static bool is_worth_a_paragraph(const struct series *series, const struct suspects *suspects, size_t index)
+{
+	const struct suspect *s = &suspects->list[index];
+
+	return index < SUSPECTS_FIRST || !s->cluster ||
+	       (double)s->cluster->bytes >= series->limits.share * (double)suspects->cover.grown;
+}
+
+/* The others have a line each. */
+static void suspect_lines(FILE *out, const struct series *series, const struct suspects *suspects)
+{
+	const struct heap *heap = series_last(series)->heap;
+	char size[TEXT_SIZE], count[TEXT_SIZE];
+	bool any = false;
+
+	for (size_t i = 0; i < suspects->count; i++) {
+		const struct suspect *s = &suspects->list[i];
+
+		if (is_worth_a_paragraph(series, suspects, i))
+			continue;
+		fprintf(out, "%s%s%zu. %s (%s)%s  %s in %s x ", any ? "" : "\n", ink(verdict_ink(s)), i + 1,
+			suspect_verdict_name(s->verdict), suspect_confidence_name(s->confidence), ink(INK_NONE),
+			text_size((int64_t)s->bytes, size), text_count((int64_t)s->count, count));
+		put_escaped(out, s->type);
+		if (s->root != HEAP_NONE) {
+			fputs(", held by ", out);
+			put_escaped(out, heap->root[s->root].name);
+		}
+		putc('\n', out);
+		any = true;
+	}
 }
 
 static int account_table(FILE *out, const struct series *series)
@@ -423,7 +462,6 @@ static int account_table(FILE *out, const struct series *series)
 int report_diff(FILE *out, const struct series *series, const struct diff *diff,
 		const struct suspects *suspects, size_t rows)
 {
-	const struct heap *last = series_last(series)->heap;
 	char size[TEXT_SIZE];
 	int r;
 
@@ -433,7 +471,9 @@ int report_diff(FILE *out, const struct series *series, const struct diff *diff,
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < suspects->count; i++)
-		suspect_paragraph(out, last, &suspects->list[i], i + 1);
+		if (is_worth_a_paragraph(series, suspects, i))
+			suspect_paragraph(out, series, &suspects->list[i], i + 1);
+	suspect_lines(out, series, suspects);
 	r = account_table(out, series);
 	if (r < 0)
 		return r;
@@ -447,6 +487,7 @@ int report_diff(FILE *out, const struct series *series, const struct diff *diff,
 		table_wrap(out, note, 6);
 		free(note);
 	}
+	report_outlook(out, series);
 	if (suspects->noise_places)
 		fprintf(out, "note: %" PRIu32 " %s grew too little to show a trend (%s)\n", suspects->noise_places,
 			suspects->noise_places == 1 ? "place" : "places", text_size((int64_t)suspects->noise_bytes, size));

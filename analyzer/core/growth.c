@@ -17,6 +17,7 @@
 #include "core/weigh.h"
 
 #define TYPE_MIXED (HEAP_NONE - 1)
+#define TAKEN_LIGHT 2			/* in finder.taken: with a light companion */
 
 struct finder {
 	struct growth *growth;
@@ -33,6 +34,7 @@ struct finder {
 	uint32_t *type_count, *touched, touched_count;
 	uint32_t *type_below;		/* what mostly grew below the children of a type, or TYPE_MIXED */
 	uint8_t *mark;			/* by node: scratch, zero between uses */
+	uint8_t *light;			/* by node: an item that is a companion by its weight alone; likewise */
 	uint32_t *group_of;		/* by node: scratch, group + 1, zero between uses */
 	uint32_t path_walks;		/* so many are done */
 };
@@ -74,12 +76,12 @@ static uint64_t own_bytes(const struct finder *f, uint32_t v)
 	return walk_own(&f->walk, v);
 }
 
-static int take_node(struct finder *f, struct cluster *cluster, uint32_t v)
+static int take_node(struct finder *f, struct cluster *cluster, uint32_t v, bool light)
 {
 	if (!own_bytes(f, v))
 		return 0;
 	cluster->bytes += f->growth->bytes[v];
-	f->taken[v] = 1;
+	f->taken[v] = light ? TAKEN_LIGHT : 1;
 	return push_id(&cluster->node, &cluster->node_count, &cluster->node_room, v);
 }
 
@@ -97,7 +99,7 @@ static int take_item(struct finder *f, struct cluster *cluster, uint32_t item)
 		uint32_t id = tree->order[i];
 
 		if (id < f->heap->nodes)
-			r = take_node(f, cluster, id);
+			r = take_node(f, cluster, id, f->light[item]);
 		f->walk.left[id] = 0;
 	}
 	return r;
@@ -186,6 +188,8 @@ static int find_main(struct finder *f, struct cluster *cluster)
 		if (kind < 0)
 			goto out;
 		kind_of[i] = (uint32_t)kind;
+		if (f->taken[cluster->node[i]] == TAKEN_LIGHT)
+			continue;	/* it came with them, and is not where they are: a request in work */
 		sums[kind].bytes += f->growth->bytes[cluster->node[i]];
 		sums[kind].sample = cluster->node[i];
 	}
@@ -196,7 +200,7 @@ static int find_main(struct finder *f, struct cluster *cluster)
 	cluster->main = sums[main].sample;
 	cluster->main_count = cluster->main_bytes = 0;
 	for (uint32_t i = 0; i < cluster->node_count; i++)
-		if (kind_of[i] == main || sums[kind_of[i]].is_peer) {
+		if (f->taken[cluster->node[i]] != TAKEN_LIGHT && (kind_of[i] == main || sums[kind_of[i]].is_peer)) {
 			cluster->counts[i] = 1;
 			cluster->main_count += weigh_count(f->heap, cluster->node[i]);
 			cluster->main_bytes += f->growth->bytes[cluster->node[i]];
@@ -257,7 +261,7 @@ static uint32_t meet_marks(struct finder *f, const struct cluster *cluster)
 		if (v == HEAP_NONE || v >= f->heap->nodes + f->heap->roots)
 			continue;
 		for (uint64_t e = f->heap->edge_start[v]; e < f->heap->edge_start[v + 1]; e++)
-			if (f->mark[f->heap->edge_to[e]]) {
+			if (f->mark[f->heap->edge_to[e]] && reach_edge_counts(f->reach, v, f->heap->edge_to[e])) {
 				f->mark[f->heap->edge_to[e]] = 0;
 				met++;
 			}
@@ -338,7 +342,7 @@ static int make_cluster(struct finder *f, uint32_t point, const uint32_t *items,
 	/* A holder that was resized, or replaced by a larger one, to make room is part of what grew. */
 	if (r == 0 && point < f->heap->nodes && own_bytes(f, point)) {
 		carried = own_bytes(f, point);
-		r = take_node(f, cluster, point);
+		r = take_node(f, cluster, point, false);
 		take_off(f, point, carried);
 	}
 	return r == 0 ? finish_cluster(f, cluster) : r;
@@ -428,6 +432,12 @@ static bool is_linked(const struct links *links, uint32_t from, uint32_t to, uin
 	return pair != HASH_NONE && (uint64_t)links->hits[pair] * 2 >= members;
 }
 
+static void mark_light(struct finder *f, const uint32_t *items, uint32_t count, uint8_t value)
+{
+	for (uint32_t i = 0; i < count; i++)
+		f->light[items[i]] = value;
+}
+
 /* Turn the items below one point into clusters: one for each type that matters, companions with the
  * group that they belong to. point_of: decides the point of a group (by dominator or by paths). */
 static int cluster_items(struct finder *f, uint32_t *items, uint32_t count,
@@ -472,15 +482,19 @@ static int cluster_items(struct finder *f, uint32_t *items, uint32_t count,
 
 			if (!other->count)
 				continue;
-			if (light || is_linked(&links, g, o, members) || is_linked(&links, o, g, other->count)) {
-				memcpy(taken + taken_count, items + other->first, other->count * sizeof(*taken));
-				taken_count += other->count;
-				other->count = 0;
+			if (!is_linked(&links, g, o, members) && !is_linked(&links, o, g, other->count)) {
+				if (!light)
+					continue;
+				mark_light(f, items + other->first, other->count, 1);
 			}
+			memcpy(taken + taken_count, items + other->first, other->count * sizeof(*taken));
+			taken_count += other->count;
+			other->count = 0;
 		}
 		r = absorb(f, taken, &taken_count);
 		if (r == 0 && taken_count)
 			r = cluster(f, point, taken, taken_count);
+		mark_light(f, items, count, 0);
 	}
 	links_done(&links);
 	free(groups);
@@ -503,7 +517,7 @@ static int flood_from(struct finder *f, uint32_t source)
 		return -ENOMEM;
 	for (uint32_t v = source;; v = queue[from++]) {
 		for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1]; e++)
-			if (!f->mark[heap->edge_to[e]]) {
+			if (!f->mark[heap->edge_to[e]] && reach_edge_counts(f->reach, v, heap->edge_to[e])) {
 				f->mark[heap->edge_to[e]] = 1;
 				queue[to++] = heap->edge_to[e];
 			}
@@ -519,7 +533,7 @@ static int cluster_by_paths(struct finder *f, uint32_t top, uint32_t *items, uin
 {
 	const struct heap *heap = f->heap;
 	struct walk walk = { .heap = heap, .earlier = f->series->earlier, .bytes = f->growth->bytes, .taken = f->taken,
-			     .parent = f->reach->parent, .count = heap->nodes + heap->roots };
+			     .drop = f->series->limits.drop, .parent = f->reach->parent, .count = heap->nodes + heap->roots };
 	uint32_t *inside = NULL, kept = 0, heaviest = HEAP_NONE, point;
 	int r = -ENOMEM;
 
@@ -583,12 +597,25 @@ static int push_start(struct finder *f, uint32_t id)
 	return push_id(&f->start, &f->start_count, &f->start_room, id);
 }
 
+/* Does a place give each thing that it holds a name: a module, a class? Then what grows below two names is
+ * two places, however alike they are. */
+static bool is_namespace(const struct finder *f, uint32_t id)
+{
+	const struct heap_type *type;
+
+	if (id >= f->heap->nodes)
+		return id < f->heap->nodes + f->heap->roots &&
+		       f->heap->root[id - f->heap->nodes].kind == HEAP_ROOT_PY_MODULE;
+	type = &f->heap->types[f->heap->type[id]];
+	return type->source == HEAP_TYPE_PYTHON && (!strcmp(type->name, "module") || !strcmp(type->name, "type"));
+}
+
 static bool is_heavy(const struct finder *f, uint32_t point, uint32_t id)
 {
 	const uint64_t *left = f->walk.left;
 
 	return left[id] >= f->min_bytes &&
-	       (point == f->growth->tree->top || (double)left[id] >= GROWTH_BRANCH_SHARE * (double)left[point]);
+	       (point == f->growth->tree->top || is_namespace(f, point) || (double)left[id] >= GROWTH_BRANCH_SHARE * (double)left[point]);
 }
 
 /* Look at all children of a point by type: how many there are and whether different things grow below
@@ -622,6 +649,7 @@ static int split_children(struct finder *f, uint32_t point, uint32_t on_way, uin
 {
 	struct walk *walk = &f->walk;
 	uint32_t *items = NULL, count = 0, room = 0;
+	bool named = is_namespace(f, point);
 	int r = 0;
 
 	survey_children(f, point);
@@ -631,7 +659,7 @@ static int split_children(struct finder *f, uint32_t point, uint32_t on_way, uin
 
 		if (!walk->left[id] || id == f->growth->tree->lost)
 			continue;
-		if (id < f->heap->nodes && f->type_below[f->heap->type[id]] != TYPE_MIXED)
+		if (id < f->heap->nodes && !named && f->type_below[f->heap->type[id]] != TYPE_MIXED)
 			like_it = f->type_count[f->heap->type[id]];
 		if (id >= f->heap->nodes || (id != on_way && heavy && !walk_is_item(walk, id, like_it)))
 			r = heavy ? push_start(f, id) : 0;
@@ -774,7 +802,7 @@ static int find_unreachable(struct finder *f)
 		struct cluster *cluster = &f->growth->clusters[index];
 		r = push_id(&cluster->item, &cluster->item_count, &cluster->item_room, head);
 		for (uint32_t i = 0; i < to && r == 0; i++)
-			r = take_node(f, cluster, queue[i]);
+			r = take_node(f, cluster, queue[i], false);
 	}
 	memset(f->mark, 0, heap->nodes);
 	for (uint32_t c = 0; c < f->growth->cluster_count && r == 0; c++)
@@ -833,17 +861,19 @@ static int find(struct finder *f)
 	series_step(f->series, "following what grew", 9);
 	f->taken = calloc(n + 1, 1);
 	f->mark = calloc(n + 1, 1);
+	f->light = calloc(n + 1, 1);
 	f->group_of = calloc(n + 1, sizeof(*f->group_of));
 	f->type_bytes = calloc(t + 1, sizeof(*f->type_bytes));
 	f->type_count = calloc(t + 1, sizeof(*f->type_count));
 	f->touched = malloc((t + 1) * sizeof(*f->touched));
 	f->type_below = malloc((t + 1) * sizeof(*f->type_below));
 	f->walk.left = large_array(growth->tree->count, sizeof(*f->walk.left));
-	if (!f->taken || !f->mark || !f->group_of || !f->type_bytes || !f->type_count || !f->touched || !f->type_below ||
+	if (!f->taken || !f->mark || !f->light || !f->group_of || !f->type_bytes || !f->type_count || !f->touched || !f->type_below ||
 	    !f->walk.left)
 		return -ENOMEM;
 	memset(f->type_below, 0xff, (t + 1) * sizeof(*f->type_below));
 	f->walk.heap = f->heap;
+	f->walk.drop = f->series->limits.drop;
 	f->walk.earlier = f->series->earlier;
 	f->walk.bytes = growth->bytes;
 	f->walk.taken = f->taken;
@@ -900,6 +930,7 @@ int growth_find(const struct series *series, struct growth **ret_growth)
 	free(f.touched);
 	free(f.type_below);
 	free(f.mark);
+	free(f.light);
 	free(f.group_of);
 	if (r < 0) {
 		growth_free(f.growth);
@@ -917,6 +948,7 @@ struct growth *growth_free(struct growth *growth)
 		free(growth->clusters[c].item);
 		free(growth->clusters[c].node);
 		free(growth->clusters[c].counts);
+		free(growth->clusters[c].place);
 	}
 	free(growth->clusters);
 	free(growth->bytes);

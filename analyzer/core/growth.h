@@ -35,6 +35,8 @@ struct cluster {
 	bool resized;			/* the point itself grew (realloc) */
 	bool cycle;			/* unreachable, and the heads are in cycles */
 	uint32_t point;			/* graph node id of the accumulation point; HEAP_NONE = none */
+	uint32_t *place;		/* further points of the same cause, see merge.h */
+	uint32_t place_count, place_room;
 	uint32_t children;		/* items that carry growth */
 	uint32_t *item;			/* the items, or the heads of unreachable growth */
 	uint32_t item_count, item_room;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L9  near.c - the neighbourhood of an object: what it refers to, what refers to it.
+ * L10  near.c - the neighbourhood of an object: what it refers to, what refers to it.
  *
  * Level by level from the object. Backwards, one pass over all edges finds the referrers of a whole
  * level, so no reverse graph is kept. A node shows at most `width` neighbours; the others are one

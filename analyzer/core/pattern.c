@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L8  pattern.c - pictures of suspects and of chains.
+ * L9  pattern.c - pictures of suspects and of chains.
  *
  * A suspect's picture is its chain down to the accumulation point, and below it one node for each type
  * that grew there, with the references between them counted. Neighbourhoods are in near.c. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L8  pattern.h - pictures: the chain to one object, the pattern of what grew, a neighbourhood.
+ * L9  pattern.h - pictures: the chain to one object, the pattern of what grew, a neighbourhood.
  *
  * (1) A picture has at most PICTURE_NODES nodes; what does not fit is merged, then cut, and the
  *     picture says so in its own words (left_out).

@@ -247,6 +247,7 @@ int series_new(size_t count, struct series **ret_series)
 	}
 	series->count = count;
 	series->same_process = true;
+	series->limits = (struct series_limits){ GROWTH_DROP, GROWTH_COVER, SUSPECT_SHARE, NULL, NULL, 0 };
 	*ret_series = series;
 	return 0;
 }
@@ -334,6 +335,8 @@ struct series *series_free(struct series *series)
 	free(series->heaps);
 	free(series->earlier);
 	free(series->type_array);
+	free(series->limits.units);
+	free(series->limits.unit);
 	free(series);
 	return NULL;
 }

@@ -23,6 +23,7 @@
 #include "core/heap.h"
 #include "core/intern.h"
 #include "core/reach.h"
+#include "core/thresholds.h"
 #include "core/weigh.h"
 
 struct series_heap {
@@ -34,7 +35,17 @@ struct series_heap {
 	uint32_t *later;		/* the same block in the last heap or HEAP_NONE; NULL for the last */
 };
 
+struct series_limits {			/* thresholds that a user may set; series_new() sets those of thresholds.h */
+	double drop;			/* GROWTH_DROP */
+	double cover;			/* GROWTH_COVER */
+	double share;			/* SUSPECT_SHARE */
+	double *units;			/* what was counted by each snapshot, growing, or NULL; owned by the series ... */
+	char *unit;			/* ... as its name is: "requests" */
+	uint64_t memory_bytes;		/* what the process may use; 0 = unknown */
+};
+
 struct series {
+	struct series_limits limits;
 	struct series_heap *heaps;
 	size_t count, added;
 	bool same_process;

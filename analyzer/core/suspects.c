@@ -12,6 +12,7 @@
 #include "core/account.h"
 #include "core/arenas.h"
 #include "core/kinds.h"
+#include "core/merge.h"
 #include "core/names.h"
 #include "core/shapes.h"
 #include "core/suspects.h"
@@ -488,25 +489,88 @@ static int say_unaccounted(const struct judge *j, struct suspect *suspect)
 	return 0;
 }
 
+static int say_before(struct suspect *suspect, char *words)
+{
+	char *both = words ? text_format("%s; %s", words, suspect->reason ? suspect->reason : "") : NULL;
+
+	free(words);
+	if (!both)
+		return -ENOMEM;
+	free(suspect->reason);
+	suspect->reason = both;
+	return 0;
+}
+
+/* Several roots hold it: what one of them lets go of stays. */
+static int say_holders(struct judge *j, struct suspect *suspect)
+{
+	const struct holders *h = suspect->holders;
+	struct text text = { 0 };
+	uint64_t alone = suspect->count > h->shared_count ? suspect->count - h->shared_count : 0;
+
+	if (h->count < 2)
+		return 0;
+	text_append(&text, "held by ");
+	for (uint32_t i = 0; i < h->count; i++) {
+		text_printf(&text, "%s%s", i == 0 ? "" : i + 1 == h->count && !h->more ? ", and by " : ", by ",
+			    j->heap->root[h->list[i].root].name);
+		if (h->list[i].count < suspect->count)
+			text_printf(&text, " (%" PRIu64 " of them)", h->list[i].count);
+	}
+	if (h->more)
+		text_printf(&text, " and %" PRIu32 " more", h->more);
+	if (alone * 10 < suspect->count)
+		text_append(&text, ": dropping one of them alone frees nothing");
+	else
+		text_printf(&text, ": %" PRIu64 " of %" PRIu64 " are shared, and dropping one holder alone does not free those",
+			    h->shared_count, suspect->count);
+	return say_before(suspect, text_take(&text));
+}
+
+const char *suspect_weak_root(const struct series *series, const struct suspect *suspect)
+{
+	const struct series_heap *last = series_last(series);
+	enum heap_root_kind kind = suspect->root == HEAP_NONE ? 0 : last->heap->root[suspect->root].kind;
+
+	if ((kind != HEAP_ROOT_REGISTER && kind != HEAP_ROOT_STACK) || !suspect->cluster ||
+	    last->reach->region[suspect->cluster->main] == REACH_HELD)
+		return NULL;
+	return kind == HEAP_ROOT_REGISTER ? "register" : "stack";
+}
+
+/* No variable holds it, only a word on a stack or in a register, which may have been forgotten there. */
+static int say_weak_root(struct judge *j, struct suspect *suspect)
+{
+	const struct heap_root *root;
+
+	if (!suspect_weak_root(j->series, suspect))
+		return 0;
+	root = &j->heap->root[suspect->root];
+	if (root->kind == HEAP_ROOT_REGISTER)
+		return say_before(suspect, strdup("only a register holds it, perhaps a word that is left there: it may be lost"));
+	if (suspect->count == 1 || suspect->chain.count < 3)
+		return say_before(suspect, text_format("only words on the stack of %s hold it: local variables, or words that "
+						       "are left there", root->name));
+	return say_before(suspect, text_format("only the stack of %s holds it: it goes when that function returns", root->name));
+}
+
 /* A way to leak that is known is said first. */
 static int say_shape(struct judge *j, struct suspect *suspect)
 {
-	char *shape = NULL, *both;
+	char *shape = NULL;
 	int r = say_unaccounted(j, suspect);
 
+	if (r == 0)
+		r = say_weak_root(j, suspect);
+	if (r == 0)
+		r = say_holders(j, suspect);
 	if (r < 0)
 		return r;
 	r = shape_find(j->heap, suspect->root, &suspect->chain, j->growth->retained, &shape);
 
 	if (r < 0 || !shape)
 		return r;
-	both = text_format("%s; %s", shape, suspect->reason ? suspect->reason : "");
-	free(shape);
-	if (!both)
-		return -ENOMEM;
-	free(suspect->reason);
-	suspect->reason = both;
-	return 0;
+	return say_before(suspect, shape);
 }
 
 static int describe(struct judge *j, const struct cluster *cluster, struct suspect *suspect)
@@ -618,13 +682,57 @@ static int write_notes(struct suspects *s)
 	return r;
 }
 
+/* Do the first suspects explain what grew? If not, where the rest of it is. */
+static int say_cover(struct suspects *s)
+{
+	struct suspects_cover *cover = &s->cover;
+	char grown[TEXT_SIZE], x[TEXT_SIZE];
+	struct text text = { 0 };
+	char *sentence;
+	size_t first = 0;
+	int r;
+
+	cover->grown = s->growth->total_bytes;
+	cover->noise = s->noise_bytes;
+	for (size_t i = 0; i < s->count; i++)
+		if (s->list[i].cluster)
+			*(first++ < SUSPECTS_FIRST ? &cover->first : &cover->others) += s->list[i].cluster->bytes;
+	cover->thin = cover->grown > cover->first + cover->others + cover->turnover + cover->noise ?
+		      cover->grown - cover->first - cover->others - cover->turnover - cover->noise : 0;
+	if (!first || cover->grown < NOISE_BYTES ||
+	    (double)cover->first >= s->series->limits.cover * (double)cover->grown)
+		return 0;
+	text_printf(&text, "of %s that are new or became larger the first %s %.0f %%; the rest: ",
+		    text_size((int64_t)cover->grown, grown), first == 1 ? "suspect is" : "suspects are",
+		    100.0 * (double)cover->first / (double)cover->grown);
+	if (cover->others)
+		text_printf(&text, "%s in other suspects, ", text_size((int64_t)cover->others, x));
+	if (cover->turnover)
+		text_printf(&text, "%s took the place of what was freed, ", text_size((int64_t)cover->turnover, x));
+	if (cover->noise)
+		text_printf(&text, "%s in places that show no trend, ", text_size((int64_t)cover->noise, x));
+	if (cover->thin)
+		text_printf(&text, "%s spread too thin to have a place, ", text_size((int64_t)cover->thin, x));
+	text_append(&text, "all of it in the table");
+	sentence = text_take(&text);
+	if (!sentence)
+		return -ENOMEM;
+	r = add_note(s, "%s", sentence);
+	free(sentence);
+	return r;
+}
+
 /* Every cluster that is one becomes a suspect. */
 static int judge_clusters(struct suspects *s, struct judge *j)
 {
 	int r = judge_init(j, s->series, s->growth);
 
+	if (r == 0)
+		r = holders_find(s->growth, &s->holders);
 	if (r < 0)
 		return r;
+	s->trends = j->trends;
+	j->trends = NULL;		/* suspects point into it */
 	s->list = calloc((size_t)s->growth->cluster_count + 1, sizeof(*s->list));
 	if (!s->list)
 		return -ENOMEM;
@@ -634,6 +742,8 @@ static int judge_clusters(struct suspects *s, struct judge *j)
 		enum judge_answer answer;
 
 		suspect->cluster = cluster;
+		suspect->trend = &s->trends->list[c];
+		suspect->holders = &s->holders[c];
 		r = judge_cluster(j, cluster, suspect, &answer);
 		if (r < 0) {
 			s->count++;	/* half made: freed with the others */
@@ -642,6 +752,7 @@ static int judge_clusters(struct suspects *s, struct judge *j)
 		if (answer == JUDGE_TURNOVER) {
 			s->turnover_places++;
 			s->turnover_bytes += cluster->main_bytes;
+			s->cover.turnover += cluster->bytes;
 		} else if (answer == JUDGE_NOISE) {
 			s->noise_places++;
 			s->noise_bytes += cluster->bytes;
@@ -669,6 +780,8 @@ int suspects_find(const struct series *series, struct suspects **ret_suspects)
 		return -ENOMEM;
 	s->series = series;
 	r = growth_find(series, &s->growth);
+	if (r == 0)
+		r = merge_clusters(s->growth);
 	if (r == 0 && heap_is_profile(series_last(series)->heap))
 		r = suspects_of_sites(s);
 	else if (r == 0)
@@ -677,10 +790,12 @@ int suspects_find(const struct series *series, struct suspects **ret_suspects)
 		r = add_allocator(s);
 	if (r == 0)
 		r = write_notes(s);
+	if (r == 0 && s->count)
+		qsort(s->list, s->count, sizeof(*s->list), compare_suspects);
+	if (r == 0)
+		r = say_cover(s);
 	if (r < 0)
 		goto fail;
-	if (s->count)
-		qsort(s->list, s->count, sizeof(*s->list), compare_suspects);
 	for (size_t i = 0; i < s->count; i++)
 		s->grew |= s->list[i].verdict != SUSPECT_STABLE && s->list[i].confidence < SUSPECT_POSSIBLE;
 	judge_done(&j);
@@ -702,6 +817,8 @@ struct suspects *suspects_free(struct suspects *suspects)
 		free(suspects->notes[i]);
 	free(suspects->notes);
 	free(suspects->list);
+	trends_free(suspects->trends);
+	free(suspects->holders);
 	growth_free(suspects->growth);
 	free(suspects);
 	return NULL;

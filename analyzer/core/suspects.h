@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L7  suspects.h - what grew, judged: verdict, confidence, reason, sites, holder, chain.
+ * L8  suspects.h - what grew, judged: verdict, confidence, reason, sites, holder, chain.
  *
  * A suspect is one cluster of growth.h, or the resident memory that live memory does not explain.
  *
@@ -21,7 +21,9 @@
 
 #include "core/chains.h"
 #include "core/growth.h"
+#include "core/holders.h"
 #include "core/series.h"
+#include "core/trend.h"
 
 enum suspect_verdict {
 	SUSPECT_UNREACHABLE = 0, SUSPECT_GROWING, SUSPECT_WARMING, SUSPECT_STABLE, SUSPECT_ALLOCATOR,
@@ -39,6 +41,7 @@ struct suspect {
 	char *reason;			/* one or two sentences */
 	char *type;			/* as shown */
 	uint64_t count, bytes;		/* what grew */
+	uint64_t net_bytes;		/* of it, what did not take the place of others; 0 = all of it */
 	uint64_t retained_bytes;
 	struct suspect_site *sites;	/* of what grew, heaviest first; they sum to count and bytes */
 	size_t site_count;
@@ -51,6 +54,17 @@ struct suspect {
 	struct chain chain;		/* grouped: steps stand for all that grew like them; may be empty */
 	struct chain cycle;		/* of an unreachable cycle; empty = none */
 	const struct cluster *cluster;	/* NULL for the allocator */
+	const struct trend *trend;	/* through all snapshots; NULL = nobody looked */
+	const struct holders *holders;	/* who else holds it; NULL = nobody looked */
+};
+
+/* What became of the new bytes that are alive: they sum to `grown`. */
+struct suspects_cover {
+	uint64_t grown;			/* all new blocks, and what resized ones gained */
+	uint64_t first;			/* in the first SUSPECTS_FIRST suspects */
+	uint64_t others;		/* in the others */
+	uint64_t turnover, noise;	/* replaced one for one; too little in one place to show a trend */
+	uint64_t thin;			/* in no place that was looked at */
 };
 
 struct suspects {
@@ -63,6 +77,9 @@ struct suspects {
 	uint32_t turnover_places;
 	uint64_t noise_bytes;		/* growth too small to be a suspect */
 	uint32_t noise_places;
+	struct trends *trends;		/* by cluster */
+	struct holders *holders;	/* by cluster */
+	struct suspects_cover cover;
 	char **notes;			/* sentences about what was compared and how */
 	size_t note_count;
 };
@@ -75,6 +92,9 @@ struct suspects *suspects_free(struct suspects *suspects);
 
 /* What one suspect owns, for whoever takes it from the list. */
 void suspect_done(struct suspect *suspect);
+
+/* "register" or "stack" where no variable holds it, else NULL. */
+const char *suspect_weak_root(const struct series *series, const struct suspect *suspect);
 
 const char *suspect_verdict_name(enum suspect_verdict verdict);
 const char *suspect_confidence_name(enum suspect_confidence confidence);

@@ -11,7 +11,10 @@
 
 /* Where growth accumulates (growth.h). */
 #define GROWTH_DROP 0.7			/* MAT's "big drop": less than this kept by the heaviest child ends the walk */
-#define GROWTH_OWN_SHARE 0.3		/* a node whose own bytes are this much of its growth is an item: 1 - GROWTH_DROP */
+					/* a node whose own bytes are 1 - GROWTH_DROP of its growth is an item */
+#define GROWTH_COVER 0.8		/* MAT's coverage: what the first three suspects should explain, or words say what is left */
+#define SUSPECT_SHARE 0.1		/* MAT's report: a suspect below this share of growth that is not among the first three has one line */
+#define SUSPECTS_FIRST 3
 #define GROWTH_BRANCH_SHARE 0.1		/* a child that keeps this much and is unlike the others is a place of its own */
 #define GROWTH_COMPANION_SHARE 0.1	/* items lighter than this beside the main ones are their companions */
 #define GROWTH_MANY_CHILDREN 4		/* a new node with fewer grown children is one object with its parts */
@@ -44,6 +47,17 @@
 #define WARMING_COUNT 16		/* blocks needed to see a profile */
 #define WARMING_OTHERS 16		/* blocks of others born in the last quarter */
 #define WARMING_STEP 0.25		/* three and more snapshots: last step against the largest */
+
+/* Three and more snapshots: what the row of numbers looks like (trend.h). */
+#define TREND_SHORT 0.25		/* of the longest step: a shorter one shows chance */
+#define TREND_STABLE_SHARE 0.05		/* highest and lowest are so near: nothing happened */
+#define TREND_FALLS 0.25		/* falls of this share of the rises are a saw-tooth ... */
+#define TREND_LOWS 0.25			/* ... unless its low points rise by this share of its height */
+
+/* One snapshot: the ages of what lives, by quarters of the recorded time (ages.h). */
+#define AGES_COUNT 16			/* fewer show nothing */
+#define AGES_ONE_QUARTER 0.9		/* so much of it in one quarter is a burst */
+#define AGES_EVERY_QUARTER 0.1		/* so much in each of them is a steady gain */
 
 /* Resident memory that live memory does not explain. */
 #define ALLOCATOR_BYTES (1024 * 1024)

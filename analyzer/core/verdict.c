@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L8  verdict.c - what a cluster of growth is called, and why. */
+ * L9  verdict.c - what a cluster of growth is called, and why. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -99,11 +99,10 @@ int judge_init(struct judge *j, const struct series *series, const struct growth
 	j->labels = labels_new(last->heap);
 	j->mark = calloc((size_t)last->heap->nodes + 1, 1);
 	j->depth = large_array(last->heap->nodes, sizeof(*j->depth));
-	j->type_bytes = calloc(types * series->count + 1, sizeof(*j->type_bytes));
 	j->lost_before = calloc(types + 1, sizeof(*j->lost_before));
 	j->lost_now = calloc(types + 1, sizeof(*j->lost_now));
 	j->lost_used = calloc(types + 1, sizeof(*j->lost_used));
-	if (!j->labels || !j->mark || !j->depth || !j->type_bytes || !j->lost_before || !j->lost_now || !j->lost_used)
+	if (!j->labels || !j->mark || !j->depth || !j->lost_before || !j->lost_now || !j->lost_used)
 		return -ENOMEM;
 
 	memset(j->depth, 0, (size_t)last->heap->nodes * sizeof(*j->depth));
@@ -112,19 +111,15 @@ int judge_init(struct judge *j, const struct series *series, const struct growth
 
 		j->depth[v] = up < last->heap->nodes ? j->depth[up] + 1 : 1;
 	}
-	for (size_t k = 0; k < series->count; k++) {
-		const struct series_heap *h = &series->heaps[k];
-
-		for (uint32_t v = 0; v < h->heap->nodes; v++)
-			j->type_bytes[k * types + h->type[h->heap->type[v]]] += series_bytes(h, v);
-	}
 	for (uint32_t v = 0; v < last->heap->nodes; v++) {
 		j->live_bytes += series_bytes(last, v);
 		if (growth->bytes[v] && birth_place(series, last->heap->birth[v]) >= 0.75)
 			j->late_births += weigh_count(last->heap, v);
 	}
 	count_lost(j, first, last);
-	return list_gone(j, first);
+	int r = trends_make(growth, &j->trends);
+
+	return r == 0 ? list_gone(j, first) : r;
 }
 
 void judge_done(struct judge *j)
@@ -132,7 +127,7 @@ void judge_done(struct judge *j)
 	labels_free(j->labels);
 	free(j->mark);
 	free(j->depth);
-	free(j->type_bytes);
+	trends_free(j->trends);
 	free(j->gone);
 	free(j->gone_start);
 	free(j->lost_before);
@@ -270,6 +265,14 @@ static bool is_like(const struct judge *j, struct likeness *like, uint32_t v)
 	return like->of_stack[stack] > 0;
 }
 
+static bool is_of_places(const struct judge *j, const uint32_t *point, uint32_t points, uint32_t keeper)
+{
+	for (uint32_t i = 0; i < points; i++)
+		if (past_dominates(j, point[i], keeper) || past_dominates(j, keeper, point[i]))
+			return true;
+	return false;
+}
+
 /* What this holder, or nobody in particular, lost of the kind that grew. */
 static int count_losses(struct judge *j, const struct cluster *cluster, uint64_t *ret_count,
 			uint64_t *ret_bytes)
@@ -277,30 +280,34 @@ static int count_losses(struct judge *j, const struct cluster *cluster, uint64_t
 	const struct series_heap *first = &j->series->heaps[0];
 	struct likeness like = { 0 };
 	uint64_t count = 0, bytes = 0;
-	uint32_t point = HEAP_NONE;
+	uint32_t *point = NULL, points = cluster->place_count + 1;
 	int r = find_likeness(j, cluster, &like);
 
 	for (uint32_t t = 0; t < j->series->type_count && r == 0; t++) {
 		if (j->gone_start[t] == j->gone_start[t + 1] || !has_key(&like.types, intern_pair(t, 0)))
 			continue;
-		if (point == HEAP_NONE) {
+		if (!point) {
 			r = make_past(j);
-			if (r < 0)
+			point = malloc(points * sizeof(*point));
+			if (r < 0 || !point) {
+				r = -ENOMEM;
 				break;
-			point = past_point(j, cluster->point);
+			}
+			for (uint32_t i = 0; i < points; i++)
+				point[i] = past_point(j, i ? cluster->place[i - 1] : cluster->point);
 		}
 		for (uint32_t i = j->gone_start[t]; i < j->gone_start[t + 1]; i++) {
 			/* Only what another place clearly held is not this holder's loss. */
 			uint32_t v = j->gone[i], keeper = j->past_keeper[v];
 
-			if (is_like(j, &like, v) &&
-			    (past_dominates(j, point, keeper) || past_dominates(j, keeper, point))) {
+			if (is_like(j, &like, v) && is_of_places(j, point, points, keeper)) {
 				count += weigh_count(first->heap, v);
 				bytes += series_bytes(first, v);
 			}
 		}
 	}
 	likeness_done(&like);
+	free(point);
 	*ret_count = count;
 	*ret_bytes = bytes;
 	return r;
@@ -359,60 +366,6 @@ static bool is_ending(const struct judge *j, const struct profile *p)
 	       p->quarter[1] >= p->quarter[2] && p->quarter[2] >= p->quarter[3] &&
 	       (double)p->quarter[3] <= WARMING_QUARTER * (double)p->quarter[0] &&
 	       j->late_births >= p->quarter[3] + WARMING_OTHERS;
-}
-
-/* ---- several intervals ----------------------------------------------------------------------- */
-
-enum trend { TREND_UNKNOWN, TREND_STEADY, TREND_ENDING, TREND_MIXED, TREND_UP };
-
-#define SHORT_INTERVAL 0.25		/* of the longest: growth in less time than this shows chance */
-
-/* How long an interval was; all are equal where the times of the snapshots are not known. */
-static double interval_s(const struct judge *j, size_t k)
-{
-	const struct heap_meta *a = &j->series->heaps[k].heap->meta, *b = &j->series->heaps[k + 1].heap->meta;
-
-	return a->taken_ns > 0 && b->taken_ns > a->taken_ns ? (double)(b->taken_ns - a->taken_ns) / 1e9 : 1;
-}
-
-/* Growth for each time, since intervals differ. One that is short beside the longest shows chance: it
- * counts with the one before. Looked at from the last to the first. */
-static enum trend find_trend(const struct judge *j, const struct cluster *cluster)
-{
-	size_t n = j->series->count, types = j->series->type_count, steps = 0, largest_at = 0;
-	uint32_t type = type_number(j, n - 1, j->heap->type[cluster->main]);
-	double longest = 0, bytes = 0, seconds = 0, largest = 0, smallest = 0, last = 0;
-
-	if (n < 3)
-		return TREND_UNKNOWN;
-	for (size_t k = 0; k + 1 < n; k++)
-		if (interval_s(j, k) > longest)
-			longest = interval_s(j, k);
-	for (size_t k = n - 1; k-- > 0;) {
-		bytes += (double)(int64_t)(j->type_bytes[(k + 1) * types + type] - j->type_bytes[k * types + type]);
-		seconds += interval_s(j, k);
-		if (seconds < SHORT_INTERVAL * longest && k)
-			continue;
-		double step = bytes / seconds;
-
-		if (!steps)
-			last = smallest = step;
-		if (step >= largest) {
-			largest = step;
-			largest_at = steps;
-		}
-		if (step < smallest)
-			smallest = step;
-		steps++;
-		bytes = seconds = 0;
-	}
-	if (steps < 2)
-		return TREND_UNKNOWN;
-	if (smallest < 0 && -smallest > WARMING_STEP * largest)
-		return TREND_MIXED;
-	if (largest_at && last <= WARMING_STEP * largest)
-		return TREND_ENDING;
-	return smallest * 2 >= largest && steps > 2 ? TREND_STEADY : TREND_UP;
 }
 
 /* ---- verdicts -------------------------------------------------------------------------------- */
@@ -576,6 +529,93 @@ static bool is_full_cache(const struct judge *j, const struct cluster *cluster, 
 	return true;
 }
 
+/* A cache with a bound that is not reached, and that answers calls: it warms up, and is known to stop. One that
+ * never answers keeps what nobody asks for: that is said to grow, with its bound in the words. */
+static bool is_filling_cache(const struct judge *j, const struct cluster *cluster, struct text *reason)
+{
+	const struct heap_cache *cache = cluster->point < j->heap->nodes ? heap_cache_of(j->heap, cluster->point) : NULL;
+
+	if (!cache || cache->maxsize <= 0 || cache->entries >= (uint64_t)cache->maxsize || cache->hits <= 0)
+		return false;
+	text_printf(reason, "; the cache has %" PRIu64 " of %" PRId64 " entries: growth ends when it is full",
+		    cache->entries, cache->maxsize);
+	return true;
+}
+
+/* Has what one point holds become more at all, of whatever kind? Of things that several hold nothing is known.
+ * Things of one kind that make room for things of another are no growth of their holder. */
+static int find_holder_net(struct judge *j, const struct cluster *cluster, int64_t *ret_bytes, bool *ret_known)
+{
+	const struct series_heap *first = &j->series->heaps[0];
+	uint64_t before = 0, now;
+	uint32_t past;
+	int r;
+
+	*ret_known = false;
+	if (!j->series->same_process || cluster->place_count || cluster->point >= j->growth->tree->count ||
+	    cluster->point == j->growth->tree->top)
+		return 0;
+	now = j->growth->retained[cluster->point];
+	for (uint32_t i = 0; i < cluster->node_count; i++)
+		if (j->growth->tree->first[cluster->node[i]] < j->growth->tree->first[cluster->point] ||
+		    j->growth->tree->first[cluster->node[i]] >= j->growth->tree->last[cluster->point])
+			return 0;
+	r = make_past(j);
+	if (r < 0)
+		return r;
+	past = past_point(j, cluster->point);
+	if (past == j->past_tree->top || (cluster->point < j->heap->nodes &&
+					  past != j->series->earlier[cluster->point]))
+		return 0;
+	for (uint32_t i = j->past_tree->first[past]; i < j->past_tree->last[past]; i++)
+		if (j->past_tree->order[i] < first->heap->nodes)
+			before += series_bytes(first, j->past_tree->order[i]);
+	*ret_bytes = (int64_t)(now - before);
+	*ret_known = true;
+	return 0;
+}
+
+/* Three and more snapshots: what the numbers look like says more than the two ends. */
+static void say_trend(const struct judge *j, const struct trend *trend, enum suspect_verdict *verdict,
+		      enum suspect_confidence *confidence, struct text *reason)
+{
+	uint64_t high = 0, low = UINT64_MAX;
+	char x[TEXT_SIZE], y[TEXT_SIZE];
+
+	for (size_t k = 0; trend->bytes && k < j->series->count; k++) {
+		high = trend->bytes[k] > high ? trend->bytes[k] : high;
+		low = trend->bytes[k] < low ? trend->bytes[k] : low;
+	}
+	switch (trend->word) {
+	case TREND_WARMING:
+		*verdict = SUSPECT_WARMING;
+		text_printf(reason, "; growth is ending: the last step is small beside the largest (%s to %s)",
+			    text_size((int64_t)low, x), text_size((int64_t)high, y));
+		break;
+	case TREND_SAW_TOOTH:
+		*verdict = SUSPECT_STABLE;
+		text_printf(reason, "; it goes up and down between %s and %s, and the low points do not rise",
+			    text_size((int64_t)low, x), text_size((int64_t)high, y));
+		break;
+	case TREND_STABLE:
+		*verdict = SUSPECT_STABLE;
+		text_printf(reason, "; but there were about as many before: %s to %s", text_size((int64_t)low, x),
+			    text_size((int64_t)high, y));
+		break;
+	case TREND_GROWING:
+		for (size_t k = 1; k < j->series->count; k++)
+			if (trend->bytes[k] <= trend->bytes[k - 1]) {
+				*confidence = SUSPECT_POSSIBLE;
+				text_append(reason, "; but it did not grow in every interval");
+				return;
+			}
+		text_printf(reason, "; it grew in every interval%s", trend->steady ? " by about as much" : "");
+		break;
+	case TREND_UNKNOWN:
+		break;
+	}
+}
+
 static int judge_held(struct judge *j, const struct cluster *cluster, struct suspect *suspect,
 		      enum judge_answer *ret_answer)
 {
@@ -583,9 +623,10 @@ static int judge_held(struct judge *j, const struct cluster *cluster, struct sus
 	enum suspect_verdict verdict = SUSPECT_GROWING;
 	uint64_t lost_count, lost_bytes, net_bytes;
 	struct profile p = find_profile(j, cluster);
-	enum trend trend = find_trend(j, cluster);
+	const struct trend *trend = suspect->trend;
 	struct text reason = { 0 };
-	int64_t net_count;
+	int64_t net_count, holder_bytes = 0;
+	bool known = false;
 	int r;
 
 	suspect->count = cluster->main_count;
@@ -594,11 +635,15 @@ static int judge_held(struct judge *j, const struct cluster *cluster, struct sus
 		return judge_single(j, false, cluster->main_bytes, suspect, ret_answer);
 
 	r = count_losses(j, cluster, &lost_count, &lost_bytes);
+	if (r == 0)
+		r = find_holder_net(j, cluster, &holder_bytes, &known);
 	if (r < 0)
 		return r;
 	net_count = (int64_t)(cluster->main_count - lost_count);
 	net_bytes = cluster->main_bytes > lost_bytes ? cluster->main_bytes - lost_bytes : 0;
-	if ((double)net_bytes <= REPLACED_SHARE * (double)cluster->main_bytes) {
+	suspect->net_bytes = net_bytes;
+	if ((double)net_bytes <= REPLACED_SHARE * (double)cluster->main_bytes ||
+	    (known && (double)holder_bytes <= REPLACED_SHARE * (double)cluster->main_bytes)) {
 		*ret_answer = JUDGE_TURNOVER;
 		return 0;
 	}
@@ -613,27 +658,25 @@ static int judge_held(struct judge *j, const struct cluster *cluster, struct sus
 		text_printf(&reason, ", %" PRIu64 " older ones were freed", lost_count);
 	if (is_full_cache(j, cluster, lost_count, &reason)) {
 		verdict = SUSPECT_STABLE;
+	} else if (is_filling_cache(j, cluster, &reason)) {
+		verdict = SUSPECT_WARMING;
+		confidence = SUSPECT_POSSIBLE;
 	} else if (is_young(&p)) {
 		verdict = SUSPECT_STABLE;
 		confidence = SUSPECT_POSSIBLE;
 		text_printf(&reason, "; %" PRIu64 " of them were born just before the last snapshot: work in "
 			    "progress looks like this", p.young);
-	} else if (trend == TREND_ENDING || (trend == TREND_UNKNOWN && is_ending(j, &p))) {
+	} else if (trend->word == TREND_UNKNOWN && is_ending(j, &p)) {
 		verdict = SUSPECT_WARMING;
 		text_append(&reason, "; growth is ending");
 		say_quarters(&p, &reason);
 	} else {
 		/* Never "certain": that word is kept for unreachable blocks, with its caveat. */
-		if (trend == TREND_STEADY) {
-			text_append(&reason, "; it grew in every interval by about as much");
-		} else if (trend == TREND_UP) {
-			text_append(&reason, "; it grew in every interval");
-		} else if (trend == TREND_MIXED) {
-			confidence = SUSPECT_POSSIBLE;
-			text_append(&reason, "; but it went up and down between the snapshots");
-		}
+		bool little = confidence == SUSPECT_POSSIBLE;
+
+		say_trend(j, trend, &verdict, &confidence, &reason);
 		say_quarters(&p, &reason);
-		if (confidence == SUSPECT_POSSIBLE && trend != TREND_MIXED)
+		if (little && verdict == SUSPECT_GROWING)
 			text_append(&reason, "; that is too little to be sure of a trend");
 	}
 	return finish(suspect, verdict, confidence, &reason);

@@ -15,6 +15,7 @@
 #include "core/dominators.h"
 #include "core/growth.h"
 #include "core/series.h"
+#include "core/trend.h"
 
 struct labels;
 struct suspect;
@@ -24,13 +25,13 @@ enum judge_answer { JUDGE_SUSPECT, JUDGE_TURNOVER, JUDGE_NOISE };
 struct judge {
 	const struct series *series;
 	const struct growth *growth;
+	struct trends *trends;		/* until somebody takes them */
 	const struct heap *heap;	/* the last */
 	const struct reach *reach;	/* of the last */
 	struct labels *labels;		/* of the last */
 	uint8_t *mark;			/* by node of the last: scratch, zero between uses */
 	uint32_t *depth;		/* by node of the last: steps from its root */
 	uint64_t live_bytes;		/* counted bytes of the last */
-	uint64_t *type_bytes;		/* [snapshot * types + type number]: counted bytes */
 	/* blocks of the first that the last has not, by type number: gone[gone_start[t]] .. */
 	uint32_t *gone, *gone_start;
 	/* blocks that no root reaches, by type number: in the first, in the last, and those of the first

@@ -51,7 +51,7 @@ static bool is_new(const struct walk *walk, uint32_t id)
 static bool grew_itself(const struct walk *walk, uint32_t id)
 {
 	return id < walk->heap->nodes && walk_own(walk, id) &&
-	       (double)walk_own(walk, id) >= GROWTH_OWN_SHARE * (double)walk->left[id];
+	       (double)walk_own(walk, id) >= (1 - walk->drop) * (double)walk->left[id];
 }
 
 static uint32_t heaviest_child(const struct walk *walk, uint32_t id)
@@ -133,7 +133,7 @@ bool walk_find_point(struct walk *walk, uint32_t start)
 
 	path[0] = start;
 	while ((next = heaviest_child(walk, path[k])) != HEAP_NONE &&
-	       (double)walk->left[next] >= GROWTH_DROP * (double)walk->left[path[k]])
+	       (double)walk->left[next] >= walk->drop * (double)walk->left[path[k]])
 		path[++k] = next;
 	walk->end = k;
 	walk->resized = false;

@@ -14,6 +14,7 @@
 
 struct walk {
 	const struct heap *heap;
+	double drop;			/* GROWTH_DROP, or what the user said */
 	const uint32_t *earlier;	/* by node: HEAP_NONE = it is new */
 	const uint64_t *bytes;		/* grown bytes of each node itself, `nodes` long, ... */
 	const uint8_t *taken;		/* ... and whether a cluster has claimed them */

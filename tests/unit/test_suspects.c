@@ -126,7 +126,7 @@ static void build_lru(struct model *m, struct heap_cache *cache, uint32_t old, u
 	m->heap.cache_count = 1;
 }
 
-TEST(a_bounded_cache_that_fills_up_is_growing_until_it_is_full)
+TEST(a_bounded_cache_that_fills_up_is_growing_or_warms_up_when_it_answers)
 {
 	struct heap_cache before, after;
 	struct pair p = { 0 };
@@ -139,6 +139,17 @@ TEST(a_bounded_cache_that_fills_up_is_growing_until_it_is_full)
 	EXPECT_STR_EQ(p.suspects->list[0].point_detail, "lru_cache, 100 of 128 entries");
 	EXPECT_CONTAINS(p.suspects->list[0].reason, "the cache has 100 of 128 entries and stops growing when it is full, "
 			"at about 128 MiB; none of 128 calls was answered from it");
+	pair_done(&p);
+
+	p = (struct pair){ 0 };
+	build_lru(&p.before, &before, 40, 0, 40, 1);
+	build_lru(&p.after, &after, 40, 0, 100, 1);
+	after.hits = 5000;
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_STR_EQ(suspect_verdict_name(p.suspects->list[0].verdict), "warming");
+	EXPECT_STR_EQ(suspect_confidence_name(p.suspects->list[0].confidence), "possible");
+	EXPECT(!p.suspects->grew);
 	pair_done(&p);
 
 	p = (struct pair){ 0 };
@@ -672,8 +683,10 @@ TEST(with_several_snapshots_the_steps_decide)
 	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 10, 60, 200, 260 }, &confidence), "growing");
 	EXPECT_STR_EQ(confidence, "likely");
 	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 10, 160, 165, 166 }, &confidence), "warming");
-	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 10, 300, 30, 310 }, &confidence), "growing");
+	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 10, 120, 70, 220 }, &confidence), "growing");
 	EXPECT_STR_EQ(confidence, "possible");
+	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 10, 300, 30, 310 }, &confidence), "stable");
+	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 10, 300, 250, 500 }, &confidence), "growing");
 	EXPECT_STR_EQ(verdict_of((const uint32_t[]){ 100, 100, 100, 100 }, &confidence), "none");
 }
 
