@@ -367,6 +367,8 @@ static void step_arena(void)
 
 /* ---- load ------------------------------------------------------------------------------------ */
 
+static long busy_threads;		/* those whose window is full */
+
 /* Requests that come and go: a window of blocks of many sizes, each freed in its turn. */
 static void *load(void *number)
 {
@@ -378,6 +380,8 @@ static void *load(void *number)
 		seed = seed * 1103515245 + 12345;
 		free(window[i % 64]);
 		window[i % 64] = malloc(16 + seed / 65536 % 2048);
+		if (i == 256)
+			__atomic_add_fetch(&busy_threads, 1, __ATOMIC_RELEASE);
 		if (i % 256 == 0)
 			usleep(2000);
 	}
@@ -457,9 +461,13 @@ int main(int argc, char **argv)
 		}
 		prctl(PR_SET_PDEATHSIG, 9);
 	}
-	for (long i = 0; i < (argc > 3 ? atol(argv[3]) : 0); i++)
+	long threads = argc > 3 ? atol(argv[3]) : 0;
+
+	for (long i = 0; i < threads; i++)
 		if (pthread_create(&thread, NULL, load, (void *)i))
 			return 1;
+	while (__atomic_load_n(&busy_threads, __ATOMIC_ACQUIRE) < threads)
+		usleep(1000);
 	printf("ready %d\n", (int)getpid());
 	serve(kind);
 	return 0;

@@ -48,7 +48,7 @@ CASES = [
     Case("array made larger by realloc", "array", [300, 600], "growing", ("likely",), "global g_journal", None, None),
     Case("list held from a thread's stack", "stack", [50, 100], "growing", ("likely",), r"stack .*\(\)", None, 100),
     Case("objects at the end of a chain of ten", "chain", [50, 100], "growing", ("likely",), "global g_server",
-         "524288 B", 100),
+         "524288 B|link", 100),
     Case("objects that two variables hold", "shared", [50, 100], "growing", ("likely",), "global g_(list|index)", None, 100,
          "alone frees nothing"),
     Case("lost blocks", "lost", [20, 100], "unreachable", ("certain",), "none", None, 100),
