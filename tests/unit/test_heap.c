@@ -101,8 +101,12 @@ static char *label(enum heap_label kind, uint64_t value, const char *text, const
 {
 	static char buffer[128];
 	struct text out = { 0 };
+	uint64_t bytes = 64;
+	uint32_t type = 0;
+	struct heap_type types[] = { { .name = "unknown site" } };
+	struct heap heap = { .nodes = 1, .roots = root != NULL, .root = root, .bytes = &bytes, .type = &type, .types = types };
 
-	names_reference(&out, &(struct heap_reference){ .label = kind, .value = value, .text = text }, root);
+	names_reference(&out, &heap, &(struct heap_reference){ .from = root ? 1 : 0, .label = kind, .value = value, .text = text });
 	snprintf(buffer, sizeof(buffer), "%s", out.data ? out.data : "");
 	text_done(&out);
 	return buffer;
