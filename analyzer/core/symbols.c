@@ -9,6 +9,7 @@
 #include "core/symbols.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,7 @@ struct file {
 	unsigned lacks;
 	bool met;			/* state is known */
 	enum stage stage;
+	bool killed;			/* a reader was killed while it read this */
 	char *trouble;			/* why it is no longer the first stage; or NULL */
 	uint32_t opened_in, read_in;	/* sessions of the reader; 0 = none */
 	uint64_t used_ms;		/* of the reader's time, in this stage */
@@ -250,6 +252,11 @@ static int request(struct symbols *symbols, struct file *file, struct symbols_re
 	}
 	if (r == -SYMBOLS_END_MEMORY && symbols->opened > 1)
 		return 0;
+	/* somebody ended it, or the kernel in need of memory: no file's fault unless it happens again */
+	if (r == -SYMBOLS_END_CRASH && signal_number == SIGKILL && !file->killed) {
+		file->killed = true;
+		return 0;
+	}
 	give_up(symbols, file, -r, signal_number, request->op == WIRE_OPEN);
 	return 0;
 }

@@ -148,7 +148,9 @@ struct dwarf_index *symbols_dwarf_open(Elf *elf, Elf *alt)
 		dwarf_new_oom_handler(index->alt, out_of_memory);
 		dwarf_setalt(index->dwarf, index->alt);
 	}
-	if (!index->dwarf || read_units(index) < 0 || !index->unit_count)
+	if (index->dwarf && read_units(index) < 0)
+		out_of_memory();	/* not "it has no debug information" */
+	if (!index->dwarf || !index->unit_count)
 		return symbols_dwarf_free(index);
 	return index;
 }
