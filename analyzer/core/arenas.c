@@ -360,11 +360,25 @@ static uint64_t grown(uint64_t before, uint64_t after)
 	return after > before ? after - before : 0;
 }
 
+/* Is most of what is free in a few large holes, rather than in many between blocks? */
+static bool has_large_holes(const struct heap *heap)
+{
+	uint64_t free = 0, largest = 0;
+
+	for (uint32_t i = 0; i < heap->arena_count; i++)
+		if (heap->arenas[i].kind == STREAM_ARENA_GLIBC && !*heap->arenas[i].unread) {
+			free += known(heap->arenas[i].free_bytes);
+			largest += known(heap->arenas[i].largest_free_bytes);
+		}
+	return largest > free / 2;
+}
+
 char *arenas_explain(const struct heap *first, const struct heap *last, bool where)
 {
 	const struct heap_details *a = &first->details, *b = &last->details;
 	struct cause causes[] = {
-		{ "free in holes between blocks (fragmentation)", grown(a->allocator_free, b->allocator_free) },
+		{ has_large_holes(last) ? "free below blocks in use, which keep its heap from shrinking" :
+			"free in holes between blocks (fragmentation)", grown(a->allocator_free, b->allocator_free) },
 		{ "free at the end of the allocator's heaps", grown(a->allocator_top, b->allocator_top) },
 		{ "freed pages that the allocator keeps", grown(a->allocator_dirty, b->allocator_dirty) },
 		{ "freed pages that the kernel may take", grown(a->allocator_muzzy, b->allocator_muzzy) },

@@ -8,14 +8,16 @@
  *   shared MIB    shared memory                                              lazy MIB   pages given back lazily
  *   fork          a child that shares all of it; answers its number          trim       malloc_trim(0): what RSS fell by
  *   mallinfo      arena hblks hblkhd uordblks fordblks keepcost fsmblks      rss        bytes
- *   quit */
+ *   ask NAME      what jemalloc (mallctl) or tcmalloc (MallocExtension) has under that name; quit */
+#include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define BLOCK 2000
@@ -117,6 +119,23 @@ static void keep_on_top(long mib)
 		free(blocks[i]);
 }
 
+/* The allocator itself, asked by the program: 0 = it does not know. */
+static size_t ask(const char *name)
+{
+	int (*mallctl)(const char *, void *, size_t *, void *, size_t) = dlsym(RTLD_DEFAULT, "mallctl");
+	int (*property)(const char *, size_t *) = dlsym(RTLD_DEFAULT, "MallocExtension_GetNumericProperty");
+	size_t value = 0, bytes = sizeof(value);
+	unsigned long epoch = 1;
+
+	if (mallctl) {
+		mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
+		mallctl(name, &value, &bytes, NULL, 0);
+	} else if (property) {
+		property(name, &value);
+	}
+	return value;
+}
+
 static void obey(const char *word, long n)
 {
 	if (!strcmp(word, "fragment"))
@@ -171,10 +190,20 @@ int main(void)
 		if (!strcmp(word, "fork")) {
 			pid_t pid = fork();
 
-			if (!pid)
+			if (!pid) {
+				prctl(PR_SET_PDEATHSIG, SIGKILL);
+				for (int fd = 0; fd < 3; fd++)
+					close(fd);
 				for (;;)
 					pause();
+			}
 			printf("%d\n", (int)pid);
+			continue;
+		}
+		if (!strcmp(word, "ask")) {
+			char name[128];
+
+			printf("%zu\n", scanf("%127s", name) == 1 ? ask(name) : 0);
 			continue;
 		}
 		if (strcmp(word, "cache") && scanf("%ld", &n) != 1)
