@@ -108,10 +108,12 @@ static int render_image(Agraph_t *graph, const char *format, char **ret_data, si
 		return -ENOMEM;
 	if (gvLayout(gvc, graph, "dot") == 0) {
 		if (gvRenderData(gvc, graph, format, &data, &length) == 0 && data && length) {
-			*ret_data = malloc(length);
+			*ret_data = malloc((size_t)length + 1);
 			r = *ret_data ? 0 : -ENOMEM;
-			if (*ret_data)
+			if (*ret_data) {
 				memcpy(*ret_data, data, length);
+				(*ret_data)[length] = 0;
+			}
 			*ret_length = length;
 		}
 		if (data)
@@ -172,12 +174,11 @@ static int write_file(const char *path, const char *data, size_t length)
 	return r;
 }
 
-int viz_render(const struct picture *picture, enum viz_format format, const char *path,
-	       char **ret_error)
+int viz_render_data(const struct picture *picture, enum viz_format format, char **ret_data, size_t *ret_length,
+		    char **ret_error)
 {
 	Agraph_t *graph = NULL;
-	char *data = NULL, *said = NULL;
-	size_t length = 0;
+	char *said = NULL;
 	agerrlevel_t level;
 	agusererrf before;
 	int r;
@@ -196,25 +197,36 @@ int viz_render(const struct picture *picture, enum viz_format format, const char
 		goto done;
 	}
 	if (format == VIZ_DOT)
-		r = render_dot(graph, &data, &length);
+		r = render_dot(graph, ret_data, ret_length);
 	else
-		r = render_image(graph, formats[format].graphviz, &data, &length);
+		r = render_image(graph, formats[format].graphviz, ret_data, ret_length);
 	if (r < 0) {
 		said = complaint_text();
 		explain(ret_error, text_format("Graphviz could not draw the %s picture%s (it needs %s)",
 					       formats[format].name, said ? said : "",
 					       formats[format].package));
-		goto done;
 	}
-	r = write_file(path, data, length);
-	if (r < 0)
-		explain(ret_error, text_format("cannot write the picture %s: %s", path, strerror(-r)));
 done:
 	agseterrf(before);
 	agseterr(level);
 	if (graph)
 		agclose(graph);
 	free(said);
+	return r;
+}
+
+int viz_render(const struct picture *picture, enum viz_format format, const char *path,
+	       char **ret_error)
+{
+	char *data = NULL;
+	size_t length = 0;
+	int r = viz_render_data(picture, format, &data, &length, ret_error);
+
+	if (r < 0)
+		return r;
+	r = write_file(path, data, length);
+	if (r < 0)
+		explain(ret_error, text_format("cannot write the picture %s: %s", path, strerror(-r)));
 	free(data);
 	return r;
 }

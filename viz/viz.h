@@ -3,6 +3,8 @@
 #ifndef LEAKDIFF_VIZ_H
 #define LEAKDIFF_VIZ_H
 
+#include <stddef.h>
+
 struct picture;
 
 enum viz_format { VIZ_PNG, VIZ_SVG, VIZ_DOT };
@@ -15,5 +17,10 @@ enum viz_format { VIZ_PNG, VIZ_SVG, VIZ_DOT };
  * One thread at a time: Graphviz keeps global state. */
 int viz_render(const struct picture *picture, enum viz_format format, const char *path,
 	       char **ret_error) __attribute__((warn_unused_result));
+
+/* The same into memory, for a page that holds the picture: *ret_data is the caller's, *ret_length bytes and
+ * a NUL. */
+int viz_render_data(const struct picture *picture, enum viz_format format, char **ret_data, size_t *ret_length,
+		    char **ret_error) __attribute__((warn_unused_result));
 
 #endif

@@ -213,7 +213,7 @@ static char *row_type(const struct diff_row *row)
 
 /* ---- diff ----------------------------------------------------------------------------------- */
 
-static void headline(FILE *out, const struct series *series, const struct diff *diff,
+void report_headline(FILE *out, const struct series *series, const struct diff *diff,
 		     const struct suspects *suspects)
 {
 	size_t last = diff->heap_count - 1;
@@ -465,7 +465,7 @@ int report_diff(FILE *out, const struct series *series, const struct diff *diff,
 	char size[TEXT_SIZE];
 	int r;
 
-	headline(out, series, diff, suspects);
+	report_headline(out, series, diff, suspects);
 	putc('\n', out);
 	r = growth_table(out, diff, rows);
 	if (r < 0)

@@ -23,6 +23,9 @@ int report_leaks(FILE *out, const struct series *series, const struct leak_list 
 int report_chains(FILE *out, const struct series *series, const struct chain_set *set)
 	__attribute__((warn_unused_result));
 
+/* The first line of a diff: how much grew, in what time, and how much of it is suspected. */
+void report_headline(FILE *out, const struct series *series, const struct diff *diff, const struct suspects *suspects);
+
 /* A neighbourhood as a tree from its first node; backwards: against the references. */
 int report_picture(FILE *out, const struct picture *picture, bool backwards) __attribute__((warn_unused_result));
 
