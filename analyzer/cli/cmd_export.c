@@ -46,7 +46,7 @@ static int write_rows(const struct loaded *loaded, struct diff *diff)
 	if (loaded->count > 1)
 		return json_write_growth(loaded->series, diff);
 	r = retained_add(loaded->series, diff);
-	return r < 0 ? r : json_write_top(loaded->series, diff, SIZE_MAX);
+	return r < 0 ? r : json_write_top(loaded->series, diff, NULL, SIZE_MAX);
 }
 
 static int write_answer(const struct loaded *loaded, enum format format, enum export_value value)

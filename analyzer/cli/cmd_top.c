@@ -2,12 +2,14 @@
  * L3  cmd_top.c - `leakdiff top SNAP`: one snapshot in rows, with retained size and age. */
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cli/cmd.h"
 #include "cli/json.h"
 #include "cli/load.h"
 #include "cli/report.h"
 #include "cli/retained.h"
+#include "core/ages.h"
 #include "core/diff.h"
 
 #define ROWS_OF_A_SCREEN 20
@@ -24,6 +26,7 @@ static int run(int argc, char **argv)
 {
 	struct diff_options rows = { .min_bytes = options.min_bytes, .type = options.type, .keep_nodes = true };
 	struct diff *diff = NULL;
+	struct ages *ages = NULL;
 	struct loaded loaded;
 	int status, r;
 
@@ -41,14 +44,17 @@ static int run(int argc, char **argv)
 		return status;
 	cmd_bar_step("adding up", ROWS_SHARE);
 	r = diff_make(loaded.series, &rows, &diff);
+	if (r == 0)
+		r = ages_of_rows(loaded.series, diff, &ages);
 	cmd_bar_step("finding who holds what", RETAINED_SHARE);
 	if (r == 0)
 		r = retained_add(loaded.series, diff);
 	cmd_bar_end();
 	if (r == 0 && options.json)
-		r = json_write_top(loaded.series, diff, options.top == UINT64_MAX ? SIZE_MAX : options.top);
+		r = json_write_top(loaded.series, diff, ages, options.top == UINT64_MAX ? SIZE_MAX : options.top);
 	else if (r == 0)
-		r = report_top(stdout, loaded.series, diff, options.top == UINT64_MAX ? ROWS_OF_A_SCREEN : options.top);
+		r = report_top(stdout, loaded.series, diff, ages, options.top == UINT64_MAX ? ROWS_OF_A_SCREEN : options.top);
+	free(ages);
 	diff_free(diff);
 	loaded_done(&loaded);
 	return cmd_finish(r < 0 ? load_trouble(r) : CMD_OK);
@@ -69,7 +75,8 @@ const struct cmd cmd_top = {
 	.name = "top",
 	.synopsis = "top SNAP [--by WHAT] [--sort HOW] [--top N] [--json]",
 	.summary = "what is live in one snapshot, with retained size and age",
-	.detail = "Retained is what would go with these blocks: with everything that only they hold.",
+	.detail = "Retained is what would go with these blocks: with everything that only they hold.\n"
+		  "Births by quarter of the recorded time: what was gathered at an even rate may grow without end.",
 	.options = cmd_options,
 	.run = run,
 };

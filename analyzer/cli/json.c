@@ -18,12 +18,14 @@
 #include "cli/rss.h"
 #include "core/accept.h"
 #include "core/account.h"
+#include "core/ages.h"
 #include "core/chain_set.h"
 #include "core/diff.h"
 #include "core/leaks.h"
 #include "core/layout.h"
 #include "core/names.h"
 #include "core/picture.h"
+#include "core/site_frame.h"
 #include "core/suspects.h"
 
 static bool missing;			/* something could not be allocated */
@@ -63,24 +65,27 @@ static json_t *strings(const char *const *list, size_t count)
 	return array;
 }
 
+static json_t *frame_object(const struct heap_frame *f)
+{
+	json_t *frame = json_object();
+
+	set(frame, "function", json_value_name(f->function));
+	set(frame, "file", json_value_name(f->file));
+	set(frame, "line", number(f->line));	/* 0 = unknown, as "" above */
+	set(frame, "module", json_value_name(f->module));
+	set(frame, "language", json_value_name(f->language));
+	set(frame, "inlined", json_boolean(f->inlined));
+	return frame;
+}
+
 static json_t *frames(const struct heap *heap, uint32_t stack)
 {
 	json_t *array = json_array();
 
 	if (stack >= heap->stack_count)
 		return array;
-	for (uint32_t i = 0; i < heap->stacks[stack].frame_count; i++) {
-		const struct heap_frame *f = &heap->frames[heap->stacks[stack].frames[i]];
-		json_t *frame = json_object();
-
-		set(frame, "function", json_value_name(f->function));
-		set(frame, "file", json_value_name(f->file));
-		set(frame, "line", number(f->line));	/* 0 = unknown, as "" above */
-		set(frame, "module", json_value_name(f->module));
-		set(frame, "language", json_value_name(f->language));
-		set(frame, "inlined", json_boolean(f->inlined));
-		append(array, frame);
-	}
+	for (uint32_t i = 0; i < heap->stacks[stack].frame_count; i++)
+		append(array, frame_object(&heap->frames[heap->stacks[stack].frames[i]]));
 	return array;
 }
 
@@ -106,6 +111,7 @@ static json_t *chain_steps(const struct chain *chain)
 		set(step, "bytes", number(s->bytes));
 		set(step, "edge", json_value_name(s->edge));
 		set(step, "role", json_string(roles[s->role]));
+		set(step, "quality", s->quality ? json_string(s->quality) : json_null());
 		append(array, step);
 	}
 	return array;
@@ -193,6 +199,16 @@ static json_t *site_list(const struct heap *heap, const struct suspect_site *lis
 	return sites;
 }
 
+/* The application's own frame of the heaviest site. */
+static json_t *responsible(const struct heap *heap, const struct suspect *s)
+{
+	uint32_t stack = s->site_count ? s->sites[0].stack : HEAP_NONE;
+
+	if (stack >= heap->stack_count || !heap->stacks[stack].frame_count)
+		return json_null();
+	return frame_object(&heap->frames[heap->stacks[stack].frames[site_frame_application(heap, stack)]]);
+}
+
 static json_t *suspect_object(const struct series *series, const struct suspect *s, size_t rank)
 {
 	const struct heap *heap = series_last(series)->heap;
@@ -209,6 +225,7 @@ static json_t *suspect_object(const struct series *series, const struct suspect 
 	set(o, "sites", site_list(heap, s->sites, s->site_count));
 	set(o, "companions", site_list(heap, s->companions, s->companion_count));
 	set(o, "holder", holder(heap, s->root, &s->chain));
+	set(o, "responsible", responsible(heap, s));
 	if (s->point_type) {
 		point = json_object();
 		set(point, "type", json_value_name(s->point_type));
@@ -301,7 +318,7 @@ int json_write_diff(const struct series *series, const struct diff *diff, const 
 	return write_answer(json_make_diff(series, diff, suspects, acceptance, limit));
 }
 
-int json_write_top(const struct series *series, const struct diff *diff, size_t limit)
+int json_write_top(const struct series *series, const struct diff *diff, const struct ages *ages, size_t limit)
 {
 	json_t *answer = new_answer(), *rows = json_array();
 
@@ -320,6 +337,8 @@ int json_write_top(const struct series *series, const struct diff *diff, size_t 
 		set(o, "oldest_s", age < 0 ? json_null() : json_real(age));
 		age = series_age_s(series, row->newest_birth);
 		set(o, "newest_s", age < 0 ? json_null() : json_real(age));
+		set(o, "born", ages ? numbers(ages[i].count, 4) : json_null());
+		set(o, "age_profile", ages && ages_name(ages[i].word) ? json_string(ages_name(ages[i].word)) : json_null());
 		set(o, "state", json_string(diff_state_name(row->state)));
 		if (row->stack_heap)
 			set(o, "stack", frames(row->stack_heap, row->stack));

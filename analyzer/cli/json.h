@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 struct acceptance;
+struct ages;
 struct chain_set;
 struct diff;
 struct leak_list;
@@ -21,10 +22,10 @@ struct series;
 struct suppressions;
 struct suspects;
 
-/* limit: rows of growth to write, SIZE_MAX for all. */
+/* limit: rows of growth to write, SIZE_MAX for all. ages: of the rows, or NULL. */
 int json_write_diff(const struct series *series, const struct diff *diff, const struct suspects *suspects,
 		    const struct acceptance *acceptance, size_t limit) __attribute__((warn_unused_result));
-int json_write_top(const struct series *series, const struct diff *diff, size_t limit)
+int json_write_top(const struct series *series, const struct diff *diff, const struct ages *ages, size_t limit)
 	__attribute__((warn_unused_result));
 /* Rows of growth alone, as in the diff. */
 int json_write_growth(const struct series *series, const struct diff *diff) __attribute__((warn_unused_result));

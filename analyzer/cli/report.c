@@ -15,7 +15,9 @@
 #include "cli/report_trend.h"
 #include "cli/table.h"
 #include "core/account.h"
+#include "core/ages.h"
 #include "core/names.h"
+#include "core/site_frame.h"
 #include "core/text.h"
 
 #define SITES_SHOWN 3			/* of a suspect; the rest is counted */
@@ -84,17 +86,6 @@ char *report_duration(double seconds, char *buffer)
 	return buffer;
 }
 
-/* The standard library's own frames at the inner end say nothing; what called them does. */
-static bool is_library_frame(const struct heap_frame *frame)
-{
-	static const char *const prefixes[] = { "std::", "__gnu_cxx::", "void std::", "__gnu_cxx" };
-
-	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
-		if (!strncmp(frame->function, prefixes[i], strlen(prefixes[i])))
-			return true;
-	return false;
-}
-
 /* Where a person's code begins: what is outside of it starts every stack alike. */
 static bool is_outermost(const struct heap_frame *frame)
 {
@@ -111,7 +102,7 @@ void report_stack(FILE *out, const struct heap *heap, uint32_t stack, size_t ind
 		return;
 	}
 	const struct heap_stack *s = &heap->stacks[stack];
-	while (first + 1 < s->frame_count && is_library_frame(&heap->frames[s->frames[first]]))
+	while (first + 1 < s->frame_count && site_frame_is_library(&heap->frames[s->frames[first]]))
 		first++;
 	for (end = first; end < s->frame_count && !is_outermost(&heap->frames[s->frames[end]]);)
 		end++;
@@ -497,12 +488,46 @@ int report_diff(FILE *out, const struct series *series, const struct diff *diff,
 
 /* ---- one snapshot --------------------------------------------------------------------------- */
 
-int report_top(FILE *out, const struct series *series, const struct diff *diff, size_t limit)
+/* "40 30 20 10 gathered": when they were born, in percent by quarters of the recorded time. */
+static char *age_profile(const struct ages *a, char buffer[TEXT_SIZE])
 {
-	static const char *const headers[] = { "bytes", "count", "retained", "oldest", "newest", "state", "type" };
-	const struct heap_meta *m = &series_last(series)->heap->meta;
-	struct table *table = table_new(headers, "rrrrrll");
+	uint64_t total = a->count[0] + a->count[1] + a->count[2] + a->count[3];
+
+	if (a->word == AGES_UNKNOWN)
+		return strcpy(buffer, "");
+	snprintf(buffer, TEXT_SIZE, "%.0f %.0f %.0f %.0f %s", 100.0 * (double)a->count[0] / (double)total,
+		 100.0 * (double)a->count[1] / (double)total, 100.0 * (double)a->count[2] / (double)total,
+		 100.0 * (double)a->count[3] / (double)total, ages_name(a->word));
+	return buffer;
+}
+
+/* What one snapshot can say of growth: never more than that it may be. */
+static void gathered_lines(FILE *out, const struct diff *diff, const struct ages *ages)
+{
 	char size[TEXT_SIZE], count[TEXT_SIZE];
+	size_t shown = 0;
+
+	for (size_t i = 0; i < diff->row_count; i++) {
+		const struct diff_row *row = &diff->rows[i];
+
+		if (ages[i].word != AGES_GATHERED || row->bytes[0] < NOISE_BYTES)
+			continue;
+		if (shown++ == SITES_SHOWN)
+			break;
+		fprintf(out, "may grow (possible): %s in %s x ", text_size((int64_t)row->bytes[0], size),
+			text_count((int64_t)row->count[0], count));
+		put_escaped(out, row->type);
+		fputs(", kept at an even rate since recording began; a second snapshot tells\n", out);
+	}
+}
+
+int report_top(FILE *out, const struct series *series, const struct diff *diff, const struct ages *ages, size_t limit)
+{
+	static const char *const headers[] = { "bytes", "count", "retained", "oldest", "newest", "born, % by quarter",
+					       "state", "type" };
+	const struct heap_meta *m = &series_last(series)->heap->meta;
+	struct table *table = table_new(headers, "rrrrrlll");
+	char size[TEXT_SIZE], count[TEXT_SIZE], born[TEXT_SIZE];
 	int r;
 
 	if (!table)
@@ -522,7 +547,7 @@ int report_top(FILE *out, const struct series *series, const struct diff *diff, 
 					text_size((int64_t)row->retained_bytes, retained),
 					report_duration(series_age_s(series, row->oldest_birth), oldest),
 					report_duration(series_age_s(series, row->newest_birth), newest),
-					diff_state_name(row->state), type };
+					age_profile(&ages[i], born), diff_state_name(row->state), type };
 
 		if (type)
 			table_add(table, cells);
@@ -534,6 +559,7 @@ int report_top(FILE *out, const struct series *series, const struct diff *diff, 
 		fprintf(out, "  (%zu more rows: --top N shows more, --json all)\n", diff->row_count - limit);
 	if (diff->hidden_rows)
 		fprintf(out, "  (%zu rows hidden by --min-bytes or --type)\n", diff->hidden_rows);
+	gathered_lines(out, diff, ages);
 	report_limits(out, series);
 	return r;
 }

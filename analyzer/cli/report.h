@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "core/ages.h"
 #include "core/chain_set.h"
 #include "core/diff.h"
 #include "core/leaks.h"
@@ -16,7 +17,7 @@
 /* rows: of the table; the rest is counted. each returns 0 or -ENOMEM. */
 int report_diff(FILE *out, const struct series *series, const struct diff *diff,
 		const struct suspects *suspects, size_t rows) __attribute__((warn_unused_result));
-int report_top(FILE *out, const struct series *series, const struct diff *diff, size_t rows)
+int report_top(FILE *out, const struct series *series, const struct diff *diff, const struct ages *ages, size_t rows)
 	__attribute__((warn_unused_result));
 int report_leaks(FILE *out, const struct series *series, const struct leak_list *leaks, size_t rows)
 	__attribute__((warn_unused_result));

@@ -79,8 +79,20 @@ char *chain_holder_name(const struct heap *heap, uint32_t root, const struct cha
 	return text_take(&text);
 }
 
+/* How sure a reference is, by where its label is from. */
+static const char *quality_of(const struct heap_reference *ref, uint64_t slots, const char *label)
+{
+	if (!slots)
+		return "word";
+	if (ref->label != HEAP_LABEL_OFFSET && ref->label != HEAP_LABEL_CAPSULE && ref->label != HEAP_LABEL_NAMED)
+		return "exact";
+	if (ref->interior)
+		return "interior";
+	return *label == '.' || *label == '[' || *label == '-' || !strncmp(label, "local ", 6) ? "typed" : "word";
+}
+
 static int find_label(struct labels *labels, const struct heap *heap, uint32_t from, uint32_t to,
-		      char **ret_label, bool *ret_interior, uint64_t *ret_slots)
+		      char **ret_label, bool *ret_interior, uint64_t *ret_slots, const char **ret_quality)
 {
 	struct heap_reference ref = { 0 };
 	struct text text = { 0 };
@@ -100,6 +112,8 @@ static int find_label(struct labels *labels, const struct heap *heap, uint32_t f
 		return -ENOMEM;
 	*ret_label = label;
 	*ret_interior = slots && ref.interior;
+	if (ret_quality)
+		*ret_quality = quality_of(&ref, slots, label);
 	if (ret_slots)
 		*ret_slots = slots;
 	return 0;
@@ -109,7 +123,7 @@ int chain_label(const struct heap *heap, uint32_t from, uint32_t to, char **ret_
 		uint64_t *ret_slots)
 {
 	struct labels *labels = labels_new(heap);
-	int r = labels ? find_label(labels, heap, from, to, ret_label, ret_interior, ret_slots) : -ENOMEM;
+	int r = labels ? find_label(labels, heap, from, to, ret_label, ret_interior, ret_slots, NULL) : -ENOMEM;
 
 	labels_free(labels);
 	return r;
@@ -179,7 +193,7 @@ static int step_for(struct labels *labels, const struct heap *heap, const uint32
 		return -ENOMEM;
 	if (i + 1 < length) {
 		char *label;
-		int r = find_label(labels, heap, id, path[i + 1], &label, &step->interior, NULL);
+		int r = find_label(labels, heap, id, path[i + 1], &label, &step->interior, NULL, &step->quality);
 
 		if (r < 0)
 			return r;

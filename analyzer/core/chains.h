@@ -33,6 +33,8 @@ struct chain_step {
 	uint64_t count, bytes;		/* objects that the step stands for */
 	char *edge;			/* label to the next step; NULL at the end */
 	bool interior;			/* that reference points into the next one, not at its start */
+	const char *quality;		/* of that reference: "exact" (the language says so), "typed" (a declared field
+					 * lies there), "interior", "word" (it looks like an address); NULL at the end */
 };
 
 struct chain {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  names.c - types, holders and references in words. */
+ * L3  names.c - types, holders and references in words. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 
 #include "core/layout.h"
 #include "core/names.h"
+#include "core/site_frame.h"
 
 /* What a buffer's name has between its element and its site, see names_type(). */
 static const char buffer_mark[] = "[] from ";
@@ -284,8 +285,13 @@ void names_site(struct text *text, const struct heap *heap, uint32_t stack)
 {
 	if (stack >= heap->stack_count || heap->stacks[stack].frame_count == 0)
 		text_append(text, "(no stack)");
-	else
-		names_frame(text, &heap->frames[heap->stacks[stack].frames[0]]);
+	else {
+		uint32_t telling = site_frame_telling(heap, stack);
+
+		names_frame(text, &heap->frames[heap->stacks[stack].frames[telling]]);
+		if (telling && *heap->frames[heap->stacks[stack].frames[0]].function)
+			text_printf(text, " by %s", heap->frames[heap->stacks[stack].frames[0]].function);
+	}
 }
 
 void names_thread(struct text *text, const struct heap *heap, uint32_t tid)

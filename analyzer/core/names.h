@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  names.h - how types, holders and references are written for a person.
+ * L3  names.h - how types, holders and references are written for a person.
  *
  * A type that is only an allocation site is shown as "1048576 B from handle_put server.c:120" where
  * one size is meant, else as "from handle_put server.c:120"; other types are shown as they are.
@@ -59,7 +59,7 @@ void names_cache(struct text *text, const struct heap_cache *cache);
 /* Append "function file:line" of one frame, or what is known of it. */
 void names_frame(struct text *text, const struct heap_frame *frame);
 
-/* Append the innermost frame of a stack; "(no stack)" for HEAP_NONE. */
+/* Append the frame that speaks for a stack, "handle_put server.c:120 by xmalloc" (site_frame.h); "(no stack)" for HEAP_NONE. */
 void names_site(struct text *text, const struct heap *heap, uint32_t stack);
 
 /* The name of the thread that allocated a block, "main", "worker-3 (tid 4711)", as the roots have it,

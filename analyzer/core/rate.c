@@ -23,7 +23,11 @@ static uint64_t resident(const struct heap *heap)
 struct outlook rate_outlook(const struct series *series)
 {
 	uint64_t before = resident(series->heaps[0].heap), now = resident(series_last(series)->heap);
+	uint64_t cgroup = series_last(series)->heap->meta.cgroup_max_bytes;
 	struct outlook outlook = { .rate = { -1, -1 }, .limit_bytes = series->limits.memory_bytes, .seconds = -1 };
+
+	if (!outlook.limit_bytes && cgroup < UINT64_MAX)
+		outlook.limit_bytes = cgroup;
 
 	if (!before || !now)
 		return outlook;

@@ -60,7 +60,38 @@ struct flood {
 	uint32_t *queue;
 	uint32_t head, tail;
 	uint8_t region;
+	bool *boring;			/* by type: its references are followed last */
+	uint32_t *later, later_count;	/* boring nodes that were met in this tier, and are not followed yet */
 };
+
+/* A function leads to all variables of its module, a frame to the frame that called it: true, and never the reason
+ * why something lives. A way round them is the better one, though it be longer (MemLab's two queues). */
+static bool is_boring(const struct heap_type *type)
+{
+	return type->source == HEAP_TYPE_PYTHON && (!strcmp(type->name, "function") || !strcmp(type->name, "frame") ||
+						    !strcmp(type->name, "traceback"));
+}
+
+static bool find_boring(struct flood *flood)
+{
+	const struct heap *heap = flood->heap;
+	uint32_t count = 0;
+	bool any = false;
+
+	for (uint32_t t = 0; t < heap->type_count; t++)
+		any |= is_boring(&heap->types[t]);
+	if (!any)
+		return true;
+	flood->boring = calloc((size_t)heap->type_count + 1, sizeof(*flood->boring));
+	if (!flood->boring)
+		return false;
+	for (uint32_t t = 0; t < heap->type_count; t++)
+		flood->boring[t] = is_boring(&heap->types[t]);
+	for (uint32_t v = 0; v < heap->nodes; v++)
+		count += flood->boring[heap->type[v]];
+	flood->later = malloc(((size_t)count + 1) * sizeof(*flood->later));
+	return flood->later != NULL;
+}
 
 static void expand(struct flood *flood, uint32_t source)
 {
@@ -134,8 +165,9 @@ int reach_flood(const struct heap *heap, struct reach **ret_reach)
 	reach->parent = large_array((uint64_t)heap->nodes + heap->roots, sizeof(*reach->parent));
 	flood.queue = large_array(heap->nodes, sizeof(*flood.queue));
 	flood.reach = reach;
-	if (!reach->region || !reach->parent || !flood.queue) {
+	if (!reach->region || !reach->parent || !flood.queue || !find_boring(&flood)) {
 		free(flood.queue);
+		free(flood.boring);
 		reach_free(reach);
 		return -ENOMEM;
 	}
@@ -161,13 +193,18 @@ int reach_flood(const struct heap *heap, struct reach **ret_reach)
 		}
 		if (tier == TIER_LIBRARY)
 			failed = reach_loader_blocks(&flood) < 0;
-		while (flood.head < flood.tail) {
-			uint32_t node = flood.queue[flood.head++];
+		while (flood.head < flood.tail || flood.later_count) {
+			bool last = flood.head == flood.tail;
+			uint32_t node = last ? flood.later[--flood.later_count] : flood.queue[flood.head++];
 
-			if (tier >= TIER_LIBRARY || !(heap->flags[node] & HEAP_HIDDEN))
+			if (!last && flood.boring && flood.boring[heap->type[node]])
+				flood.later[flood.later_count++] = node;
+			else if (tier >= TIER_LIBRARY || !(heap->flags[node] & HEAP_HIDDEN))
 				expand(&flood, node);
 		}
 	}
+	free(flood.boring);
+	free(flood.later);
 	reach->reached = flood.tail;
 	reach->order = flood.queue;
 	if (failed) {

@@ -17,7 +17,8 @@
  *     predicate of the flood, the dominators and the chains: a stack slot or a register that points
  *     at what a variable holds anyway does not share in holding it, and garbage holds nothing.
  *     Without it every stale stack slot would tear a block out of its cache's retained set.
- * (3) The parents form a forest of shortest paths within each tier: chains are read from it.
+ * (3) The parents form a forest of shortest paths within each tier: chains are read from it. What Python's
+ *     functions, frames and tracebacks lead to is met last: shortcuts that hold everything explain nothing.
  * (4) References out of HEAP_HIDDEN nodes (leakdiff's own) are followed only from tier 5 on.
  * (5) What the dynamic linker allocated for itself is held by the dynamic linker: its own pointers lie
  *     in memory that is read-only once the program runs, which is no root. Such blocks that nothing

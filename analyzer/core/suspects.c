@@ -699,8 +699,8 @@ static int say_cover(struct suspects *s)
 			*(first++ < SUSPECTS_FIRST ? &cover->first : &cover->others) += s->list[i].cluster->bytes;
 	cover->thin = cover->grown > cover->first + cover->others + cover->turnover + cover->noise ?
 		      cover->grown - cover->first - cover->others - cover->turnover - cover->noise : 0;
-	if (!first || cover->grown < NOISE_BYTES ||
-	    (double)cover->first >= s->series->limits.cover * (double)cover->grown)
+	if (!first || cover->grown < NOISE_BYTES ||	/* what took the place of others is no growth */
+	    (double)cover->first >= s->series->limits.cover * (double)(cover->grown - cover->turnover))
 		return 0;
 	text_printf(&text, "of %s that are new or became larger the first %s %.0f %%; the rest: ",
 		    text_size((int64_t)cover->grown, grown), first == 1 ? "suspect is" : "suspects are",
