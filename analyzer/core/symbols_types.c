@@ -28,6 +28,7 @@ static void free_types(struct types_file *file)
 		free(file->called[i].variables);
 		free(file->called[i].places);
 		free(file->called[i].calls);
+		free(file->called[i].allocators);
 	}
 	hash_index_done(&file->unit_index);
 	hash_index_done(&file->lookup_index);

@@ -13,7 +13,9 @@
 #include "core/text.h"
 
 #define SCOPE_CHAIN_MAX 64
-#define CANDIDATES_MAX 4096		/* definitions of one name that are looked at: more are one type in many units */
+#define CANDIDATES_MAX 200000		/* definitions of one template that are looked at */
+#define MATCHES_MAX 64			/* definitions that must agree: more are one type in many units */
+#define JUDGED_BITS 8			/* names that were compared just now */
 
 /* Name of a namespace, class or function as a scope. NULL = memory is short. */
 static const char *scope_name(struct types_file *file, Dwarf_Die *die)
@@ -149,6 +151,11 @@ static size_t plain_name(const char *name, char *ret_plain, size_t room)
 		}
 		if (replaced)
 			continue;
+		/* gcc and the demangler write "int const", clang "const int": layouts do not depend on it */
+		if (!word && !strncmp(name, "const", 5) && !in_word(name[5])) {
+			name += 5;
+			continue;
+		}
 		/* numbers as arguments: 4, 4u, 4ul */
 		if (!word && *name >= '0' && *name <= '9') {
 			while (*name >= '0' && *name <= '9' && count + 24 < room)
@@ -224,42 +231,64 @@ static bool same_lookup(const void *owner, uint32_t number, const void *key)
 	return ((const struct types_file *)owner)->lookups[number].name == key;
 }
 
+/* Can a type's own name be the end of a plain qualified name? */
+static bool may_end(const char *wanted, size_t wanted_length, const char *own)
+{
+	char *shorter = strdup(own), plain[2048];
+	size_t length;
+
+	if (!shorter)
+		return true;
+	demangle_shorten(shorter);
+	length = plain_name(shorter, plain, sizeof(plain));
+	free(shorter);
+	/* "basic_string<char, ...>" is shortened only with its namespace before it, "std::string" */
+	return !strncmp(plain, "basic_string", 12) ||
+	       (length <= wanted_length && !strcmp(plain, wanted + wanted_length - length));
+}
+
 /* Search all definitions. Returns 1, 0, -ENOMEM. */
 static int search(struct types_file *file, const char *name, Dwarf_Die *ret_die)
 {
+	struct { const char *name; bool fits; } judged[1 << JUDGED_BITS] = { 0 };
 	char wanted[2048], found[2048];
-	const char *last = NULL;
 	uint32_t hash = hash_last(name);
+	size_t wanted_length;
 	int64_t bytes = -1;
-	bool any = false, same = false;
-	unsigned looked = 0;
+	unsigned looked = 0, matches = 0;
 
 	if (strlen(name) + 32 > sizeof(wanted))
 		return 0;
-	plain_name(name, wanted, sizeof(wanted));
-	for (uint64_t i = first_with(file, hash);
-	     i < file->named_count && file->named[i].hash == hash && looked < CANDIDATES_MAX; i++, looked++) {
+	wanted_length = plain_name(name, wanted, sizeof(wanted));
+	for (uint64_t i = first_with(file, hash); i < file->named_count && file->named[i].hash == hash &&
+						  looked < CANDIDATES_MAX && matches < MATCHES_MAX; i++, looked++) {
 		Dwarf_Die die = types_die(&file->units[file->named[i].unit], file->named[i].at);
-		const char *full = types_qualified_name(file, &die, NULL);
+		const char *own = dwarf_diename(&die), *full;
+		uint32_t at = hash_fold((uintptr_t)own) >> (32 - JUDGED_BITS);
 
+		if (!own)
+			continue;
+		/* the linker keeps one copy of each name: most strangers are known by its address */
+		if (judged[at].name != own) {
+			judged[at].name = own;
+			judged[at].fits = may_end(wanted, wanted_length, own);
+		}
+		if (!judged[at].fits)
+			continue;
+		full = types_qualified_name(file, &die, NULL);
 		if (!full)
 			return -ENOMEM;
-		if (full != last) {		/* interned: one type in many units is compared once */
-			plain_name(full, found, sizeof(found));
-			same = !strcmp(wanted, found);
-			last = full;
-		}
-		if (!same)
+		plain_name(full, found, sizeof(found));
+		if (strcmp(wanted, found))
 			continue;
-		if (!any) {
+		if (!matches++) {
 			*ret_die = die;
 			bytes = dwarf_bytesize(&die);
-			any = true;
 		} else if (dwarf_bytesize(&die) != bytes) {
 			return 0;	/* two types of one name: which is meant, nobody can say */
 		}
 	}
-	return any;
+	return matches > 0;
 }
 
 int types_find_definition(struct types_file *file, const char *name, Dwarf_Die *ret_die)

@@ -150,6 +150,24 @@ static int add_call(struct types_function *function, Dwarf_Die *die)
 	return r;
 }
 
+static int add_allocator(struct types_function *function, Dwarf_Die *die)
+{
+	const char *name = dwarf_diename(die);
+	Dwarf_Addr base, start, end;
+	ptrdiff_t at = 0;
+	int r = 0;
+
+	if (!name || strcmp(name, "allocate"))
+		return 0;
+	while (r >= 0 && (at = dwarf_ranges(die, at, &base, &start, &end)) > 0) {
+		r = grow_array(&function->allocators, &function->allocator_room, function->allocator_count + 1,
+			       sizeof(*function->allocators));
+		if (r >= 0)
+			function->allocators[function->allocator_count++] = (struct types_allocator){ start, end, *die };
+	}
+	return r;
+}
+
 static int collect(struct types_function *function, Dwarf_Die *parent, unsigned depth, unsigned *left)
 {
 	Dwarf_Die die;
@@ -167,8 +185,12 @@ static int collect(struct types_function *function, Dwarf_Die *parent, unsigned 
 		case DW_TAG_GNU_call_site:
 			r = add_call(function, &die);
 			break;
-		case DW_TAG_lexical_block:
 		case DW_TAG_inlined_subroutine:
+			r = add_allocator(function, &die);
+			if (r >= 0)
+				r = collect(function, &die, depth + 1, left);
+			break;
+		case DW_TAG_lexical_block:
 		case DW_TAG_try_block:
 		case DW_TAG_catch_block:
 			r = collect(function, &die, depth + 1, left);
@@ -220,6 +242,7 @@ static int read_function(struct types_file *file, Dwarf_Die *die, uint32_t *ret_
 		free(function.variables);
 		free(function.places);
 		free(function.calls);
+		free(function.allocators);
 		return r;
 	}
 	*ret_number = (uint32_t)file->called_count;

@@ -54,12 +54,16 @@ struct types_place {
 
 struct types_call { uint64_t return_pc; Dwarf_Die die; };	/* a call that debug information describes */
 
+/* An inlined member `allocate` of a C++ allocator: it returns what was allocated, with its type. */
+struct types_allocator { uint64_t start, end; Dwarf_Die die; };
+
 struct types_function {
 	Dwarf_Die die;
 	Dwarf_Die *variables;
 	struct types_place *places;	/* ascending by start */
 	struct types_call *calls;	/* ascending by return_pc */
-	uint64_t call_count, call_room;
+	struct types_allocator *allocators;
+	uint64_t call_count, call_room, allocator_count, allocator_room;
 	uint64_t variable_count, variable_room, place_count, place_room;
 };
 

@@ -287,7 +287,9 @@ static int memory_of_declaration(const struct symbols_declaration *declaration, 
 	return 0;
 }
 
-static int find_memory(struct search *search, const struct path *path, const struct code *code, struct memory *ret_memory)
+/* `pc` is where a local variable must be there: of a store after it, of anything else before. */
+static int find_memory(struct search *search, const struct path *path, const struct code *code, uint64_t pc,
+		       struct memory *ret_memory)
 {
 	struct symbols_declaration declaration;
 	struct value value = { 0 };
@@ -308,7 +310,7 @@ static int find_memory(struct search *search, const struct path *path, const str
 	    types_register_in_frame(search->file, path->pc, code->base, &base)) {
 		ret_memory->in_frame = !code->indexed;
 		ret_memory->cfa_offset = base + code->displacement;
-		r = types_find_local(search->file, search->function, path->pc, base + code->displacement, &declaration);
+		r = types_find_local(search->file, search->function, pc, base + code->displacement, &declaration);
 		if (r > 0)
 			memory_of_declaration(&declaration, 0, ret_memory);
 		return r < 0 ? r : types_finish(search->file);
@@ -328,16 +330,38 @@ static int find_memory(struct search *search, const struct path *path, const str
 	return 0;
 }
 
+/* Something else is written where the result was kept. */
+static void forget_slot(struct path *path, int64_t cfa_offset)
+{
+	for (unsigned i = 0; i < path->slot_count; i++)
+		if (path->slots[i] > cfa_offset - 8 && path->slots[i] < cfa_offset + 8) {
+			path->slot_count--;
+			path->slots[i] = path->slots[path->slot_count];
+			path->slot_offsets[i--] = path->slot_offsets[path->slot_count];
+		}
+}
+
+static void see_other_store(struct search *search, struct path *path, const struct code *code)
+{
+	int64_t base;
+
+	if (path->slot_count && (code->base == CODE_RSP || code->base == CODE_RBP) && !code->segment &&
+	    types_register_in_frame(search->file, path->pc, code->base, &base))
+		forget_slot(path, base + code->displacement);
+}
+
 /* The result is stored: what does the type of that place say? */
 static int see_store(struct search *search, struct path *path, const struct code *code, int64_t result_offset)
 {
 	struct memory memory;
 	uint32_t target;
 	char *way;
-	int r = find_memory(search, path, code, &memory);
+	int r = find_memory(search, path, code, path->pc + code->bytes, &memory);
 
 	if (r < 0)
 		return r;
+	if (memory.in_frame)
+		forget_slot(path, memory.cfa_offset);
 	if (memory.in_frame && path->slot_count < SLOTS_MAX) {
 		path->slots[path->slot_count] = memory.cfa_offset;
 		path->slot_offsets[path->slot_count++] = result_offset;
@@ -363,7 +387,7 @@ static int load(struct search *search, struct path *path, const struct code *cod
 	struct memory memory;
 	uint32_t target;
 	char *way;
-	int r = find_memory(search, path, code, &memory);
+	int r = find_memory(search, path, code, path->pc, &memory);
 
 	*ret_value = (struct value){ 0 };
 	if (r < 0)
@@ -395,7 +419,7 @@ static int take_address(struct search *search, struct path *path, const struct c
 		ret_value->offset += code->displacement;
 		return 0;
 	}
-	r = find_memory(search, path, code, &memory);
+	r = find_memory(search, path, code, path->pc, &memory);
 	if (r >= 0 && memory.known)
 		*ret_value = (struct value){ HOLDS_ADDRESS, memory.layout, memory.offset };
 	return r;
@@ -606,6 +630,8 @@ static int step(struct search *search, struct path *path, const struct code *cod
 	case CODE_STORE:
 		if (path->registers[code->source].holds == HOLDS_RESULT)
 			r = see_store(search, path, code, path->registers[code->source].offset);
+		else
+			see_other_store(search, path, code);
 		break;
 	case CODE_LOAD:
 		r = load(search, path, code, &value);
@@ -621,7 +647,7 @@ static int step(struct search *search, struct path *path, const struct code *cod
 		tested = path->registers[code->source].holds == HOLDS_RESULT;
 		break;
 	case CODE_TEST_MEMORY:
-		r = find_memory(search, path, code, &memory);
+		r = find_memory(search, path, code, path->pc, &memory);
 		for (unsigned i = 0; r >= 0 && memory.in_frame && i < path->slot_count; i++)
 			tested |= path->slots[i] == memory.cfa_offset;
 		break;
@@ -645,7 +671,8 @@ static int step(struct search *search, struct path *path, const struct code *cod
 		return see_return(search, path);
 	case CODE_STOP:
 		return 0;
-	case CODE_OTHER:
+	case CODE_OTHER:			/* it may write; if it only reads, little is lost */
+		see_other_store(search, path, code);
 		break;
 	}
 	if (r < 0)
@@ -732,6 +759,29 @@ static int see_attribute(struct search *search, uint64_t return_addr)
 			      text_format("the compiler: %s", layout_of(search, layout)->name));
 }
 
+/* A C++ allocator was inlined here: its `allocate` says what it returns. */
+static int see_allocator(struct search *search, uint64_t return_addr)
+{
+	const struct types_function *function = search->function;
+	int r = 0;
+
+	for (uint64_t i = 0; r >= 0 && i < function->allocator_count; i++) {
+		Dwarf_Die die = function->allocators[i].die;
+		uint32_t layout, target;
+
+		if (return_addr - 1 < function->allocators[i].start || return_addr - 1 >= function->allocators[i].end)
+			continue;
+		r = types_layout_of(search->file, &die, &layout);
+		if (r >= 0)
+			r = types_finish(search->file);
+		target = r >= 0 ? pointee(search, layout) : LAYOUT_NONE;
+		if (target != LAYOUT_NONE && target != LAYOUT_VOID)
+			r = answer(search, target, 0, SYMBOLS_HOW_RETURN, 3, false,
+				   text_format("returned by allocate() of an allocator"));
+	}
+	return r;
+}
+
 /* Typed answers first, then "ask the caller", then bytes; each in the order in which they were met. */
 static unsigned rank(const struct answer *at)
 {
@@ -752,6 +802,8 @@ int types_site(struct types_file *file, uint64_t return_addr, struct symbols_sit
 		r = see_attribute(search, return_addr);
 	else if (r == 0)
 		goto done;
+	if (r >= 0)
+		r = see_allocator(search, return_addr);
 	if (r >= 0 && find_code(search, return_addr)) {
 		search->paths[0].pc = return_addr;
 		search->paths[0].registers[CODE_RAX].holds = HOLDS_RESULT;
