@@ -148,7 +148,8 @@ static int answer(const struct loaded *loaded, const char *command)
 	r = diff_make(loaded->series, &rows, &diff);
 	for (size_t k = 0; k < loaded->count; k++)
 		heap_drop(loaded->heaps[k], HEAP_PART_THREAD);
-	series_forget_paths(loaded->series);
+	if (loaded->count < 3)		/* two have no trend */
+		series_forget_paths(loaded->series);
 	if (r == 0 && loaded->count == 1)
 		r = retained_add(loaded->series, diff);
 	if (r == 0 && loaded->count > 1)

@@ -34,6 +34,9 @@ int page_account(FILE *out, const struct page_facts *facts) __attribute__((warn_
 int page_snapshots(FILE *out, const struct page_facts *facts) __attribute__((warn_unused_result));
 int page_notes(FILE *out, const struct page_facts *facts) __attribute__((warn_unused_result));
 
+/* The course of a number through the snapshots, as a line: two values or more. */
+void page_spark(FILE *out, const uint64_t *values, size_t count);
+
 /* An allocation stack, folded: a summary line, then every frame. */
 void page_stack(FILE *out, const struct heap *heap, uint32_t stack, uint64_t count, uint64_t bytes);
 

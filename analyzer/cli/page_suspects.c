@@ -6,9 +6,11 @@
 
 #include "cli/page.h"
 #include "cli/page_parts.h"
+#include "core/holders.h"
 #include "core/names.h"
 #include "core/pattern.h"
 #include "core/text.h"
+#include "core/trend.h"
 #include "viz.h"
 
 #define SITES_SHOWN 20			/* of one suspect */
@@ -121,6 +123,77 @@ static void holder_row(FILE *out, const struct heap *heap, const struct suspect 
 	}
 }
 
+static void trend_row(FILE *out, const struct suspect *s, size_t heaps)
+{
+	const char *word = s->trend ? trend_name(s->trend->word) : NULL;
+
+	if (!word || !s->trend->bytes || heaps < 2)
+		return;
+	fprintf(out, "<dt>course<dd>%s%s%s ", s->trend->steady ? "steadily " : "", word,
+		s->trend->by_type ? " (all of this type)" : "");
+	page_spark(out, s->trend->bytes, heaps);
+	putc(' ', out);
+	page_size(out, (int64_t)s->trend->bytes[0]);
+	fputs(" to ", out);
+	page_size(out, (int64_t)s->trend->bytes[heaps - 1]);
+	putc('\n', out);
+}
+
+static void holders_row(FILE *out, const struct heap *heap, const struct suspect *s)
+{
+	const struct holders *h = s->holders;
+
+	if (!h || h->count < 2)
+		return;
+	fputs("<dt>all holders<dd><ul>\n", out);
+	for (uint32_t i = 0; i < h->count; i++) {
+		const struct heap_root *root = &heap->root[h->list[i].root];
+
+		fputs("<li>", out);
+		page_printf(out, "%s ", names_root_kind(root->kind));
+		fputs("<span class=\"mono\">", out);
+		page_text(out, root->name);
+		fputs("</span>: ", out);
+		page_count(out, (int64_t)h->list[i].count);
+		fputs(" &times;, ", out);
+		page_size(out, (int64_t)h->list[i].bytes);
+		putc('\n', out);
+	}
+	if (h->more)
+		fprintf(out, "<li>and %u more\n", (unsigned)h->more);
+	fputs("</ul>", out);
+	if (h->shared_bytes) {
+		page_size(out, (int64_t)h->shared_bytes);
+		fputs(" is shared: it goes only when all of its holders let go.", out);
+	}
+}
+
+/* What became of all that is new. */
+static void cover_line(FILE *out, const struct suspects_cover *cover)
+{
+	const struct { const char *what; uint64_t bytes; } parts[] = {
+		{ "in the first three suspects", cover->first },	{ "in the others", cover->others },
+		{ "replaced others one for one", cover->turnover },	{ "too little in one place to show a trend", cover->noise },
+		{ "in no place that was looked at", cover->thin },
+	};
+	const char *comma = ": ";
+
+	if (!cover->grown)
+		return;
+	fputs("<p class=\"dim\">Of ", out);
+	page_size(out, (int64_t)cover->grown);
+	fputs(" that is new", out);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		if (!parts[i].bytes)
+			continue;
+		fputs(comma, out);
+		page_size(out, (int64_t)parts[i].bytes);
+		fprintf(out, " %s", parts[i].what);
+		comma = ", ";
+	}
+	fputs(".</p>\n", out);
+}
+
 static void sites(FILE *out, const struct heap *heap, const char *title, const struct suspect_site *list, size_t count)
 {
 	uint64_t bytes = 0;
@@ -198,6 +271,8 @@ static int suspect(FILE *out, const struct suspects *all, size_t index)
 	fputs("<dt>why<dd>", out);
 	page_text(out, s->reason);
 	putc('\n', out);
+	trend_row(out, s, all->series->count);
+	holders_row(out, heap, s);
 	sites(out, heap, "allocated", s->sites, s->site_count);
 	sites(out, heap, "with it", s->companions, s->companion_count);
 	fputs("</dl>\n", out);
@@ -231,6 +306,7 @@ int page_suspects(FILE *out, const struct page_facts *facts)
 		drawn += all->list[i].cluster && i < PAGE_PICTURES;
 		r = suspect(out, all, i);
 	}
+	cover_line(out, &all->cover);
 	if (all->count > PAGE_SUSPECTS) {
 		fprintf(out, "<p class=\"left-out\">%zu more suspects with ", all->count - PAGE_SUSPECTS);
 		page_size(out, (int64_t)bytes);

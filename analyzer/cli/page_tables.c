@@ -51,7 +51,7 @@ static void columns_left_out(FILE *out, const struct series *series)
 
 /* ---- growth --------------------------------------------------------------------------------- */
 
-static void spark(FILE *out, const uint64_t *values, size_t count)
+void page_spark(FILE *out, const uint64_t *values, size_t count)
 {
 	uint64_t low = values[0], high = values[0];
 
@@ -104,7 +104,7 @@ int page_growth(FILE *out, const struct page_facts *facts)
 			page_count_cell(out, (int64_t)row->new_count);
 		if (diff->heap_count > 2) {
 			fputs("<td>", out);
-			spark(out, row->bytes, diff->heap_count);
+			page_spark(out, row->bytes, diff->heap_count);
 		}
 		for (size_t k = 0; k < diff->heap_count && several; k++)
 			if (has_column(series, k))

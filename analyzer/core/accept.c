@@ -63,7 +63,7 @@ bool accept_counts(const struct suspect *suspect)
 
 uint64_t accept_bytes(const struct suspect *suspect)
 {
-	uint64_t bytes = suspect->bytes;
+	uint64_t bytes = suspect->net_bytes ? suspect->net_bytes : suspect->bytes;
 
 	for (size_t i = 0; i < suspect->companion_count; i++)
 		bytes += suspect->companions[i].bytes;
@@ -143,6 +143,7 @@ static int shrink(struct suspect *s, uint64_t count, uint64_t bytes)
 		return -ENOMEM;
 	free(s->reason);
 	s->reason = reason;
+	s->net_bytes = share_of(s->net_bytes, bytes, s->bytes);
 	s->retained_bytes = share_of(s->retained_bytes, bytes, s->bytes);
 	for (size_t i = 0; i < s->companion_count; i++) {
 		s->companions[i].bytes = share_of(s->companions[i].bytes, bytes, s->bytes);

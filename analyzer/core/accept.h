@@ -54,7 +54,8 @@ void accept_sort(struct baseline *baseline);
 
 struct baseline *baseline_free(struct baseline *baseline);
 
-/* Does this suspect count for the exit status? Its grown bytes, companions included. */
+/* Does this suspect count for the exit status? Its grown bytes without those that only
+ * took the place of others, companions included. */
 bool accept_counts(const struct suspect *suspect);
 uint64_t accept_bytes(const struct suspect *suspect);
 
