@@ -40,6 +40,15 @@ static void put_escaped(FILE *out, const char *name)
 	free(escaped);
 }
 
+/* So many bytes of it. */
+static void put_first(FILE *out, const char *name, size_t length)
+{
+	char *first = strndup(name, length);
+
+	put_escaped(out, first ? first : "?");
+	free(first);
+}
+
 static char *signed_size(int64_t bytes, char buffer[TEXT_SIZE])
 {
 	char plain[TEXT_SIZE];
@@ -152,7 +161,10 @@ void report_chain(FILE *out, const struct chain *chain, size_t indent)
 			fputs(ink(INK_RED), out);
 		else if (step->role == CHAIN_POINT || step->role == CHAIN_ROOT)
 			fputs(ink(INK_BOLD), out);
-		put_escaped(out, step->type);
+		if (i && chain->steps[i - 1].edge && (*chain->steps[i - 1].edge == '.' || *chain->steps[i - 1].edge == '['))
+			put_first(out, step->type, names_type_length(step->type));	/* the field says what the site would */
+		else
+			put_escaped(out, step->type);
 		if (step->name) {
 			putc(' ', out);
 			put_escaped(out, step->name);

@@ -38,13 +38,20 @@ void names_type_held(struct text *text, const char *name, enum heap_type_source 
 	for (size_t i = 0; site && i < sizeof(bytes) / sizeof(bytes[0]); i++)
 		if (strlen(bytes[i]) == element && !strncmp(name, bytes[i], element)) {
 			text_append_bytes(text, name, element);
-			text_printf(text, "[%" PRIu64 "]", size);
+			text_printf(text, "[%" PRIu64 "] %s", size, site);
 			return;
 		}
 	if (site)
-		text_append_bytes(text, name, element + strlen("[]"));
+		text_append(text, name);
 	else
 		names_type(text, name, source, true, size);
+}
+
+size_t names_type_length(const char *shown)
+{
+	const char *site = strstr(shown, "] from ");
+
+	return site ? (size_t)(site - shown) + 1 : strlen(shown);
 }
 
 bool names_type_equals(const char *pattern, const char *name, enum heap_type_source source, uint64_t size)

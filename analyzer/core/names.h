@@ -32,9 +32,12 @@ const char *names_type_source(enum heap_type_source source);
 /* "global" | "stack" | "tls" | "register" | "python-module" | "python-frame" | "python-c" | "mapping" */
 const char *names_root_kind(enum heap_root_kind kind);
 
-/* Append a type where the step before has said whose it is: as names_type() with a size, but a buffer without
- * its site: "char[1048576]". */
+/* Append a type where the step before has said whose it is: as names_type() with a size, but a buffer as an array:
+ * "char[1048576] from handle_put server.c:120". */
 void names_type_held(struct text *text, const char *name, enum heap_type_source source, uint64_t size);
+
+/* How much of a displayed type is the type itself: what follows is the site of a buffer. */
+size_t names_type_length(const char *shown);
 
 /* Append the label of one reference: ".buckets[17]" where the type of its source is known, else "+16"; "rax",
  * ".name", "[3]", "->next". A root's slots are named by where they lie in the variable: nothing is appended where

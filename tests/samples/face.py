@@ -107,9 +107,14 @@ def check_rss(answer, diff):
     errors = _check_accounts(answer)
     if answer["rss"] != diff["rss"]:
         errors.append("the accounts are %s, the diff has %s" % (answer["rss"], diff["rss"]))
-    grown = {key: answer["rss"][-1][key] - answer["rss"][0][key] for key in answer["rss"][0]}
-    if answer["growth"] != grown:
-        errors.append("growth is %s, not %s" % (answer["growth"], grown))
+    first, last, growth = answer["rss"][0], answer["rss"][-1], dict(answer["growth"])
+    details = growth.pop("details", {})
+    grown = {key: last[key] - first[key] for key in growth}
+    if growth != grown or not set(ACCOUNT) <= set(growth):
+        errors.append("growth is %s, not %s" % (growth, grown))
+    grown = {key: last["details"][key] - first["details"][key] for key in details}
+    if details != grown:
+        errors.append("growth's details are %s, not %s" % (details, grown))
     return errors
 
 
