@@ -64,7 +64,7 @@ static const struct { const char *what, *sql, *table; /* that an older minor has
 	  "(SELECT ifnull(sum(bytes), 0) FROM account WHERE part = 'total')", NULL },
 	{ "what a part of the memory account is made of does not sum to it",
 	  "SELECT 0 FROM account_details d LEFT JOIN account a USING (part) GROUP BY d.part HAVING sum(d.bytes) <> ifnull(a.bytes, 0)",
-	  "account_details" },
+	  "arenas" },
 	{ "sizes of an unknown arena", "SELECT arena FROM arena_classes WHERE arena NOT IN (SELECT id FROM arenas)",
 	  "arenas" },
 	{ "the number of roots is not that of meta",

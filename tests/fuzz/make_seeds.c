@@ -95,6 +95,10 @@ static void everything(struct builder *b)
 	builder_add(b, STREAM_PYCACHES, (struct stream_pycache){ .node = 6, .entries = 3, .maxsize = 128, .misses = 3 });
 	builder_add(b, STREAM_PYCACHES, (struct stream_pycache){ .node = 2, .entries = 5, .maxsize = INT64_MIN,
 		.hits = UINT64_MAX, .misses = UINT64_MAX });
+	builder_add(b, STREAM_ARENAS, (struct stream_arena){ .kind = STREAM_ARENA_GLIBC, .read = 1, .resident_bytes = 0x500,
+		.free_bytes = 64, .free_count = 1, .classes[6] = { .free_count = 1, .free_bytes = 64 } });
+	builder_add(b, STREAM_ARENAS, (struct stream_arena){ .kind = STREAM_ARENA_JEMALLOC, .number = 3, .dirty_bytes = UINT64_MAX,
+		.why = thread });
 	b->end.lost_events = 1;
 	b->end.notes = thread;
 }

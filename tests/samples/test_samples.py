@@ -186,6 +186,18 @@ class Running:
                 for client in self.clients.values():
                     client.send(template, number)
 
+    def compare_resident(self, pid, path):
+        """The account's total against the kernel's: within 1 MiB and 1 %, but for what requests in flight change."""
+        total = int(leakdiff("sql", path, "select bytes from account where part = 'total'").stdout.split()[1])
+        until = time.monotonic() + 2
+        while True:
+            with open("/proc/%d/smaps_rollup" % pid) as rollup:
+                kernel = next(int(line.split()[1]) << 10 for line in rollup if line.startswith("Rss:"))
+            if abs(total - kernel) <= (1 << 20) + 0.01 * kernel or time.monotonic() > until:
+                break
+            time.sleep(0.05)
+        check("%d bytes are resident, the kernel says %d" % (total, kernel), abs(total - kernel) <= (2 << 20) + 0.05 * kernel)
+
     def snapshot(self, which):
         for worker, pid in self.pids.items():
             busy = self.background[worker]
@@ -199,6 +211,7 @@ class Running:
                 expect(snap.stdout.strip() == path, "snap prints the path alone on stdout, it printed %r" % snap.stdout)
                 if snap.returncode != 0:
                     finish()
+                self.compare_resident(pid, path)
                 self.snapshots[worker].append(path)
                 said("snapshot %s%s: %s" % (which, "" if worker is None else " of worker %d" % worker,
                                             " ".join(snap.stderr.split())))

@@ -234,7 +234,7 @@ static inline uint8_t *builder_finish(struct builder *b, size_t *ret_size)
 		[STREAM_PYFRAMES] = sizeof(struct stream_pyframe),
 		[STREAM_PYTHREADS] = sizeof(struct stream_pythread),
 		[STREAM_PYTRACES] = sizeof(struct stream_pytrace),
-		[STREAM_PYCACHES] = sizeof(struct stream_pycache),
+		[STREAM_PYCACHES] = sizeof(struct stream_pycache), [STREAM_ARENAS] = sizeof(struct stream_arena),
 	};
 	struct stream_header header = { .major = b->major ? b->major : STREAM_MAJOR,
 					.minor = b->minor ? b->minor : STREAM_MINOR,

@@ -654,6 +654,58 @@ TEST(the_account_sums_to_resident_memory)
 	heap_free(heap);
 }
 
+TEST(the_allocators_part_is_what_its_arenas_say_and_never_more)
+{
+	struct builder b = { 0 };
+	uint32_t why = builder_string(&b, "a chunk's header is broken");
+	const struct heap_details *d;
+	const struct heap_arena *a;
+	struct heap *heap;
+
+	builder_add(&b, STREAM_MAPS, (struct stream_map){ .start = 0x10000, .end = 0x20000, .rss_bytes = 0x8000,
+		.live_resident_bytes = 0x3000, .kind = STREAM_MAP_HEAP, .module = STREAM_NONE });
+	builder_add(&b, STREAM_ARENAS, (struct stream_arena){ .kind = STREAM_ARENA_GLIBC, .start = 0x7000, .read = 1, .threads = 2,
+		.free_resident_bytes = 0x2000, .top_resident_bytes = 0x1000, .cached_bytes = 0x400, .unrecorded_bytes = 0x100,
+		.metadata_bytes = 0x80, .dirty_bytes = UINT64_MAX, .muzzy_bytes = UINT64_MAX, .decay_ms = UINT64_MAX,
+		.classes[5] = { 256, 0x2000, 3, 0x60 } });
+	builder_add(&b, STREAM_ARENAS, (struct stream_arena){ .kind = STREAM_ARENA_GLIBC, .number = 1, .resident_bytes = 0x900,
+		.live_bytes = 0x800, .threads = UINT32_MAX, .why = why });
+	heap = heap_of(&b, "arenas.snap");
+	ASSERT_NOT_NULL(heap);
+	d = &heap->details;
+	EXPECT_U64_EQ(d->allocator_free, 0x2000);
+	EXPECT_U64_EQ(d->allocator_top, 0x1000);
+	EXPECT_U64_EQ(d->allocator_cached, 0x400);
+	EXPECT_U64_EQ(d->allocator_unread, 0x100);
+	EXPECT_U64_EQ(d->allocator_dirty, 0);
+	EXPECT_U64_EQ(d->allocator_overhead, 0x5000 - 0x2000 - 0x1000 - 0x400 - 0x100 - 0x100 - 0x80);
+	EXPECT_U64_EQ(d->live_blocks, 0x3000);
+	ASSERT(heap->arena_count == 2);
+	a = heap->arenas;
+	EXPECT_U64_EQ(a->dirty_bytes, HEAP_ARENA_UNKNOWN);
+	EXPECT_U64_EQ(a->start, 0x7000);
+	EXPECT_INT_EQ(a->threads, 2);
+	EXPECT_U64_EQ(a->classes[5].free_count, 256);
+	EXPECT_U64_EQ(a->classes[5].used_bytes, 0x60);
+	EXPECT_STR_EQ(a[0].unread, "");
+	EXPECT_STR_EQ(a[1].unread, "a chunk's header is broken");
+	heap_free(heap);
+
+	/* numbers of another moment: more than is there */
+	b = (struct builder){ 0 };
+	builder_add(&b, STREAM_MAPS, (struct stream_map){ .start = 0x10000, .end = 0x20000, .rss_bytes = 0x4000,
+		.live_resident_bytes = 0x3000, .kind = STREAM_MAP_HEAP, .module = STREAM_NONE });
+	builder_add(&b, STREAM_ARENAS, (struct stream_arena){ .kind = STREAM_ARENA_JEMALLOC_ALL, .read = 1,
+		.free_resident_bytes = 0x800, .dirty_bytes = UINT64_MAX - 1, .metadata_bytes = 0x5000 });
+	heap = heap_of(&b, "more.snap");
+	ASSERT_NOT_NULL(heap);
+	EXPECT_U64_EQ(heap->details.allocator_free, 0x800);
+	EXPECT_U64_EQ(heap->details.allocator_dirty, 0x800);
+	EXPECT_U64_EQ(heap->details.allocator_metadata, 0);
+	EXPECT_U64_EQ(heap->details.allocator_overhead, 0);
+	heap_free(heap);
+}
+
 TEST(facts_and_notes_are_kept)
 {
 	struct builder b = { 0 };

@@ -449,6 +449,9 @@ TEST(forged_contents_are_found)
 	expect_damage("DELETE FROM strings", true);
 	expect_damage("UPDATE sites SET count = count + 1 WHERE id = 0", true);
 	expect_damage("UPDATE account SET bytes = 5 WHERE part = 'total'", true);
+	expect_damage("UPDATE account_details SET bytes = bytes + 1 WHERE part = 'allocator' AND name = 'free'", true);
+	expect_damage("INSERT INTO arena_classes VALUES (0, 16, 1, 16, 0, 0)", false);
+	expect_damage("INSERT INTO arenas (id, kind, number, unread, start) VALUES (7, 1, 0, '', 0)", false);
 	expect_damage("UPDATE tracebacks SET frame = 4711", true);
 }
 

@@ -379,6 +379,9 @@ TEST(ids_out_of_range_are_refused)
 
 	builder_add(&b, STREAM_PYCACHES, (struct stream_pycache){ .node = 0 });
 	refuse_built(&b, -EBADMSG, "Python cache 0");
+
+	builder_add(&b, STREAM_ARENAS, (struct stream_arena){ .why = 1000 });
+	refuse_built(&b, -EBADMSG, "arena 0");
 }
 
 TEST(a_stack_that_is_its_own_caller_is_refused)
