@@ -87,11 +87,11 @@ elif [ "$label" != fuzz ]; then
 fi
 
 if [ -z "$regex" ] && { [ -z "$label" ] || [ "$label" = fuzz ]; }; then
-	echo "== fuzzing the readers, 20 s each"
+	echo "== fuzzing the readers, 16 s each, two at a time"
 	if ! command -v clang >/dev/null 2>&1; then
 		echo "   skipped: clang is not installed"
 		skipped=$((skipped + 1))
-	elif bash tests/fuzz/run.sh 20 >"$results/fuzz.log" 2>&1; then
+	elif bash tests/fuzz/run.sh 16 >"$results/fuzz.log" 2>&1; then
 		tail -n 3 "$results/fuzz.log"
 		passed=$((passed + 1))
 	else

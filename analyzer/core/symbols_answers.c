@@ -205,11 +205,12 @@ int symbols_answers_add(struct symbols_answers *answers, const uint8_t *records,
 	struct wire wire;
 	int r;
 
+	if (!bytes)
+		return 0;
 	r = grow_array(&answers->bytes, &answers->room, answers->used + bytes, 1);
 	if (r < 0)
 		return r;
-	if (bytes)
-		memcpy(answers->bytes + answers->used, records, bytes);
+	memcpy(answers->bytes + answers->used, records, bytes);
 	wire = (struct wire){ answers->bytes + answers->used, answers->bytes + answers->used + bytes, false };
 	while (wire.at < wire.end) {
 		uint64_t length = wire_get(&wire);
@@ -239,9 +240,12 @@ bool symbols_answers_find(const struct symbols_answers *answers, const struct sy
 	if (request->op == WIRE_VARIABLE || request->op == WIRE_TLS) {
 		int table = request->op == WIRE_TLS;
 		size_t place = find_range(answers, table, request->a);
-		const struct answer_range *range = answers->ranges[table] + place;
+		const struct answer_range *range;
 
-		if (place == answers->range_count[table] || range->from > request->a)
+		if (place == answers->range_count[table])
+			return false;
+		range = &answers->ranges[table][place];
+		if (range->from > request->a)
 			return false;
 		*ret_wire = (struct wire){ answers->bytes + range->at, answers->bytes + range->at + range->bytes, false };
 		*ret_session = 0;

@@ -128,7 +128,7 @@ static int read_units(struct dwarf_index *index)
 }
 
 /* libdw's own answer to short memory is a message and exit(). */
-static _Noreturn void out_of_memory(void)
+__attribute__((noreturn)) static void out_of_memory(void)
 {
 	_exit(SYMBOLS_EXIT_MEMORY);
 }

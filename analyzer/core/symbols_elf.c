@@ -139,7 +139,7 @@ const struct symbol *symbols_elf_after(const struct symbol_table *table, uint64_
 		else
 			high = middle;
 	}
-	return table->symbols + low;
+	return table->count ? table->symbols + low : NULL;
 }
 
 /* The innermost symbol around an address. One without a size reaches up to the next symbol. A symbol

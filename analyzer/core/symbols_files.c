@@ -220,6 +220,8 @@ static void narrow(const struct symbol_table *table, uint64_t addr, uint64_t *fr
 {
 	const struct symbol *after = symbols_elf_after(table, addr), *found = symbols_elf_find(table, addr);
 
+	if (!after)
+		return;
 	if (after < table->symbols + table->count && after->start < *to)
 		*to = after->start;
 	if (found && found->end > addr && found->end < *to)

@@ -98,7 +98,7 @@ int symbols_elf_read_sections(struct symbols_file *file, Elf *elf)
 	__attribute__((warn_unused_result));
 void symbols_elf_sort(struct symbol_table *table);
 #define SYMBOLS_ELF_STEPS 16		/* symbols that are looked at around an address */
-/* The first symbol that begins after an address; one past the last if there is none. */
+/* The first symbol that begins after an address; one past the last if there is none, NULL in an empty table. */
 const struct symbol *symbols_elf_after(const struct symbol_table *table, uint64_t addr);
 const struct symbol *symbols_elf_find(const struct symbol_table *table, uint64_t addr);
 /* Build-id of an ELF file; returns its length, 0 = none. */
