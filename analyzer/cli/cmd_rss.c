@@ -302,8 +302,9 @@ const struct cmd cmd_rss = {
 	.synopsis = "rss SNAP [SNAP] [--json]",
 	.summary = "where resident memory is, to the last MiB, and what of it grew",
 	.detail = "Every resident page of every mapping is in exactly one part, so the parts add up to RSS. A live\n"
-		  "block counts with what of it is resident; what remains of the allocator's memory is free chunks,\n"
-		  "overhead, and blocks of before recording began. Exit status: 0; 2 trouble.",
+		  "block counts with what of it is resident; what remains of the allocator's memory is split into holes,\n"
+		  "caches, kept pages and overhead, with the arenas that hold it and what would give it back.\n"
+		  "Exit status: 0; 2 trouble.",
 	.options = options,
 	.run = run,
 };
