@@ -505,9 +505,9 @@ static uint32_t write_roots(struct view *v)
 			for (target = mixed(i) % s->count; s->slots[target].kind != VALUE || !alive(v, target);)
 				target = (target + 1) % s->count;
 		}
-		store_put(v->writer, "roots", "issssuu", (int64_t)count, i < TABLES + LISTS + TREES + HUBS ? "global" : "stack",
+		store_put(v->writer, "roots", "issssuuosz", (int64_t)count, i < TABLES + LISTS + TREES + HUBS ? "global" : "stack",
 			  name, "service", i < TABLES + LISTS + TREES + HUBS ? "" : "main", (uint64_t)0x480000 + i * 8ull,
-			  (uint64_t)0x480008 + i * 8ull);
+			  (uint64_t)0x480008 + i * 8ull, UINT32_MAX, NULL, UINT64_MAX);
 		refer(v, from, 0, target);
 		count++;
 	}
@@ -519,7 +519,7 @@ static void write_names(struct view *v)
 	char text[256];
 	size_t length;
 
-	store_put(v->writer, "types", "isi", (int64_t)0, "unknown", (int64_t)HEAP_TYPE_KIND);
+	store_put(v->writer, "types", "isiou", (int64_t)0, "unknown", (int64_t)HEAP_TYPE_KIND, UINT32_MAX, (uint64_t)0);
 	for (uint32_t t = 0; t < KINDS * VARIANTS; t++) {
 		uint32_t kind = t / VARIANTS;
 
@@ -527,8 +527,8 @@ static void write_names(struct view *v)
 			snprintf(text, sizeof(text), "%s %" PRIu32, kinds[kind].name, t % VARIANTS);
 		else
 			snprintf(text, sizeof(text), "%s_%" PRIu32 " service.c:%" PRIu32, kinds[kind].name, t % VARIANTS, t);
-		store_put(v->writer, "types", "isi", (int64_t)t + 1, text,
-			  (int64_t)(kinds[kind].typed ? HEAP_TYPE_DWARF : HEAP_TYPE_SITE));
+		store_put(v->writer, "types", "isiou", (int64_t)t + 1, text,
+			  (int64_t)(kinds[kind].typed ? HEAP_TYPE_DWARF : HEAP_TYPE_SITE), UINT32_MAX, (uint64_t)0);
 	}
 	for (uint32_t f = 0; f < 4000; f++) {
 		snprintf(text, sizeof(text), "function_%" PRIu32, f);
