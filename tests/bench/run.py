@@ -3,7 +3,8 @@
 """What leakdiff costs, against nothing and against others, measured in one interleaved run.
 
     tests/bench/run.py [--quick] [--json FILE] [PART ...]      parts: pairs pause scan blocks scale objects
-                                                             start threads memory programs python
+                                                             start threads memory programs redis tornado
+                                                             python
 
 Every round runs each configuration once, in order; a ratio is taken against the plain run of the same
 round; medians are printed, with the smallest and largest. Times of a shared machine move: quote ratios.
@@ -22,7 +23,10 @@ Configurations whose program is not installed are left out, and that is said.
   start   start-up of /bin/true and of python3
   threads churn by 1, 2 and 4 threads: how the throughput scales, and how without the library
   memory  what the library holds for many sizes, a million distinct stacks, ten million live blocks
-  programs C++ containers, gcc compiling a file, redis-server under redis-benchmark
+  programs C++ containers, gcc compiling a file
+  redis   redis-server under redis-benchmark: requests a second, and the server's processor time a request, which
+          moves less where client and server share the processors
+  tornado the same of a tornado server under wrk
   python  a program that makes and drops Python objects 20 calls deep, in each mode, against tracemalloc
 """
 import argparse
@@ -225,23 +229,6 @@ def measure_memory(quick):
 
 # -- programs of other people ----------------------------------------------------------
 
-def redis_once(configuration, number):
-    """Requests a second of redis-server under a configuration, by command."""
-    out, port = scratch("bench"), free_port()
-    env = clean_environment(**{key: value.replace("@", out) for key, value in configuration.env.items()})
-    server = start(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", out], env=env,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    result = {}
-    if wait_for_port(port, server):
-        done = run(["redis-benchmark", "-p", str(port), "-t", "set,lpush,lrange_100", "-n", str(number), "-c", "20", "-d", "512",
-                    "-r", "10000", "--csv"], 120, env=clean_environment())
-        for name, rate in re.findall(r'^"(\w+)[^"]*","([\d.]+)"', done.stdout, re.MULTILINE):
-            result.setdefault(name if "LRANGE" not in name else "LRANGE", float(rate))
-    stop(server, 5, signal.SIGKILL)
-    shutil.rmtree(out, ignore_errors=True)
-    return result
-
-
 def cpu_once(configuration, argv):
     """Processor seconds and peak MiB of a program, None when it fails. (Of the program alone: a profiler's helper is not counted.)"""
     out = scratch("bench")
@@ -284,24 +271,99 @@ def measure_programs(quick):
     for what, results in RESULTS.get("programs_added", {}).items():
         print("  %s:" % what, end="")
         compare_with_heaptrack(results, SHIM)
+
+
+# -- servers: requests a second, and what a request costs the server --------------------------
+
+HZ = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_of(pid):
+    """Processor seconds of a process so far, its reaped children left out."""
+    with open("/proc/%d/stat" % pid) as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / HZ
+
+
+def settings_of(configuration, out):
+    return clean_environment(**{key: value.replace("@", out) for key, value in configuration.env.items()})
+
+
+def redis_once(configuration, number):
+    """By command: requests a second of redis-server under a configuration, and its processor time a request in us."""
+    out, port, result = scratch("bench"), free_port(), {}
+    server = start(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", out],
+                   env=settings_of(configuration, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if wait_for_port(port, server):
+        # LRANGE reads the list that LPUSH made
+        for command, words, share in (("SET", ["-t", "set"], 1), ("LPUSH", ["-t", "lpush"], 1), ("LRANGE 100", ["lrange", "mylist", "0", "99"], 0.3)):
+            begin, count = cpu_of(server.pid), int(number * share)
+            done = run(["redis-benchmark", "-p", str(port), "-n", str(count), "-c", "20", "-d", "512", "-r", "10000", "--csv"] + words, 120,
+                       env=clean_environment())
+            rate = re.search(r'^"(?:set|lpush|lrange)[^"]*","([\d.]+)"', done.stdout, re.MULTILINE | re.IGNORECASE)
+            if rate and not done.returncode:
+                result[command] = (float(rate.group(1)), (cpu_of(server.pid) - begin) / count * 1e6)
+    stop(server, 5, signal.SIGKILL)
+    shutil.rmtree(out, ignore_errors=True)
+    return result
+
+
+def tornado_once(configuration, seconds):
+    """The same of a tornado server: a handler of few bytes under wrk."""
+    out, result = scratch("bench"), {}
+    server = start(["/usr/bin/python3", os.path.join(SOURCE, "samples", "tornado_cache", "app.py")], stdout=subprocess.PIPE,
+                   stderr=subprocess.DEVNULL, env=dict(settings_of(configuration, out), CACHE="none"), text=True)
+    match = re.search(r"listening on (\d+)", server.stdout.readline())
+    if match:
+        url = "http://127.0.0.1:%s/" % match.group(1)
+        run(["wrk", "-t", "1", "-c", "8", "-d", "1s", url], 60)
+        begin = cpu_of(server.pid)
+        done = run(["wrk", "-t", "1", "-c", "8", "-d", "%ds" % seconds, url], 60)
+        rate, count = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout), re.search(r"(\d+) requests in", done.stdout)
+        if rate and count and int(count.group(1)):
+            result["GET"] = (float(rate.group(1)), (cpu_of(server.pid) - begin) / int(count.group(1)) * 1e6)
+    stop(server, 5, signal.SIGKILL)
+    shutil.rmtree(out, ignore_errors=True)
+    return result
+
+
+def show_servers(title, commands, taken, configurations, rounds):
+    rows = []
+    for command in commands:
+        for configuration in configurations:
+            name = configuration.name
+            pairs = [(a[command], b[command]) for a, b in zip(taken[name], taken[PLAIN.name]) if command in a and command in b]
+            if not pairs:
+                rows.append(("%s: %s" % (command, name), "failed", "", "", ""))
+                continue
+            rate, cpu = [a[0] / b[0] for a, b in pairs], [a[1] / b[1] for a, b in pairs]
+            RESULTS.setdefault("servers", {}).setdefault("%s %s" % (re.split("[,;]", title)[0], command), {})[name] = {
+                "rate": statistics.median(rate), "cpu": statistics.median(cpu)}
+            rows.append(("%s: %s" % (command, name), spread([a[0] / 1000 for a, _ in pairs], "%.1f"), spread(rate),
+                         spread([a[1] for a, _ in pairs], "%.1f"), spread(cpu)))
+    table("%s; %d rounds" % (title, rounds), ("", "1000 requests/s", "of plain's", "server's CPU us a request", "of plain's"), rows)
+
+
+def measure_redis(quick):
     if not (shutil.which("redis-server") and shutil.which("redis-benchmark")):
         print("left out: redis (redis-server or redis-benchmark is not installed)")
         return
-    rates = {}
+    rounds, taken, configurations = 5 if quick else 11, {}, usable([PLAIN, LITE, SHIM, HEAPTRACK_LIBRARY])
     for _ in range(rounds):
         for configuration in configurations:
-            rates.setdefault(configuration.name, []).append(redis_once(configuration, 20000 if quick else 50000))
-    rows = []
-    for configuration in configurations:
-        row = [configuration.name]
-        for command in ("SET", "LPUSH", "LRANGE"):
-            pairs = [(a[command], b[command]) for a, b in zip(rates[configuration.name], rates[PLAIN.name]) if command in a and command in b]
-            if pairs:
-                RESULTS.setdefault("redis", {}).setdefault(command, {})[configuration.name] = statistics.median(a / b for a, b in pairs)
-            row += [spread([a / 1000 for a, _ in pairs], "%.0f"), spread([a / b for a, b in pairs])] if pairs else ["failed", ""]
-        rows.append(row)
-    table("redis-server, values of 512 bytes: thousand requests a second, and of the plain server's; %d rounds" % rounds,
-          ("", "SET", "of plain's", "LPUSH", "of plain's", "LRANGE 100", "of plain's"), rows)
+            taken.setdefault(configuration.name, []).append(redis_once(configuration, 40000 if quick else 100000))
+    show_servers("redis-server, values of 512 bytes; the client shares the processors", ("SET", "LPUSH", "LRANGE 100"), taken, configurations, rounds)
+
+
+def measure_tornado(quick):
+    if not shutil.which("wrk") or run(["/usr/bin/python3", "-c", "import tornado"]).returncode:
+        print("left out: tornado (wrk or tornado is not installed)")
+        return
+    rounds, taken, configurations = 5 if quick else 11, {}, usable([PLAIN, LITE, SHIM, HEAPTRACK_LIBRARY])
+    for _ in range(rounds):
+        for configuration in configurations:
+            taken.setdefault(configuration.name, []).append(tornado_once(configuration, 2 if quick else 4))
+    show_servers("tornado server; the client shares the processors", ("GET",), taken, configurations, rounds)
 
 
 # -- pause and scan ------------------------------------------------------------
@@ -706,7 +768,7 @@ def machine():
 
 PARTS = {"pairs": measure_pairs, "pause": measure_pause, "scan": measure_pause, "blocks": measure_blocks, "scale": measure_scale, "objects": measure_objects,
          "start": measure_start, "threads": measure_threads, "memory": measure_memory, "programs": measure_programs,
-         "python": measure_python}
+         "redis": measure_redis, "tornado": measure_tornado, "python": measure_python}
 
 
 def main():
