@@ -376,7 +376,8 @@ static void first_map(struct decoder *decoder, struct code *code, unsigned op, c
 			break;
 		case 0xa4 ... 0xa7:
 		case 0xaa ... 0xaf:		/* string instructions */
-			code->changes = CHANGED_BY_CALL;
+			code->changes = 1u << CODE_RSI | 1u << CODE_RDI | 1u << CODE_RCX |
+					(op == 0xac || op == 0xad ? 1u << CODE_RAX : 0);
 			break;
 		case 0xc2:
 			number_of(decoder, 2);

@@ -115,11 +115,11 @@ const char *types_qualified_name(struct types_file *file, Dwarf_Die *die, const 
 /* ---- by name ---- */
 
 /* One word of a name that both ways of writing have in another order or form. */
-static const struct { const char *wide, *narrow; } WRITTEN[] = {
-	{ "long long unsigned int", "unsigned long long" },
-	{ "long unsigned int", "unsigned long" },
-	{ "short unsigned int", "unsigned short" },
-	{ "long long int", "long long" },
+static const struct { const char *wide, *plain; } WRITTEN[] = {
+	{ "long long unsigned int", "unsignedlonglong" },
+	{ "long unsigned int", "unsignedlong" },
+	{ "short unsigned int", "unsignedshort" },
+	{ "long long int", "longlong" },
 	{ "short int", "short" },
 	{ "unsigned int", "unsigned" },
 	{ "long int", "long" },
@@ -140,12 +140,12 @@ static size_t plain_name(const char *name, char *ret_plain, size_t room)
 		bool replaced = false;
 
 		for (size_t i = 0; !word && i < sizeof(WRITTEN) / sizeof(*WRITTEN) && !replaced; i++) {
-			size_t wide = strlen(WRITTEN[i].wide), narrow = strlen(WRITTEN[i].narrow);
+			size_t wide = strlen(WRITTEN[i].wide), plain = strlen(WRITTEN[i].plain);
 
 			if (*name != *WRITTEN[i].wide || strncmp(name, WRITTEN[i].wide, wide) || in_word(name[wide]))
 				continue;
-			memcpy(ret_plain + count, WRITTEN[i].narrow, narrow);
-			count += narrow;
+			memcpy(ret_plain + count, WRITTEN[i].plain, plain);
+			count += plain;
 			name += wide;
 			replaced = word = true;
 		}

@@ -26,6 +26,7 @@ struct abbrev {
 	uint32_t first_form;
 	uint32_t fixed_bytes;		/* of all attributes; UINT32_MAX = not fixed */
 	bool has_children, has_location;
+	bool is_static;			/* of a variable or member: declared here, defined elsewhere */
 };
 
 struct abbrevs {
@@ -210,6 +211,7 @@ static int add_abbrev(struct abbrevs *abbrevs, struct reader *table, uint64_t co
 			abbrevs->forms[abbrevs->form_count++] = (struct form){ (uint16_t)attribute, (uint16_t)form };
 		abbrev.form_count++;
 		abbrev.has_location |= attribute == DW_AT_location;
+		abbrev.is_static |= attribute == DW_AT_declaration || attribute == DW_AT_external;
 		fixed = bytes < 0 || fixed == UINT32_MAX ? UINT32_MAX : fixed + (unsigned)bytes;
 	}
 	abbrev.fixed_bytes = (uint32_t)fixed;
@@ -305,6 +307,23 @@ static int keep_name(struct scan *scan, uint8_t *at)
 	return 0;
 }
 
+/* gcc's split debug information has addresses in the TLS image where offsets are meant. */
+static uint64_t thread_offset(const struct types_file *file, uint64_t at)
+{
+	size_t count;
+
+	if (elf_getphdrnum(file->elf, &count) != 0)
+		return at;
+	for (size_t i = 0; i < count; i++) {
+		GElf_Phdr header;
+
+		if (gelf_getphdr(file->elf, (int)i, &header) && header.p_type == PT_TLS && at >= header.p_memsz &&
+		    at >= header.p_vaddr && at - header.p_vaddr < header.p_memsz)
+			return at - header.p_vaddr;
+	}
+	return at;
+}
+
 /* A variable whose location is an address: DW_OP_addr and its index forms, or a constant and a TLS operator. */
 static int keep_variable(struct scan *scan, uint8_t *at)
 {
@@ -337,6 +356,8 @@ static int keep_variable(struct scan *scan, uint8_t *at)
 		if (dwarf_getlocation_attr(&attribute, ops, &result) != 0 ||
 		    (dwarf_formaddr(&result, &start) != 0 && dwarf_formudata(&result, &start) != 0))
 			return 0;
+		if (list == &scan->file->tls)
+			start = thread_offset(scan->file, start);
 		break;
 	default:
 		return 0;
@@ -393,7 +414,7 @@ static int open_scope(struct scan *scan, const uint8_t *at, uint32_t depth)
 	return 0;
 }
 
-/* A scope in which no type was declared is forgotten: most classes and nearly all functions. */
+/* A scope in which no type and no static variable was declared is forgotten: most classes and nearly all functions. */
 static void close_scope(struct scan *scan, uint32_t depth)
 {
 	struct types_unit *unit = scan->unit;
@@ -455,7 +476,8 @@ static int scan_entry(struct scan *scan, const struct abbrevs *abbrevs, const st
 	}
 	if (reader->bad)
 		return 0;
-	if (is_type && scan->open_count)
+	if (scan->open_count && (is_type || placed ||
+				 (abbrev->is_static && (abbrev->tag == DW_TAG_variable || abbrev->tag == DW_TAG_member))))
 		scan->open[scan->open_count - 1].used = true;
 	if (is_type && named && !declared)
 		r = keep_name(scan, at);
