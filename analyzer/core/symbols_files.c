@@ -150,6 +150,20 @@ struct strings *symbols_strings(const struct symbols_files *files)
 
 /* ---- asking ---- */
 
+/* A function whose name lies in a part of the debug information that is gone has it in the symbol table, too. */
+static int name_nameless(struct symbols_files *files, struct symbols_file *file, uint64_t addr, struct symbols_frame *frame)
+{
+	const struct symbol *symbol = *frame->function ? NULL : symbols_elf_find(&file->functions, addr);
+	char *name;
+
+	if (!symbol)
+		return 0;
+	name = demangle_function(symbol->name);
+	frame->function = strings_intern(files->strings, name);
+	free(name);
+	return frame->function ? 0 : -ENOMEM;
+}
+
 /* A C library's DWARF knows its functions as __libc_malloc or __strdup; a person calls malloc and
  * strdup, which are other symbols at the same place. */
 static int prefer_public_name(struct symbols_files *files, struct symbols_file *file, uint64_t addr,
@@ -181,6 +195,8 @@ int symbols_files_frames(struct symbols_files *files, int number, uint64_t addr,
 		r = symbols_dwarf_frames(file->dwarf, files->strings, addr, ret_frames, max);
 		if (r < 0)
 			return r;
+		if (r > 0 && name_nameless(files, file, addr, &ret_frames[r - 1]) < 0)
+			return -ENOMEM;
 		if (r > 0)
 			return prefer_public_name(files, file, addr, &ret_frames[r - 1]) < 0 ?
 				       -ENOMEM :
