@@ -21,7 +21,8 @@
 #include "core/store.h"
 #include "core/text.h"
 
-#define DETAIL_BYTES (1 << 20) / 20	/* what would read 0.0 is not shown */
+#define DETAIL_BYTES ((1 << 20) / 20)	/* what would read 0.0 is not shown */
+#define NOTED_BYTES (1 << 20)
 
 static bool json;
 
@@ -113,6 +114,12 @@ static void note_one(struct rss *rss, size_t index)
 	if (mappings->swap_bytes)
 		add_note(rss, text_format("%s: %s more are swapped out: not resident, so in none of these parts", file,
 					  text_size((int64_t)mappings->swap_bytes, a)));
+	if (m->lazy_free_bytes >= NOTED_BYTES)
+		add_note(rss, text_format("%s: %s of it were given back lazily (MADV_FREE): the kernel takes them when it needs "
+					  "memory", file, text_size((int64_t)m->lazy_free_bytes, a)));
+	if (m->huge_bytes >= NOTED_BYTES)
+		add_note(rss, text_format("%s: %s of it lie in huge pages: one block that is used keeps 2 MiB", file,
+					  text_size((int64_t)m->huge_bytes, a)));
 	if (mappings->unknown)
 		add_note(rss, text_format("%s: the resident size of %" PRIu64 " mappings is unknown; they are left out",
 					  file, mappings->unknown));
