@@ -26,7 +26,7 @@ static const struct cmd *find(const char *name)
 
 static void print_help(FILE *out)
 {
-	fputs("leakdiff: what grew in a Linux service, who allocated it, and who still holds it\n\n"
+	fputs("leakdiff: what grew in a Linux service, who allocated it, and who still holds it\n"
 	      "  LD_PRELOAD=libleakdiff.so ./service     (or: leakdiff run -- ./service)\n"
 	      "  leakdiff snap PID                       now, and again later\n"
 	      "  leakdiff SNAP1 SNAP2 [--png F]          the answer\n\n", out);

@@ -16,7 +16,7 @@
  * EXPECT grow size=4096 count=+50 bytes=+204800 row=1
  * EXPECT grow site=bus_subscribe size=24 count=+50
  * EXPECT suspect verdict=growing kind=global holder=g_bus site=view_open count=50 bytes=204800
- * EXPECT chain g_bus -> bus_subscribe|listener -> view
+ * EXPECT chain g_bus -> struct listener -> struct view
  * EXPECT leaks none
  * EXPECT exit 1 */
 #include <stdlib.h>

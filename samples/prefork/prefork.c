@@ -15,7 +15,7 @@
  * DRIVE during   PING @worker=1,2
  * EXPECT grow worker=2 site=trace_note size=1040 count=+40 bytes=+41600 row=1
  * EXPECT suspect worker=2 verdict=growing kind=global holder=g_trace site=trace_note count=40 bytes=41600
- * EXPECT chain worker=2 g_trace -> trace_note|trace
+ * EXPECT chain worker=2 g_trace -> struct trace
  * EXPECT leaks worker=2 none
  * EXPECT exit worker=2 1
  * EXPECT quiet worker=1

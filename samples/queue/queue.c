@@ -16,7 +16,7 @@
  * EXPECT grow site=queue_push size=none count=+0 bytes>=+4096
  * EXPECT suspect verdict=growing kind=global holder=g_queue site=job_new count>=500
  * EXPECT accumulates children>=500
- * EXPECT chain g_queue -> job
+ * EXPECT chain g_queue global \.items -> struct job \*\[\] \[\*\] -> struct job
  * EXPECT leaks none
  * EXPECT exit 1 */
 #include <pthread.h>

@@ -19,7 +19,7 @@
 // EXPECT type_source ^UserSession$ rtti
 // EXPECT suspect verdict=growing kind=global holder~registry bytes>=655360
 // EXPECT accumulates children>=40
-// EXPECT chain ~registry -> UserSession
+// EXPECT chain ~registry -> std::unordered_map<std::string, std::unique_ptr<Session>> node -> UserSession \.history_
 // EXPECT leaks none
 // EXPECT exit 1
 #include <cstdint>

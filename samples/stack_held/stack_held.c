@@ -14,7 +14,7 @@
  * DRIVE during   WAIT
  * EXPECT grow site=line_new size=2072 count=+60 bytes=+124320 row=1
  * EXPECT suspect verdict=growing kind=stack holder~collect thread~collector site=line_new count=60
- * EXPECT chain ~collect -> line
+ * EXPECT chain ~collect\(\) local batch stack \.first -> struct line
  * EXPECT leaks none
  * EXPECT exit 1 */
 #include <pthread.h>

@@ -13,7 +13,7 @@
  * DRIVE during   RESOLVE early-1.example; RESOLVE early-1.example; RESOLVE early-2.example; RESOLVE early-2.example
  * EXPECT grow site=answer_new size=1544 count>=+80 bytes>=+123520 row=1
  * EXPECT suspect verdict=growing kind=tls holder=t_cache thread~worker- site=answer_new count>=40
- * EXPECT chain t_cache -> cache -> answer
+ * EXPECT chain t_cache -> struct cache \.slots\[\*\] -> struct answer
  * EXPECT leaks none
  * EXPECT exit 1 */
 #include <pthread.h>

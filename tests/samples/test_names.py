@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build the C and the C++ sample as others build their services, and read the chain to what they keep:
+
+    gcc and clang, -O0, -O2 and -O2 -flto      the names of fields and types
+    -gsplit-dwarf, separate debug file         the same
+    without -g, stripped                       the allocation site, and the vtable's class in C++; the
+                                               answer says that there is nothing better
+
+Compilers that are not there are passed over, and said."""
+import concurrent.futures
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from support import *  # noqa: E402,F403
+
+
+# name, source, compiler, options, then what is done to the program, then what is expected
+C, CC = "http_cache/http_cache.c", "sessions/sessions.cc"
+VARIANTS = [
+    ("gcc-O0", C, "gcc", "-g -O0", None), ("gcc-O2", C, "gcc", "-g -O2", None), ("gcc-lto", C, "gcc", "-g -O2 -flto", None),
+    ("clang-O0", C, "clang", "-g -O0", None), ("clang-O2", C, "clang", "-g -O2", None),
+    ("clang-lto", C, "clang", "-g -O2 -flto -fuse-ld=lld", None),
+    ("split", C, "gcc", "-g -O2 -gsplit-dwarf", None), ("separate", C, "gcc", "-g -O2", "separate"),
+    ("no-g", C, "gcc", "-O2", "plain"), ("stripped", C, "gcc", "-g -O2", "strip"),
+    ("g++-O0", CC, "g++", "-g -O0", None), ("g++-O2", CC, "g++", "-g -O2", None), ("g++-lto", CC, "g++", "-g -O2 -flto", None),
+    ("clang++-O0", CC, "clang++", "-g -O0", None), ("clang++-O2", CC, "clang++", "-g -O2", None),
+    ("g++-stripped", CC, "g++", "-g -O2", "strip"),
+]
+
+
+def build(folder, name, source, compiler, options, then):
+    """The program, or None when the compiler (or its linker) is not there."""
+    if not shutil.which(compiler) or ("lld" in options and not shutil.which("ld.lld")):
+        return None
+    program = os.path.join(folder, name)
+    made = run([compiler, *options.split(), "-D_GNU_SOURCE", "-pthread", "-o", program, os.path.join(SOURCE, "samples", source)]
+               + (["-std=c++17"] if source == CC else []), cwd=folder)
+    if made.returncode:
+        expect(False, "%s should be compiled: %s" % (name, made.stderr[-500:]))
+        return None
+    if then == "separate":
+        run(["objcopy", "--only-keep-debug", program, program + ".debug"])
+        run(["objcopy", "--strip-all", "--add-gnu-debuglink=" + program + ".debug", program])
+    elif then == "strip":
+        run(["strip", program])
+    return program
+
+
+def take(folder, program, is_c):
+    """A snapshot of it with five things kept."""
+    service = start([program], env=shim_environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    port = int(service.stdout.readline().split()[2])
+    if is_c:
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        for number in range(5):
+            client.request("PUT", "/n%d" % number, b"x" * 5000)
+            client.getresponse().read()
+        client.close()
+    else:
+        with socket.create_connection(("127.0.0.1", port), 30) as client, client.makefile("rb") as answers:
+            for number in range(5):
+                for line in ("LOGIN u%d" % number, "SAY u%d hello" % number):
+                    client.sendall(line.encode() + b"\n")
+                    answers.readline()
+    path = program + ".snap"
+    taken = leakdiff("snap", service.pid, "-o", path)
+    expect(taken.returncode == 0, "snap of %s: %s" % (program, taken.stderr))
+    stop(service)
+    return path
+
+
+def chain_to(path, size):
+    answer = leakdiff("chain", path, "--size", str(size), "--json")
+    chains = json.loads(answer.stdout)["chains"] if answer.returncode == 0 else []
+    return chains[0] if chains else {"chain": [], "holder": {}}
+
+
+def words(chain):
+    return " ".join("%s %s %s" % (s["type"], s["name"] or "", s["edge"] or "") for s in chain["chain"])
+
+
+def check_c(name, path, then):
+    chain = chain_to(path, 5000)
+    steps = [s for s in chain["chain"] if s["type"] != "global"]
+    said = "%s: %s" % (name, words(chain))
+    if then in ("plain", "strip"):
+        expect(steps and all(re.match(r"^\d+ B from ", s["type"]) for s in steps), said + ": sites, as nothing better is known")
+        # what was inlined has no name without -g
+        expect(("from main" if then == "plain" else "stripped+0x") in (steps[-1]["type"] if steps else ""), said)
+        top = leakdiff("top", path, "--json")
+        sources = {r["type_source"] for r in json.loads(top.stdout)["rows"] if r["size"] in (40, 5000, 8208)}
+        expect(sources == {"site"}, "%s says that the types are sites: %s" % (name, sources))
+        return
+    expect(chain["holder"].get("name") == "g_cache" and chain["holder"].get("type") == "struct table *",
+           "%s: the holder is g_cache, a struct table *: %s" % (name, chain["holder"]))
+    expect([s["type"] for s in steps][:2] == ["struct table", "struct entry"] and len(steps) >= 3, said)
+    expect(len(steps) >= 3 and re.match(r"^\.buckets\[\d+\]$", steps[0]["edge"]) and steps[-2]["edge"] == ".body", said)
+    expect(steps and re.match(r"^char\[5000\]", steps[-1]["type"]), said)
+    why = leakdiff("why", path, chain.get("addr", "0x0"), "--json")
+    expect(why.returncode == 0, "why %s: %s" % (name, why.stderr))
+    if why.returncode == 0:
+        why = json.loads(why.stdout)
+        expect([r["name"] for r in why["roots"]][:1] == ["g_cache"] and re.search(r"http_cache\.c$", why["roots"][0]["file"] or ""),
+               "%s: why names the root and where it is declared: %s" % (name, why["roots"]))
+        expect(why["evidence"] and why["evidence"][0]["agree"] == 5, "%s: five pointers agree: %s" % (name, why["evidence"]))
+    view = leakdiff("type", path, "entry", "--json")
+    expect(view.returncode == 0, "type entry of %s: %s" % (name, view.stderr))
+    if view.returncode == 0:
+        view = json.loads(view.stdout)
+        fields = {f["name"]: f for f in view["fields"]}
+        expect(view["count"] == 5 and fields.get(".body", {}).get("references") == 5 and
+               {"holder": "struct table.buckets[*]", "references": 5, "bytes": view["bytes"]} in view["referenced_by"],
+               "%s: five entries, their bodies, their table: %s" % (name, view))
+
+
+def check_cpp(name, path, then):
+    chain = chain_to(path, 16384)
+    steps = iter("%s %s" % (s["type"], s["name"] or "") for s in chain["chain"])
+    said = "%s: %s" % (name, words(chain))
+    if then:
+        expect(any(s["type"] == "UserSession" for s in chain["chain"]), said + ": the vtable says the class without symbols")
+        return
+    expect(all(any(re.search(word, step) for step in steps) for word in
+               (r"registry", r"^std::unordered_map<std::string, std::unique_ptr<Session>> ", r"^UserSession ",
+                r"^std::vector<char> storage ")), said)
+    expect(any(re.match(r"^\.history_", s["edge"] or "") for s in chain["chain"]), said + ": the field of the class")
+
+
+def main():
+    need("gcc", "g++", "strip", "objcopy")
+    folder = scratch("names")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        programs = list(pool.map(lambda v: build(folder, *v), VARIANTS))
+    for (name, source, _, _, then), program in zip(VARIANTS, programs):
+        if not program:
+            print("passed over: %s" % name)
+            continue
+        path = take(folder, program, source == C)
+        check = check_c if source == C else check_cpp
+        check(name, path, None if then == "separate" else then)
+        whole = leakdiff("check", path)
+        expect(whole.returncode == 0, "check %s: %s" % (name, whole.stdout[-300:]))
+    finish()
+
+
+main()
