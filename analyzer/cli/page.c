@@ -36,7 +36,7 @@ static const char style[] =
 	"details{margin:.4rem 0}summary{cursor:pointer}figure{margin:.6rem 0;overflow-x:auto}figure svg{max-width:none;height:auto}"
 	".wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;width:100%}th,td{padding:.2rem .6rem;text-align:left;"
 	"border-bottom:1px solid var(--line);vertical-align:top}th{color:var(--dim);font-weight:600;white-space:nowrap}"
-	"td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}td.name{min-width:16rem}"
+	"td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}td{white-space:nowrap}td.name{white-space:normal;min-width:16rem}"
 	"th[data-sort]{cursor:pointer}tr.sum td{font-weight:600}"
 	".bars{display:flex;height:1.4rem;border-radius:.2rem;overflow:hidden;background:var(--soft)}.bars i{display:block;height:100%}"
 	".key{display:inline-block;width:.8rem;height:.8rem;border-radius:.15rem;vertical-align:-.05rem}"

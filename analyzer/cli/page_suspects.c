@@ -130,7 +130,7 @@ static void trend_row(FILE *out, const struct suspect *s, size_t heaps)
 	if (!word || !s->trend->bytes || heaps < 2)
 		return;
 	fprintf(out, "<dt>course<dd>%s%s%s ", s->trend->steady ? "steadily " : "", word,
-		s->trend->by_type ? " (all of this type)" : "");
+		s->trend->by_type ? " (all of this type)" : " (what is alike below the same root)");
 	page_spark(out, s->trend->bytes, heaps);
 	putc(' ', out);
 	page_size(out, (int64_t)s->trend->bytes[0]);
@@ -289,7 +289,6 @@ static int suspect(FILE *out, const struct suspects *all, size_t index)
 int page_suspects(FILE *out, const struct page_facts *facts)
 {
 	const struct suspects *all = facts->suspects;
-	size_t drawn = 0;
 	uint64_t bytes = 0;
 	int r = 0;
 
@@ -303,7 +302,6 @@ int page_suspects(FILE *out, const struct page_facts *facts)
 			bytes += all->list[i].retained_bytes;
 			continue;
 		}
-		drawn += all->list[i].cluster && i < PAGE_PICTURES;
 		r = suspect(out, all, i);
 	}
 	cover_line(out, &all->cover);
@@ -314,7 +312,7 @@ int page_suspects(FILE *out, const struct page_facts *facts)
 		fputs("</p>\n", out);
 	}
 	if (all->count > PAGE_PICTURES)
-		fprintf(out, "<p class=\"dim\">Pictures are of the first %zu only.</p>\n", drawn);
+		fprintf(out, "<p class=\"dim\">Only the first %d suspects have a picture.</p>\n", PAGE_PICTURES);
 	fputs("</section>\n", out);
 	return r;
 }
