@@ -5,6 +5,7 @@
  * costs dlsym() an allocation, and the agent's first one would make glibc set up an arena for it. */
 #include "allocators.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "jemalloc.h"
@@ -68,16 +69,32 @@ static uint32_t ask_mimalloc(struct stream_arena *arena)
 	return 1;
 }
 
-uint32_t ld__allocators_ask(struct stream_arena *ret_arenas, uint32_t most)
+static bool libc_serves(void)
 {
-	uint32_t count = 0;
-
 	for (uint32_t i = 0; i < ld__modules_count(); i++) {
 		const struct module *module = ld__modules_get(i);
 
 		if (module->flags & STREAM_MODULE_ALLOCATOR && module->flags & STREAM_MODULE_LIBC)
-			return 0;
+			return true;
 	}
+	return false;
+}
+
+/* Does the program itself define malloc, so that it is neither ours nor the next after ours that it calls? */
+static bool in_program(void)
+{
+	void *first = ld__real_symbol("malloc");
+
+	return first && !ld__real_same_object(first, (void *)(uintptr_t)ld__real.malloc) &&
+	       !ld__real_same_object(first, (void *)(uintptr_t)ld__allocators_ask);
+}
+
+uint32_t ld__allocators_ask(struct stream_arena *ret_arenas, uint32_t most)
+{
+	uint32_t count = 0;
+
+	if (libc_serves() && !in_program())
+		return 0;
 	memset(ret_arenas, 0, most * sizeof(*ret_arenas));
 	count = ld__jemalloc_arenas(ret_arenas, most);
 	if (!count)

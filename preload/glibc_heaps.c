@@ -638,6 +638,8 @@ int ld__glibc_heaps_write(struct writer *writer, const struct maps *maps, const 
 	for (uint32_t i = 0; i < walk.arena_count; i++) {
 		struct arena *arena = &walk.arenas[i];
 
+		if (arena->why && !arena->out.mapped_bytes)
+			continue;		/* never used */
 		arena->out.why = ld__writer_string(writer, arena->why ? arena->why : "", -1);
 		ld__writer_put(writer, &arena->out, sizeof(arena->out));
 	}

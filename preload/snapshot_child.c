@@ -473,7 +473,8 @@ static void write_arenas(void)
 	ld__writer_section(walk.writer, STREAM_ARENAS);
 	for (uint32_t i = 0; i < job->arena_count; i++)
 		ld__writer_put(walk.writer, &job->arenas[i], sizeof(job->arenas[i]));
-	if (!job->profile && ld__glibc_heaps_write(walk.writer, &job->maps, &walk.regions, &walk.nodes) < 0)
+	if (!job->profile && !job->arena_count &&
+	    ld__glibc_heaps_write(walk.writer, &job->maps, &walk.regions, &walk.nodes) < 0)
 		note("there was not enough memory to walk the allocator's arenas\n", 0);
 }
 
