@@ -24,7 +24,6 @@
  * EXPECT grow site=entry_new size=40 count=+30
  * EXPECT suspect rank=1 verdict=growing kind=global holder=g_cache site=handle_put count=30 bytes=31457280
  * EXPECT accumulates type~table children>=30
- * EXPECT type_source ^struct.entry$ dwarf
  * EXPECT chain g_cache -> struct table \.buckets\[\*\] -> struct entry \.body -> char\[1048576\]
  * EXPECT site handle_put count=30
  * EXPECT leaks none
