@@ -290,7 +290,7 @@ static size_t drop_short_steps(const uint64_t *values, const double *at, size_t 
 
 static enum trend_word word_of(const uint64_t *values, const double *at, size_t count, bool *ret_steady)
 {
-	double fastest = 0, slowest = 0, up = 0, down = 0, last = 0;
+	double fastest = 0, slowest = 0, up = 0, down = 0, last = 0, last_step = 0, largest = 0;
 	uint64_t high = 0, low = UINT64_MAX;
 	size_t fastest_at = 0;
 
@@ -310,6 +310,9 @@ static enum trend_word word_of(const uint64_t *values, const double *at, size_t 
 			up += step;
 		else
 			down -= step;
+		if (step > largest)
+			largest = step;
+		last_step = step;
 		if (rate > fastest) {
 			fastest = rate;
 			fastest_at = k;
@@ -320,7 +323,8 @@ static enum trend_word word_of(const uint64_t *values, const double *at, size_t 
 	}
 	if (down > TREND_FALLS * up)
 		return values[count - 1] <= values[0] || !lows_rise(values, count) ? TREND_SAW_TOOTH : TREND_GROWING;
-	if (fastest_at + 2 < count && last <= WARMING_STEP * fastest)
+	/* Slower and smaller: a burst makes one rate high, a short interval one step small. */
+	if (fastest_at + 2 < count && last <= WARMING_STEP * fastest && last_step <= WARMING_STEP * largest)
 		return TREND_WARMING;
 	*ret_steady = slowest * 2 >= fastest && count > 3;
 	return TREND_GROWING;

@@ -38,6 +38,9 @@ TEST(growth_is_compared_with_what_was_counted)
 	EXPECT_STR_EQ(trend_name(trend_of((const uint64_t[]){ 1000, 11000, 15000, 19000 },
 					  (const double[]){ 0, 1000, 1400, 1800 }, 4, &steady)), "growing");
 	EXPECT(steady);
+	/* Equal steps, the first of them in a burst. */
+	EXPECT_STR_EQ(trend_name(trend_of((const uint64_t[]){ 1000, 2000, 3000, 4000, 5000 },
+					  (const double[]){ 0, 5, 25, 45, 70 }, 5, &steady)), "growing");
 }
 
 struct answer {

@@ -113,7 +113,8 @@ def judge(case, answer, status):
     """What is not right, one sentence each."""
     suspects, wrong = answer["suspects"], []
     if case.verdict is None:
-        return ["said %s" % told(s) for s in loud(suspects)] + (["exit %d" % status] if status else [])
+        freed = [s for s in loud(suspects) if s["verdict"] == "allocator"]	# what was freed and kept is told, and is so
+        return ["said %s" % told(s) for s in loud(suspects) if s not in freed] + (["exit %d" % status] if status and not freed else [])
     if not suspects:
         return ["no suspect"]
     s = suspects[0]
