@@ -3,7 +3,7 @@
 """What leakdiff costs, against nothing and against others, measured in one interleaved run.
 
     tests/bench/run.py [--quick] [--json FILE] [PART ...]      parts: pairs pause scan blocks scale objects
-                                                             start threads memory programs redis tornado
+                                                             symbols start threads memory programs redis tornado
                                                              python
 
 Every round runs each configuration once, in order; a ratio is taken against the plain run of the same
@@ -20,6 +20,8 @@ Configurations whose program is not installed are left out, and that is said.
           2.5 GB of disk and 6 GiB of memory
   objects a Python heap of 1 and 5 million objects: pause, whole answer, memory and file size, against
           gc.get_objects() and objgraph
+  symbols a C++ program with 200 MiB of debug information: its first snapshot, when nothing is known of it, and
+          its second, when the answers have been kept; needs a minute and 600 MB of disk to make the program
   start   start-up of /bin/true and of python3
   threads churn by 1, 2 and 4 threads: how the throughput scales, and how without the library
   memory  what the library holds for many sizes, a million distinct stacks, ten million live blocks
@@ -689,6 +691,69 @@ def measure_scale(quick):
 
 # -- start-up --------------------------------------------------------------------
 
+# One of the many units of a large C++ program. The compiler makes a few; the others are copies with other names.
+UNIT = """#include <bits/stdc++.h>
+template <int N> struct Item { int id; std::string name; std::map<int, std::string> parts; std::vector<Item *> kids; std::array<int, N> a; };
+template <int N> static void work(std::unordered_map<std::string, std::shared_ptr<Item<N>>> &m) {
+	auto p = std::make_shared<Item<N>>(); p->name = std::string(100, 'x'); p->parts[N] = "x"; m["k"] = p; p->kids.push_back(new Item<N>());
+	std::set<std::string> s{"a"}; std::deque<Item<N>> d{*p}; std::regex r("a"); std::list<Item<N>> l{*p};
+	std::sort(d.begin(), d.end(), [](auto &a, auto &b) { return a.id < b.id; }); std::function<void()> f = [&] { s.clear(); }; f(); }
+static std::unordered_map<std::string, std::shared_ptr<Item<UNIT + 1>>> one;
+static std::unordered_map<std::string, std::shared_ptr<Item<UNIT + 11>>> two;
+static std::unordered_map<std::string, std::shared_ptr<Item<UNIT + 21>>> three;
+Item<UNIT + 1> *kept_unit;
+extern "C" void unit() { work(one); work(two); work(three); kept_unit = new Item<UNIT + 1>(); }
+"""
+
+
+def large_program(folder, mib):
+    """A program with so much debug information, and how much it has."""
+    path, copies, kinds = os.path.join(folder, "large"), [], 3
+    for kind in range(kinds):
+        with open(os.path.join(folder, "unit%d.cc" % kind), "w") as out:
+            out.write(UNIT)
+        if run(["g++", "-g", "-O1", "-DUNIT=%d" % kind, "-c", "unit%d.cc" % kind], 300, cwd=folder).returncode:
+            return None, 0
+    units = max(1, mib * (1 << 20) // debug_bytes(os.path.join(folder, "unit0.o")))
+    for unit in range(units):
+        copies.append("copy%d.o" % unit)
+        run(["objcopy", "--redefine-sym", "unit=unit_%d" % unit, "--redefine-sym", "kept_unit=kept_%d" % unit,
+             "unit%d.o" % (unit % kinds), copies[-1]], 60, cwd=folder)
+    with open(os.path.join(folder, "main.c"), "w") as out:
+        out.write("".join("void unit_%d(void);\n" % unit for unit in range(units)))
+        out.write("#include <stdio.h>\n#include <unistd.h>\nint main(void) {%s puts(\"ready\"); fflush(stdout); pause(); }\n"
+                  % "".join(" unit_%d();" % unit for unit in range(units)))
+    run(["gcc", "-g", "-c", "main.c"], 60, cwd=folder)
+    if run(["g++", "-o", path, "main.o"] + copies, 300, cwd=folder).returncode:
+        return None, 0
+    return path, debug_bytes(path)
+
+
+def debug_bytes(path):
+    """All sections of debug information of a file but the strings, which the linker shares."""
+    listing = run(["readelf", "-SW", path], 60).stdout
+    return sum(int(size, 16) for size in re.findall(r" \.debug_(?!str)\w+\s+\w+\s+[0-9a-f]+\s+[0-9a-f]+\s+([0-9a-f]+)", listing))
+
+
+def measure_symbols(quick):
+    folder, rows = scratch("symbols"), []
+    path, size = large_program(folder, 50 if quick else 200)
+    if not path:
+        print("left out: symbols (the large program cannot be compiled)")
+        return
+    talker, empty = Talker([path], scratch("ld")), os.path.join(folder, "cache")
+    for _ in range(1 if quick else 3):
+        shutil.rmtree(empty, ignore_errors=True)
+        os.mkdir(empty, 0o700)
+        os.environ["XDG_CACHE_HOME"] = empty
+        rows.append([snapshot(talker.pid, os.path.join(folder, "%d.snap" % number)) for number in range(2)])
+    kept = sum(os.path.getsize(os.path.join(top, name)) for top, _, names in os.walk(empty) for name in names)
+    stop(talker.process, 5, signal.SIGKILL)
+    RESULTS["symbols"] = {"debug_bytes": size, "first_s": [row[0] for row in rows], "second_s": [row[1] for row in rows], "kept_bytes": kept}
+    table("a C++ program with %.0f MiB of debug information; leakdiff snap, seconds" % (size / 2**20), ("", "first", "second", "kept MiB"),
+          [("snap", spread([row[0] for row in rows]), spread([row[1] for row in rows]), "%.1f" % (kept / 2**20))])
+
+
 def measure_start(quick):
     rounds, times = 3 if quick else 7, 20
     configurations = usable([PLAIN, OFF, SHIM, HEAPTRACK_LIBRARY, JEMALLOC_SAMPLE])
@@ -767,7 +832,7 @@ def machine():
 
 
 PARTS = {"pairs": measure_pairs, "pause": measure_pause, "scan": measure_pause, "blocks": measure_blocks, "scale": measure_scale, "objects": measure_objects,
-         "start": measure_start, "threads": measure_threads, "memory": measure_memory, "programs": measure_programs,
+         "symbols": measure_symbols, "start": measure_start, "threads": measure_threads, "memory": measure_memory, "programs": measure_programs,
          "redis": measure_redis, "tornado": measure_tornado, "python": measure_python}
 
 
