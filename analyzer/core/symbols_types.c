@@ -37,6 +37,7 @@ static void free_types(struct types_file *file)
 	free(file->pending);
 	free(file->named);
 	free(file->lookups);
+	free(file->texts);
 	free(file->data.items);
 	free(file->tls.items);
 	free(file->called);

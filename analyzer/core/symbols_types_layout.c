@@ -68,13 +68,13 @@ static bool number_of(Dwarf_Die *die, unsigned name, uint64_t *ret_number)
 
 /* Through typedefs and qualifiers. The innermost typedef's name is that of a structure without its own.
  * False = void, or malformed. */
-static bool peel(Dwarf_Die *die, const char **ret_typedef)
+static bool peel(struct types_file *file, Dwarf_Die *die, const char **ret_typedef)
 {
 	for (unsigned i = 0; i < TYPES_CHAIN_MAX; i++) {
 		switch (dwarf_tag(die)) {
 		case DW_TAG_typedef:
 		case DW_TAG_template_alias:
-			*ret_typedef = dwarf_diename(die);
+			*ret_typedef = types_name(file, die);
 			break;
 		case DW_TAG_const_type:
 		case DW_TAG_volatile_type:
@@ -227,7 +227,7 @@ static int complete(struct types_file *file, Dwarf_Die *die)
 		*die = found;
 		return 1;
 	}
-	if (!dwarf_diename(die))
+	if (!types_name(file, die))
 		return 0;
 	name = types_qualified_name(file, die, NULL);
 	if (!name)
@@ -248,7 +248,7 @@ static const char *tagged_name(struct types_file *file, Dwarf_Die *die, const ch
 	const char *word = tag == DW_TAG_union_type	  ? "union" :
 			   tag == DW_TAG_enumeration_type ? "enum" :
 							    "struct";
-	const char *own = dwarf_diename(die), *name;
+	const char *own = types_name(file, die), *name;
 	uint32_t unit;
 	char *with;
 	int r = types_unit_of(file, die, &unit);
@@ -378,7 +378,7 @@ static int add_member(struct types_file *file, Dwarf_Die *die, struct layout_mem
 		      uint32_t *count)
 {
 	bool base = dwarf_tag(die) == DW_TAG_inheritance;
-	const char *name = base ? "" : dwarf_diename(die);
+	const char *name = base ? "" : types_name(file, die);
 	struct layout_member member = { .is_base = base };
 	int r;
 
@@ -434,7 +434,7 @@ int types_finish(struct types_file *file)
 static int add_base(struct types_file *file, Dwarf_Die *die, const char *typedef_name, uint32_t *ret_layout)
 {
 	struct layout layout = { .kind = LAYOUT_KIND_BASE };
-	const char *name = dwarf_diename(die);
+	const char *name = types_name(file, die);
 
 	if (!number_of(die, DW_AT_byte_size, &layout.bytes) && dwarf_tag(die) == DW_TAG_ptr_to_member_type)
 		layout.bytes = address_bytes_of(die);
@@ -453,7 +453,7 @@ static int layout_at(struct types_file *file, Dwarf_Die *type, unsigned depth, u
 	uint32_t number;
 
 	*ret_layout = LAYOUT_VOID;
-	if (depth > DEPTH_MAX || !peel(&die, &typedef_name))
+	if (depth > DEPTH_MAX || !peel(file, &die, &typedef_name))
 		return 0;
 	number = hash_index_find(&file->known_index, hash_entry(die.addr), same_entry, file, die.addr);
 	if (number != HASH_NONE) {

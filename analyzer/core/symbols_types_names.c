@@ -17,15 +17,77 @@
 #define MATCHES_MAX 64			/* definitions that must agree: more are one type in many units */
 #define JUDGED_BITS 8			/* names that were compared just now */
 
+/* ---- the bytes of names ---- */
+
+/* The first text that begins after an address. */
+static uint64_t text_after(const struct types_file *file, const char *at)
+{
+	uint64_t low = 0, high = file->text_count;
+
+	while (low < high) {
+		uint64_t middle = low + (high - low) / 2;
+
+		if (file->texts[middle].start <= at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static const struct types_text *text_around(const struct types_file *file, const char *at)
+{
+	uint64_t after = text_after(file, at);
+
+	return after && at < file->texts[after - 1].end ? &file->texts[after - 1] : NULL;
+}
+
+/* Know the sections that have names. When memory is short there are fewer names. */
+static void add_texts(struct types_file *file, Dwarf *dwarf)
+{
+	static const char *const sections[] = { "debug_str", "debug_line_str", "debug_info", "debug_types" };
+
+	for (size_t i = 0; dwarf && i < sizeof(sections) / sizeof(*sections); i++) {
+		Elf_Data *data = types_section(dwarf, sections[i], NULL);
+		uint64_t at;
+
+		if (!data || text_around(file, data->d_buf) ||
+		    grow_array(&file->texts, &file->text_room, file->text_count + 1, sizeof(*file->texts)) < 0)
+			continue;
+		at = text_after(file, data->d_buf);
+		memmove(file->texts + at + 1, file->texts + at, (file->text_count - at) * sizeof(*file->texts));
+		file->texts[at] = (struct types_text){ data->d_buf, (const char *)data->d_buf + data->d_size };
+		file->text_count++;
+	}
+}
+
+const char *types_name(struct types_file *file, Dwarf_Die *die)
+{
+	const char *name = dwarf_diename(die);
+	const struct types_text *text;
+
+	if (!name)
+		return NULL;
+	text = text_around(file, name);
+	if (!text) {
+		add_texts(file, dwarf_cu_getdwarf(die->cu));
+		add_texts(file, dwarf_getalt(dwarf_cu_getdwarf(die->cu)));
+		text = text_around(file, name);
+	}
+	return text && memchr(name, 0, (size_t)(text->end - name)) ? name : NULL;
+}
+
+/* ---- qualified names ---- */
+
 /* Name of a namespace, class or function as a scope. NULL = memory is short. */
 static const char *scope_name(struct types_file *file, Dwarf_Die *die)
 {
-	const char *name = dwarf_diename(die);
+	const char *name = types_name(file, die);
 	Dwarf_Attribute attribute;
 	Dwarf_Die type;
 
 	if (!name && dwarf_attr(die, DW_AT_signature, &attribute) && dwarf_formref_die(&attribute, &type))
-		name = dwarf_diename(&type);	/* of a type unit */
+		name = types_name(file, &type);	/* of a type unit */
 	switch (dwarf_tag(die)) {
 	case DW_TAG_namespace:
 		return name ? name : "(anonymous namespace)";
@@ -66,7 +128,7 @@ static uint32_t scope_around(const struct types_unit *unit, uint32_t at)
 
 const char *types_qualified_name(struct types_file *file, Dwarf_Die *die, const char *own_name)
 {
-	const char *name = own_name ? own_name : dwarf_diename(die), *parts[SCOPE_CHAIN_MAX], *interned;
+	const char *name = own_name ? own_name : types_name(file, die), *parts[SCOPE_CHAIN_MAX], *interned;
 	Dwarf_Die declared = *die;
 	Dwarf_Attribute attribute;
 	struct text text = { 0 };
@@ -263,7 +325,7 @@ static int search(struct types_file *file, const char *name, Dwarf_Die *ret_die)
 	for (uint64_t i = first_with(file, hash); i < file->named_count && file->named[i].hash == hash &&
 						  looked < CANDIDATES_MAX && matches < MATCHES_MAX; i++, looked++) {
 		Dwarf_Die die = types_die(&file->units[file->named[i].unit], file->named[i].at);
-		const char *own = dwarf_diename(&die), *full;
+		const char *own = types_name(file, &die), *full;
 		uint32_t at = hash_fold((uintptr_t)own) >> (32 - JUDGED_BITS);
 
 		if (!own)

@@ -15,7 +15,7 @@ int types_declare(struct types_file *file, Dwarf_Die *die, uint64_t offset, stru
 {
 	Dwarf_Attribute attribute;
 	Dwarf_Die declared = *die;
-	const char *name = dwarf_diename(die);
+	const char *name = types_name(file, die);
 	int r;
 
 	/* a definition outside of its class or namespace, an inlined function's copy: what it stands for has the rest */
@@ -85,7 +85,7 @@ static int add_place(struct types_function *function, struct types_place place)
 /* An expression of one operator, or a register's value with something added. */
 static bool describe_place(const Dwarf_Op *ops, size_t count, struct types_place *place)
 {
-	unsigned atom = ops[0].atom;
+	unsigned atom = count ? ops[0].atom : 0;
 
 	if (count == 0 || count > 2 || (count == 2 && ops[1].atom != DW_OP_stack_value))
 		return false;
@@ -150,9 +150,9 @@ static int add_call(struct types_function *function, Dwarf_Die *die)
 	return r;
 }
 
-static int add_allocator(struct types_function *function, Dwarf_Die *die)
+static int add_allocator(struct types_file *file, struct types_function *function, Dwarf_Die *die)
 {
-	const char *name = dwarf_diename(die);
+	const char *name = types_name(file, die);
 	Dwarf_Addr base, start, end;
 	ptrdiff_t at = 0;
 	int r = 0;
@@ -168,7 +168,8 @@ static int add_allocator(struct types_function *function, Dwarf_Die *die)
 	return r;
 }
 
-static int collect(struct types_function *function, Dwarf_Die *parent, unsigned depth, unsigned *left)
+static int collect(struct types_file *file, struct types_function *function, Dwarf_Die *parent, unsigned depth,
+		   unsigned *left)
 {
 	Dwarf_Die die;
 	int r = 0;
@@ -186,14 +187,14 @@ static int collect(struct types_function *function, Dwarf_Die *parent, unsigned 
 			r = add_call(function, &die);
 			break;
 		case DW_TAG_inlined_subroutine:
-			r = add_allocator(function, &die);
+			r = add_allocator(file, function, &die);
 			if (r >= 0)
-				r = collect(function, &die, depth + 1, left);
+				r = collect(file, function, &die, depth + 1, left);
 			break;
 		case DW_TAG_lexical_block:
 		case DW_TAG_try_block:
 		case DW_TAG_catch_block:
-			r = collect(function, &die, depth + 1, left);
+			r = collect(file, function, &die, depth + 1, left);
 			break;
 		}
 	} while (r >= 0 && (*left)-- > 1 && types_next(&die));
@@ -229,7 +230,7 @@ static int read_function(struct types_file *file, Dwarf_Die *die, uint32_t *ret_
 	unsigned left = ENTRIES_MAX;
 	int r;
 
-	r = collect(&function, die, 0, &left);
+	r = collect(file, &function, die, 0, &left);
 	if (function.place_count)
 		qsort(function.places, function.place_count, sizeof(*function.places), compare_places);
 	if (function.call_count)

@@ -69,6 +69,7 @@ struct types_function {
 
 struct types_known { uint8_t *at; uint32_t layout; };
 struct types_lookup { const char *name; Dwarf_Die die; bool found; };	/* a name that was searched for */
+struct types_text { const char *start, *end; };	/* a section that names are in */
 struct types_pending { Dwarf_Die die; uint32_t layout; };
 
 struct types_file {
@@ -96,6 +97,8 @@ struct types_file {
 
 	struct types_named *named;	/* ascending by hash once all units are scanned */
 	uint64_t named_count, named_room;
+	struct types_text *texts;	/* ascending */
+	uint64_t text_count, text_room;
 	struct types_lookup *lookups;
 	uint64_t lookup_count, lookup_room;
 	struct hash_index lookup_index;
@@ -128,7 +131,12 @@ static inline bool types_next(Dwarf_Die *die)
 	return dwarf_siblingof(die, die) == 0 && (const uint8_t *)die->addr > (const uint8_t *)before;
 }
 
+/* The contents of a section of debug information by part of its name; with `holding`, the one that has this byte. */
+Elf_Data *types_section(Dwarf *dwarf, const char *wanted, const uint8_t *holding);
+
 /* symbols_types_names.c */
+/* An entry's own name, or NULL. libdw does not look whether a string ends before its section does. */
+const char *types_name(struct types_file *file, Dwarf_Die *die);
 /* The qualified name of a type, interned, as a person writes it; own_name NULL = the entry's. NULL = memory is short. */
 const char *types_qualified_name(struct types_file *file, Dwarf_Die *die, const char *own_name);
 /* The definition of a type by its qualified name. Returns 1, 0, -ENOMEM. */

@@ -228,8 +228,7 @@ static int add_abbrev(struct abbrevs *abbrevs, struct reader *table, uint64_t co
 	return 0;
 }
 
-/* The contents of a section of debug information by part of its name; with `holding`, the one that has this byte. */
-static Elf_Data *find_section(Dwarf *dwarf, const char *wanted, const uint8_t *holding)
+Elf_Data *types_section(Dwarf *dwarf, const char *wanted, const uint8_t *holding)
 {
 	Elf *elf = dwarf_getelf(dwarf);
 	Elf_Scn *section = NULL;
@@ -240,9 +239,11 @@ static Elf_Data *find_section(Dwarf *dwarf, const char *wanted, const uint8_t *h
 	while ((section = elf_nextscn(elf, section))) {
 		GElf_Shdr header;
 		const char *name = gelf_getshdr(section, &header) ? elf_strptr(elf, names, header.sh_name) : NULL;
+		const char *found = name ? strstr(name, wanted) : NULL;
 		Elf_Data *data;
 
-		if (!name || !strstr(name, wanted) || header.sh_type == SHT_NOBITS)
+		/* ".debug_str", ".debug_str.dwo", but not ".debug_str_offsets" */
+		if (!found || (found[strlen(wanted)] && found[strlen(wanted)] != '.') || header.sh_type == SHT_NOBITS)
 			continue;
 		data = elf_getdata(section, NULL);
 		if (data && data->d_buf &&
@@ -262,7 +263,7 @@ static int read_abbrevs(struct abbrevs *abbrevs, struct types_file *file, struct
 	int r = 0;
 
 	if (file->abbrevs_of != dwarf) {
-		file->abbrevs = find_section(dwarf, "debug_abbrev", NULL);
+		file->abbrevs = types_section(dwarf, "debug_abbrev", NULL);
 		file->abbrevs_of = dwarf;
 	}
 	if (!file->abbrevs || !dwarf_cu_die(unit->cu, &die, NULL, &offset, NULL, NULL, NULL, NULL) ||
@@ -295,7 +296,7 @@ static int keep_name(struct scan *scan, uint8_t *at)
 {
 	struct types_file *file = scan->file;
 	Dwarf_Die die = types_die(scan->unit, at);
-	const char *name = dwarf_diename(&die);
+	const char *name = types_name(scan->file, &die);
 	int r;
 
 	if (!name || !*name)
@@ -571,9 +572,9 @@ static uint8_t *section_end(struct types_file *file, Dwarf_Die *die)
 
 	if (at >= file->section_start && at < file->section_end)
 		return file->section_end;
-	data = find_section(dwarf_cu_getdwarf(die->cu), "debug_info", at);
+	data = types_section(dwarf_cu_getdwarf(die->cu), "debug_info", at);
 	if (!data)
-		data = find_section(dwarf_cu_getdwarf(die->cu), "debug_types", at);
+		data = types_section(dwarf_cu_getdwarf(die->cu), "debug_types", at);
 	if (!data)
 		return NULL;
 	file->section_start = data->d_buf;

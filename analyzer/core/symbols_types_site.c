@@ -163,7 +163,7 @@ static int variable_layout(struct search *search, uint32_t variable, uint32_t *r
 
 static const char *variable_name(struct search *search, uint32_t variable)
 {
-	const char *name = dwarf_diename(&search->function->variables[variable]);
+	const char *name = types_name(search->file, &search->function->variables[variable]);
 
 	return name ? name : "?";
 }
@@ -486,7 +486,7 @@ static bool comes_back(Dwarf_Die *function)
 static int see_arguments(struct search *search, const struct path *path, Dwarf_Die *function)
 {
 	static const uint8_t order[] = { CODE_RDI, CODE_RSI, CODE_RDX, CODE_RCX, CODE_R8, CODE_R8 + 1 };
-	const char *name = dwarf_diename(function);
+	const char *name = types_name(search->file, function);
 	unsigned used = 0, number = 0;
 	Dwarf_Attribute attribute;
 	Dwarf_Die child, from = *function;
@@ -516,7 +516,7 @@ static int see_arguments(struct search *search, const struct path *path, Dwarf_D
 		if (path->registers[order[used]].holds != HOLDS_RESULT)
 			continue;
 		target = pointee(search, layout);
-		parameter = dwarf_diename(&child);
+		parameter = types_name(search->file, &child);
 		if (target == LAYOUT_NONE || says_nothing(search, target))
 			continue;
 		if (number == 1 && ((parameter && !strcmp(parameter, "this")) || dwarf_hasattr(&child, DW_AT_artificial)))
@@ -533,7 +533,7 @@ static int see_arguments(struct search *search, const struct path *path, Dwarf_D
 static int see_return(struct search *search, const struct path *path)
 {
 	const struct value *value = &path->registers[CODE_RAX];
-	const char *name = dwarf_diename(&search->function->die);
+	const char *name = types_name(search->file, &search->function->die);
 	uint32_t layout, target;
 	int r;
 
