@@ -13,10 +13,12 @@
 #include "core/text.h"
 
 static const char *output, *root;
+static struct cmd_list wrappers;
 
 static const struct cmd_option options[] = {
 	{ "output", 'o', CMD_STRING, "FILE", "the snapshot to write; an older one there is replaced at the end", &output },
 	{ "root", 0, CMD_STRING, "DIR", "where the service's files are, for one in a container: /proc/PID/root", &root },
+	{ "wrapper", 0, CMD_LIST, "NAME", "a function that only hands on what it allocates: its callers are the sites", &wrappers },
 	{ 0 },
 };
 
@@ -45,6 +47,8 @@ static int run(int argc, char **argv)
 	} else if (isatty(STDIN_FILENO)) {
 		return cmd_usage(&cmd_ingest, "standard input is a terminal, not a capture stream");
 	}
+	ingest.wrappers = wrappers.items;
+	ingest.wrapper_count = wrappers.count;
 	r = ingest_run(fd, output, &ingest, &result, &error);
 	cmd_progress(NULL, 0, 0);
 	if (fd != STDIN_FILENO)

@@ -89,6 +89,8 @@ static const struct cmd_option options[] = {
 	  "refuse if the service would stand still for longer", &how.max_pause_ns },
 	{ "timeout", 0, CMD_DURATION, "TIME", "give up when the process does not answer (30s)",
 	  &how.timeout_ns },
+	{ "wrapper", 0, CMD_LIST, "NAME", "a function that only hands on what it allocates: its callers are the sites",
+	  &how.wrappers },
 	{ .name = NULL },
 };
 

@@ -156,6 +156,8 @@ static int write_snapshot(const struct target *target, const struct take_options
 	struct ingest_options options = {
 		.root = target->module_root,
 		.progress = show_progress,
+		.wrappers = how->wrappers.items,
+		.wrapper_count = how->wrappers.count,
 		.owner_uid = -1,
 		.owner_gid = -1,
 	};

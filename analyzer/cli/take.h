@@ -6,11 +6,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli/cmd.h"
+
 struct target;
 
 struct take_options {
 	const char *output;		/* a file, or a folder to choose a name in; NULL: the process's folder */
 	uint64_t max_pause_ns, timeout_ns;	/* 0 = no limit, 30 s */
+	struct cmd_list wrappers;	/* see struct ingest_options */
 };
 
 struct taken {

@@ -188,12 +188,15 @@ static bool is_allocator_function(const char *name)
 
 /* xmalloc, zmalloc_usable, g_strdup, CRYPTO_realloc: every caller of such a function is a site of its
  * own, and the wrapper says nothing. It stays in the stack, only the site is named by its caller. */
-static bool is_wrapper_function(const char *name)
+static bool is_wrapper_function(const struct code *code, const char *name)
 {
 	static const char *const parts[] = { "malloc", "calloc", "realloc", "memalign", "strdup", "strndup", "memdup", NULL };
 
 	for (const char *const *part = parts; *part; part++)
 		if (strcasestr(name, *part))
+			return true;
+	for (size_t i = 0; i < code->wrapper_count; i++)
+		if (!strcmp(name, code->wrappers[i]))
 			return true;
 	return false;
 }
@@ -302,7 +305,7 @@ static int add_native(struct code *code, uint32_t module, uint64_t addr,
 			.function = found[i].function, .file = found[i].file, .module = name,
 			.language = found[i].language, .line = found[i].line, .inlined = found[i].inlined,
 			.library = runtime || is_runtime_function(found[i].function, found[i].language) ||
-				   (found[i].function && is_wrapper_function(found[i].function)) };
+				   (found[i].function && is_wrapper_function(code, found[i].function)) };
 
 		if (!is_allocator_function(frame.function))
 			only_allocator = false;

@@ -36,6 +36,9 @@ struct code {
 	struct strings *strings;
 	struct symbols *symbols;
 
+	const char *const *wrappers;	/* functions that a person calls wrappers of the allocator; set after code_init() */
+	size_t wrapper_count;
+
 	struct code_module { int file; const char *name; } *modules;	/* as stream->modules */
 	uint32_t *by_place;		/* module indices, sorted by generation and start */
 	uint32_t *mapped;		/* those still mapped at the snapshot, sorted by start */

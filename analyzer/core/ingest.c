@@ -550,6 +550,8 @@ static int run_stages(struct ingest *ingest)
 							 fact_number(ingest, "pid"));
 	if (r < 0)
 		return r;
+	ingest->code.wrappers = ingest->options->wrappers;
+	ingest->code.wrapper_count = ingest->options->wrapper_count;
 	if (ingest->reader)
 		symbols_use_reader(ingest->code.symbols, ingest->reader);
 	symbols_use_cache(ingest->code.symbols);

@@ -4,6 +4,7 @@
 #define LEAKDIFF_INGEST_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct ingest_options {
@@ -11,6 +12,8 @@ struct ingest_options {
 	const char *capture_meta;	/* extra "key=value\n" lines for the meta table, or NULL */
 	void (*progress)(const char *what, uint64_t done, uint64_t total, void *data);	/* or NULL */
 	void *progress_data;
+	const char *const *wrappers;	/* functions that only hand on what they allocate: their callers are the sites */
+	size_t wrapper_count;
 	const char *source;		/* what is read, for sentences about a heap profile; or NULL */
 	int owner_uid, owner_gid;	/* the file is given to them; -1 = leave */
 };

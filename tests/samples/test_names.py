@@ -70,7 +70,7 @@ def take(folder, program, is_c):
                     client.sendall(line.encode() + b"\n")
                     answers.readline()
     path = program + ".snap"
-    taken = leakdiff("snap", service.pid, "-o", path)
+    taken = leakdiff("snap", service.pid, "-o", path, *(["--wrapper", "entry_new"] if program.endswith("gcc-O0") else []))
     expect(taken.returncode == 0, "snap of %s: %s" % (program, taken.stderr))
     stop(service)
     return path
@@ -103,6 +103,9 @@ def check_c(name, path, then):
     expect([s["type"] for s in steps][:2] == ["struct table", "struct entry"] and len(steps) >= 3, said)
     expect(len(steps) >= 3 and re.match(r"^\.buckets\[\d+\]$", steps[0]["edge"]) and steps[-2]["edge"] == ".body", said)
     expect(steps and re.match(r"^char\[5000\]", steps[-1]["type"]), said)
+    top = leakdiff("top", path, "--json").stdout
+    maker = "finish_put" if name == "gcc-O0" else "entry_new"
+    expect("char[] from %s http_cache.c" % maker in top, "%s: the key is named by %s, for --wrapper says so or not" % (name, maker))
     why = leakdiff("why", path, chain.get("addr", "0x0"), "--json")
     expect(why.returncode == 0, "why %s: %s" % (name, why.stderr))
     if why.returncode == 0:
