@@ -2,6 +2,7 @@
  * L3  cmd_export.c - `leakdiff export SNAP [SNAP]`: live memory by stack, for other viewers. */
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include "cli/load.h"
 #include "cli/output.h"
 #include "cli/retained.h"
+#include "core/ages.h"
 
 enum format { FORMAT_PPROF, FORMAT_COLLAPSED, FORMAT_SPEEDSCOPE, FORMAT_JSON, FORMATS };
 
@@ -41,12 +43,18 @@ static int write_export(const struct loaded *loaded, const struct diff *diff, en
 
 static int write_rows(const struct loaded *loaded, struct diff *diff)
 {
+	struct ages *ages = NULL;
 	int r;
 
 	if (loaded->count > 1)
 		return json_write_growth(loaded->series, diff);
 	r = retained_add(loaded->series, diff);
-	return r < 0 ? r : json_write_top(loaded->series, diff, NULL, SIZE_MAX);
+	if (r >= 0)
+		r = ages_of_rows(loaded->series, diff, &ages);
+	if (r >= 0)
+		r = json_write_top(loaded->series, diff, ages, SIZE_MAX);
+	free(ages);
+	return r;
 }
 
 static int write_answer(const struct loaded *loaded, enum format format, enum export_value value)
