@@ -33,6 +33,7 @@ BELOW = {
 FENCES = (
     ("SQLite", r'#\s*include\s*[<"]sqlite3(ext)?\.h', r"analyzer/core/store\w*\.[ch]$"),
     ("elfutils", r'#\s*include\s*[<"](elfutils/|dwarf\.h|libelf\.h|gelf\.h|libdw)', r"analyzer/core/symbols\w*\.[ch]$"),
+    ("liblzma", r'#\s*include\s*[<"]lzma\.h', r"analyzer/core/symbols\w*\.c$"),
     ("libunwind", r'#\s*include\s*[<"](libunwind|unwind\.h)', r"preload/unwind\w*\.c$"),
     ("Graphviz", r'#\s*include\s*[<"](graphviz/)?(gvc|cgraph|cdt|gvcext)\w*\.h', r"viz/\w+\.[ch]$"),
     ("jansson", r'#\s*include\s*[<"]jansson', r"analyzer/cli/json\w*\.[ch]$"),
