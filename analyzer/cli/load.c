@@ -14,6 +14,7 @@
 #define NODES_SHARE 10u
 #define EDGES_SHARE 9u
 #define FLOOD_SHARE 8u
+#define OUT_OF_ORDER (-1)		/* beside the exit statuses */
 #define LEAVE_SHARE 20u			/* the first heap's tree, while the second is read */
 
 int load_trouble(int error)
@@ -91,10 +92,62 @@ static int load_nodes(const char *path, struct heap **ret_heap, char **ret_error
 	return r;
 }
 
+/* Was this heap taken before the one that stands before it? Two of different processes may be meant so: one
+ * version against another. */
+static bool is_out_of_order(const struct loaded *loaded, size_t index, size_t count)
+{
+	const struct heap *a = index ? loaded->heaps[index - 1] : NULL, *b = loaded->heaps[index];
+
+	return a && a->meta.taken_ns > 0 && b->meta.taken_ns > 0 && b->meta.taken_ns < a->meta.taken_ns &&
+	       (count > 2 || series_is_same_process(a, b));
+}
+
+struct taken_at { char *path; int64_t ns; size_t place; };
+
+static int compare_times(const void *a, const void *b)
+{
+	const struct taken_at *x = a, *y = b;
+
+	if (x->ns != y->ns)
+		return x->ns < y->ns ? -1 : 1;
+	return x->place < y->place ? -1 : x->place > y->place;
+}
+
+/* Put the names in the order in which the files were taken. Only what a file says about itself is read. */
+static int order_by_time(char **paths, size_t count)
+{
+	struct taken_at *list = calloc(count, sizeof(*list));
+	int r = list ? 0 : load_trouble(-ENOMEM);
+
+	for (size_t k = 0; k < count && r == 0; k++) {
+		struct store *store = NULL;
+		struct heap *facts = NULL;
+		char *error = NULL;
+
+		r = snapshot_file_open(paths[k], &store, &error);
+		if (r == 0)
+			r = store_load_facts(store, &facts, &error);
+		store_free(store);
+		if (r < 0)
+			r = file_trouble(r, error);
+		else
+			list[k] = (struct taken_at){ paths[k], facts->meta.taken_ns, k };
+		heap_free(facts);
+	}
+	if (r == 0) {
+		qsort(list, count, sizeof(*list), compare_times);
+		for (size_t k = 0; k < count; k++)
+			paths[k] = list[k].path;
+	}
+	free(list);
+	return r;
+}
+
 /* Load one file and make it the next of the series. Of all but the last only what the comparison asks for
  * stays in memory: two large heaps with all their columns at once would be twice as much. `leaving` is
  * that of the heap before, which may go on while the nodes of this one are read. */
-static int load_one(const char *path, struct loaded *loaded, size_t index, size_t count, struct beside *leaving)
+static int load_one(const char *path, struct loaded *loaded, size_t index, size_t count, bool ordered,
+		    struct beside *leaving)
 {
 	struct heap **heap = &loaded->heaps[index];
 	struct beside adding = { .runs = false };
@@ -110,6 +163,8 @@ static int load_one(const char *path, struct loaded *loaded, size_t index, size_
 	loaded->count++;
 	if (left < 0)
 		return load_trouble(left);
+	if (!ordered && is_out_of_order(loaded, index, count))
+		return OUT_OF_ORDER;
 	cmd_bar_step(NULL, EDGES_SHARE);
 	begin(&adding, add, loaded, index);
 	r = store_load_edges(*heap, &error);
@@ -129,7 +184,7 @@ static int load_one(const char *path, struct loaded *loaded, size_t index, size_
 	return 0;
 }
 
-int load_series(char **paths, size_t count, struct loaded *ret_loaded)
+static int load_files(char **paths, size_t count, bool ordered, struct loaded *ret_loaded)
 {
 	struct beside leaving = { .runs = false };
 	struct loaded loaded = { 0 };
@@ -145,15 +200,27 @@ int load_series(char **paths, size_t count, struct loaded *ret_loaded)
 	else
 		loaded.series->step = cmd_bar_step;
 	for (size_t k = 0; k < count && r == 0; k++) {
-		r = load_one(paths[k], &loaded, k, count, &leaving);
+		r = load_one(paths[k], &loaded, k, count, ordered, &leaving);
 	}
 	if (r != 0) {
 		loaded_done(&loaded);
 		return r;
 	}
+	loaded.series->reordered = ordered;
 	cmd_bar_step(NULL, 0);		/* of commands that do no more long work the bar ends here */
 	*ret_loaded = loaded;
 	return 0;
+}
+
+/* Files that are given in the order of time, as nearly all are, need no look at their times before. */
+int load_series(char **paths, size_t count, struct loaded *ret_loaded)
+{
+	int r = load_files(paths, count, false, ret_loaded);
+
+	if (r != OUT_OF_ORDER)
+		return r;
+	r = order_by_time(paths, count);
+	return r ? r : load_files(paths, count, true, ret_loaded);
 }
 
 void loaded_done(struct loaded *loaded)

@@ -13,7 +13,8 @@ struct loaded {
 	struct series *series;
 };
 
-/* Load files and make a series of them, oldest first as named; says what is wrong by itself.
+/* Load files and make a series of them, oldest first. Where they were named in another order, `paths` is put in
+ * that of time and series->reordered is true; two of different processes stay as named. Says what is wrong by itself.
  * Returns 0 with *ret_loaded (loaded_done()), or CMD_TROUBLE. */
 int load_series(char **paths, size_t count, struct loaded *ret_loaded) __attribute__((warn_unused_result));
 void loaded_done(struct loaded *loaded);

@@ -49,6 +49,7 @@ struct series {
 	struct series_heap *heaps;
 	size_t count, added;
 	bool same_process;
+	bool reordered;			/* for whoever made it to say: given in another order than that of time */
 	const struct heap_type *types;	/* by number; names borrowed from the heaps */
 	uint32_t type_count;
 

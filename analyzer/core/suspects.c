@@ -657,11 +657,20 @@ static int write_notes(struct suspects *s)
 {
 	const struct series *series = s->series;
 	char size[TEXT_SIZE];
+	size_t alike = 0;
 	int r = 0;
 
 	if (!series->same_process && !heap_is_profile(series_last(series)->heap))
 		r = add_note(s, "the snapshots are of different processes: compared by type and size only, "
 			     "blocks are not matched one by one; the youngest blocks of what grew stand for it");
+	for (size_t k = 0; k < series->count; k++)
+		alike += series_is_same_process(series->heaps[k].heap, series_last(series)->heap);
+	if (r == 0 && alike > 1 && alike < series->count && !heap_is_profile(series_last(series)->heap))
+		r = add_note(s, "%zu of the %zu snapshots are of the last one's process (pid %" PRIu32 "): where these are compared "
+			     "alone, their blocks are matched one by one", alike, series->count,
+			     series_last(series)->heap->meta.pid);
+	if (r == 0 && series->reordered)
+		r = add_note(s, "the snapshots were not given in the order in which they were taken: they are compared in that order");
 	for (size_t k = 1; k < series->count && r == 0; k++)
 		if (series->heaps[k].heap->meta.taken_ns < series->heaps[k - 1].heap->meta.taken_ns) {
 			r = add_note(s, "the snapshots are not in the order in which they were taken: what reads as growth "

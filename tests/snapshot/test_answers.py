@@ -164,6 +164,13 @@ for name, text in (("text", "hello"), ("list", "[]"), ("newer", '{"leakdiff_base
     expect(done.returncode == 2 and len(done.stderr.splitlines()) == 1 and again in done.stderr,
            "a baseline that is none (%s): expected 2 and one sentence, got %s %r" % (name, done.returncode, done.stderr))
 
+# -- named in another order: compared in that of time
+turned = json.loads(leakdiff(second, first, "--json").stdout)
+expect([s["path"] for s in turned["snapshots"]] == [first, second] and any("order" in note for note in turned["notes"]) and
+       [s["bytes"] for s in turned["suspects"]] == [s["bytes"] for s in plain["suspects"]],
+       "snapshots in the wrong order should be put right, and that said: %s" % turned["notes"])
+expect(not any("order" in note for note in plain["notes"]), "nothing was put right where nothing was wrong: %s" % plain["notes"])
+
 # -- the page
 page_path = os.path.join(folder, "page.html")
 for snapshots in ((first, second), (second,)):
