@@ -573,6 +573,28 @@ uint64_t ld__live_visit(void (*visit)(const struct live_block *block, void *data
 	return count;
 }
 
+bool ld__live_find(uint64_t addr, struct live_block *ret_block)
+{
+	struct shard *s;
+	struct place place;
+	uint64_t hash;
+
+	if (!find(addr, &s, &hash, &place))
+		return false;
+	entry_read(entry_at(place), ret_block);
+	return true;
+}
+
+bool ld__live_find_mapping(uint64_t addr, struct live_block *ret_mapping)
+{
+	uint64_t at = map_above(addr);
+
+	if (at == map_count || maps[at].addr != addr)
+		return false;
+	*ret_mapping = maps[at];
+	return true;
+}
+
 void ld__live_clear(void)
 {
 	for (uint32_t s = 0; s < SHARDS; s++)

@@ -24,6 +24,10 @@ struct live_block {
  * and for tests under the drain lock. Never allocates. Returns the number visited. */
 uint64_t ld__live_visit(void (*visit)(const struct live_block *block, void *data), void *data);
 
+/* The block, or the mapping, that begins at an address. Returns whether there is one. */
+bool ld__live_find(uint64_t addr, struct live_block *ret_block);
+bool ld__live_find_mapping(uint64_t addr, struct live_block *ret_mapping);
+
 /* Number of live blocks and their requested bytes, mappings not included. Approximate while threads run. */
 void ld__live_totals(uint64_t *ret_blocks, uint64_t *ret_bytes);
 

@@ -41,17 +41,17 @@ static int make_columns(struct nodes *nodes, uint64_t room)
 	nodes->room = room + 1;
 	nodes->addr = kernel_map(nodes->room * sizeof(*nodes->addr));
 	nodes->low_bytes = kernel_map(nodes->room * sizeof(*nodes->low_bytes));
-	nodes->record = kernel_map(nodes->room * sizeof(*nodes->record));
+	nodes->kind = kernel_map(nodes->room);
 	nodes->type = kernel_map(nodes->room * sizeof(*nodes->type));
 	nodes->flags = kernel_map(nodes->room);
-	return nodes->addr && nodes->low_bytes && nodes->record && nodes->type && nodes->flags ? 0 : -ENOMEM;
+	return nodes->addr && nodes->low_bytes && nodes->kind && nodes->type && nodes->flags ? 0 : -ENOMEM;
 }
 
 static void free_columns(struct nodes *nodes)
 {
 	kernel_unmap(nodes->addr, nodes->room * sizeof(*nodes->addr));
 	kernel_unmap(nodes->low_bytes, nodes->room * sizeof(*nodes->low_bytes));
-	kernel_unmap(nodes->record, nodes->room * sizeof(*nodes->record));
+	kernel_unmap(nodes->kind, nodes->room);
 	kernel_unmap(nodes->type, nodes->room * sizeof(*nodes->type));
 	kernel_unmap(nodes->flags, nodes->room);
 }
@@ -82,6 +82,16 @@ uint64_t ld__nodes_large(const struct nodes *nodes, uint32_t id)
 		if (nodes->large[i].node == id)
 			return nodes->large[i].bytes;
 	return UINT32_MAX;
+}
+
+struct live_block ld__nodes_record(const struct nodes *nodes, uint32_t id)
+{
+	struct live_block block = { .addr = nodes->addr[id] };
+	bool found = nodes->flags[id] & NODE_MAPPING ? ld__live_find_mapping(block.addr, &block) :
+		     nodes->kind[id] == STREAM_NODE_PYTHON ? ld__python_small_find(block.addr, &block) :
+		     nodes->kind[id] && ld__live_find(block.addr, &block);
+
+	return found ? block : (struct live_block){ 0 };
 }
 
 static void reach(struct nodes *nodes, uint32_t id)
@@ -187,8 +197,7 @@ static void place_block(const struct live_block *block, void *data)
 	}
 	nodes->addr[id] = block->addr;
 	set_bytes(nodes, id, block->bytes);
-	nodes->record[id] = (struct node_record){ .birth = block->birth, .stack = block->stack, .tid = block->tid,
-						  .kind = block->kind, .sample = block->sample };
+	nodes->kind[id] = block->kind;
 	reach(nodes, id);
 }
 
@@ -270,7 +279,7 @@ static void take_upto(struct merge *merge, uint64_t addr)
 		to->addr[id] = from->addr[old];
 		to->flags[id] = from->flags[old];
 		to->low_bytes[id] = from->low_bytes[old];
-		to->record[id] = from->record[old];
+		to->kind[id] = from->kind[old];
 		if (from->low_bytes[old] == UINT32_MAX)
 			set_bytes(to, id, node_bytes(from, old));
 		if (!(to->flags[id] & NODE_MAPPING))

@@ -27,14 +27,6 @@ enum node_flags {
  * its allocation has a header, own_bytes from addr. */
 typedef void node_objects(void (*visit)(uint64_t addr, uint64_t own_bytes, void *data), void *data, void *context);
 
-struct node_record {			/* what the live table knew of it beside address and size */
-	uint64_t birth;
-	uint32_t stack;
-	uint32_t tid : 24;
-	uint32_t kind : 4;		/* enum stream_node_kind; 0 = an object in an arena */
-	uint32_t sample : 4;		/* see live.h */
-};
-
 struct node_mapping {
 	uint64_t start, end;
 	uint32_t node;
@@ -45,7 +37,7 @@ struct nodes {
 	uint32_t count;
 	uint64_t *addr;			/* ascending */
 	uint32_t *low_bytes;		/* UINT32_MAX: see ld__nodes_bytes() */
-	struct node_record *record;	/* zero, so never touched, of objects in arenas */
+	uint8_t *kind;			/* enum stream_node_kind; 0, so never touched, of objects in arenas */
 	uint32_t *type;			/* index in TYPES + 1; 0 = not known */
 	uint8_t *flags;
 	struct node_mapping *mappings;	/* ascending */
@@ -61,6 +53,10 @@ struct nodes {
 /* Read the live table, and the Python objects, if any, among it. object_count: at least how many `objects`
  * will visit. Returns 0 or -ENOMEM. */
 int ld__nodes_new(struct nodes *nodes, node_objects *objects, void *context, uint32_t object_count);
+
+/* What was recorded of a node: birth, stack and all. It is asked of the frozen tables each time, since to keep
+ * it here would cost as much as all the rest. All 0 of an object in an arena. */
+struct live_block ld__nodes_record(const struct nodes *nodes, uint32_t id);
 
 /* Requested bytes of a node that has 4 GiB or more. */
 uint64_t ld__nodes_large(const struct nodes *nodes, uint32_t id);

@@ -256,7 +256,7 @@ static void mark_buffer(const struct python_buffer *buffer, void *data)
 /* Was it only Python that knew of this object? Then it counts as one, not as a block. */
 static bool is_python(const struct nodes *nodes, uint32_t node)
 {
-	return nodes->flags[node] & NODE_INNER || nodes->record[node].kind == STREAM_NODE_PYTHON;
+	return nodes->flags[node] & NODE_INNER || nodes->kind[node] == STREAM_NODE_PYTHON;
 }
 
 void ld__objects_join(struct objects *objects, struct nodes *nodes, struct rtti *rtti)

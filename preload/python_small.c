@@ -74,18 +74,34 @@ struct visitor {
 	void *data;
 };
 
+static bool read_unit(const struct python_small *unit, uint64_t addr, struct live_block *ret_block)
+{
+	uint64_t birth = atomic_load_explicit(&unit->birth, memory_order_acquire), rest;
+
+	if (!birth)
+		return false;
+	rest = atomic_load_explicit(&unit->rest, memory_order_relaxed);
+	*ret_block = (struct live_block){
+		.addr = addr, .bytes = rest >> 54, .birth = birth, .stack = (uint32_t)rest,
+		.tid = rest >> 32 & ((1u << 22) - 1), .kind = STREAM_NODE_PYTHON,
+	};
+	return true;
+}
+
+bool ld__python_small_find(uint64_t addr, struct live_block *ret_block)
+{
+	struct python_small_chunk *chunk = ld__python_small_chunk(addr);
+
+	return chunk && read_unit(ld__python_small_unit(chunk, addr), addr, ret_block);
+}
+
 static void visit_page(const struct python_small *units, uint64_t addr, const struct visitor *visitor)
 {
 	for (uint32_t i = 0; i < PAGE_UNITS; i++, addr += PYTHON_SMALL_UNIT) {
-		uint64_t birth = atomic_load_explicit(&units[i].birth, memory_order_acquire), rest;
+		struct live_block block;
 
-		if (!birth)
-			continue;
-		rest = atomic_load_explicit(&units[i].rest, memory_order_relaxed);
-		visitor->visit(&(struct live_block){
-			.addr = addr, .bytes = rest >> 54, .birth = birth, .stack = (uint32_t)rest,
-			.tid = rest >> 32 & ((1u << 22) - 1), .kind = STREAM_NODE_PYTHON,
-		}, visitor->data);
+		if (read_unit(&units[i], addr, &block))
+			visitor->visit(&block, visitor->data);
 	}
 }
 

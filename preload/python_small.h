@@ -106,6 +106,9 @@ static inline void ld__python_small_put_back(uint64_t addr, uint64_t birth)
 		atomic_store_explicit(&ld__python_small_unit(chunk, addr)->birth, birth, memory_order_relaxed);
 }
 
+/* The block that begins at an address. Returns whether there is one. */
+bool ld__python_small_find(uint64_t addr, struct live_block *ret_block);
+
 /* Visit all blocks in the order of their addresses. The snapshot child, and tests. */
 void ld__python_small_visit(void (*visit)(const struct live_block *block, void *data), void *data);
 

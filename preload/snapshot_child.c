@@ -25,6 +25,7 @@
 #include "guard.h"
 #include "jemalloc.h"
 #include "kernel.h"
+#include "live.h"
 #include "modules.h"
 #include "nodes.h"
 #include "objects.h"
@@ -36,6 +37,7 @@
 #include "snapshot_private.h"
 #include "stacks.h"
 
+#define RECORDS_AHEAD 16u		/* nodes between asking for what was recorded of one and using it */
 #define IOPRIO_WHO_PROCESS 1
 #define IOPRIO_IDLE (3 << 13)
 #define IOPRIO_LOWEST (2 << 13 | 7)
@@ -138,7 +140,7 @@ static int settle(struct snapshot_job *job)
 static void count_nodes(void)
 {
 	for (uint32_t i = 0; i < walk.nodes.count; i++) {
-		if (walk.nodes.flags[i] & NODE_INNER || walk.nodes.record[i].kind == STREAM_NODE_PYTHON)
+		if (walk.nodes.flags[i] & NODE_INNER || walk.nodes.kind[i] == STREAM_NODE_PYTHON)
 			continue;		/* counted by objects.c */
 		if (!(walk.nodes.flags[i] & NODE_MAPPING)) {
 			walk.blocks++;
@@ -496,13 +498,13 @@ static void write_nodes(uint32_t stacks)
 	ld__writer_section(walk.writer, STREAM_NODES);
 	for (uint32_t i = 0; i < walk.nodes.count; i++) {
 		uint8_t flags = walk.nodes.flags[i];
-		const struct node_record *record = &walk.nodes.record[i];
+		struct live_block record = { 0 };
 		struct object_facts object;
 		struct stream_node out = {
 			.addr = walk.nodes.addr[i],
 			.bytes = node_bytes(&walk.nodes, i),
 			.type = walk.nodes.type[i] - 1,		/* 0 - 1 is STREAM_NONE */
-			.kind = (uint16_t)((flags & NODE_INNER ? STREAM_NODE_PYTHON : record->kind) |
+			.kind = (uint16_t)((flags & NODE_INNER ? STREAM_NODE_PYTHON : walk.nodes.kind[i]) |
 					   (flags & NODE_FOLDED ? STREAM_NODE_FOLDED : 0)),
 			.weight = 1,
 		};
@@ -517,12 +519,16 @@ static void write_nodes(uint32_t stacks)
 			uint32_t origin = ld__objects_origin(walk.objects, i);
 
 			if (origin != STREAM_NONE)
-				record = &walk.nodes.record[origin];
+				record = ld__nodes_record(&walk.nodes, origin);
+		} else {
+			if (i + RECORDS_AHEAD < walk.nodes.count)
+				ld__live_prefetch(walk.nodes.addr[i + RECORDS_AHEAD]);
+			record = ld__nodes_record(&walk.nodes, i);
 		}
-		out.birth = record->birth;
-		out.stack = record->stack <= stacks ? record->stack : 0;
-		out.sample = (uint16_t)(out.stack ? ld__sample_lg_of(record->sample) : 0);
-		out.thread = record->tid;
+		out.birth = record.birth;
+		out.stack = record.stack <= stacks ? record.stack : 0;
+		out.sample = (uint16_t)(out.stack ? ld__sample_lg_of(record.sample) : 0);
+		out.thread = record.tid;
 		ld__writer_put(walk.writer, &out, sizeof(out));
 	}
 }

@@ -38,7 +38,8 @@ static void fill(void)
 		if (i % (BLOCKS / 3 + 1) == 0)
 			at = areas[i / (BLOCKS / 3 + 1)];
 		at += random_number() % 8 * 16;
-		blocks[i] = (struct live_block) { .addr = at, .bytes = bytes, .birth = 1000 + i, .kind = STREAM_NODE_MALLOC };
+		blocks[i] = (struct live_block) { .addr = at, .bytes = bytes, .birth = 1000 + i, .kind = STREAM_NODE_MALLOC,
+						  .stack = 7 * i, .tid = i + 1, .sample = i % 16 };
 		at += (bytes + 31) & ~15ull;
 	}
 	for (uint32_t i = BLOCKS - 1; i > 0; i--) {
@@ -129,6 +130,30 @@ TEST(addresses_outside_of_everything_find_nothing)
 	EXPECT_U64_EQ(ld__nodes_find(&nodes, 8, &offset), STREAM_NONE);
 	EXPECT_U64_EQ(ld__nodes_find(&nodes, UINT64_MAX, &offset), STREAM_NONE);
 	EXPECT_U64_EQ(ld__nodes_find(&nodes, 0x600000000000, &offset), STREAM_NONE);
+}
+
+static uint64_t records_wrong, records_seen;
+
+static void check_record(const struct live_block *block, void *data)
+{
+	struct live_block got;
+	uint32_t id = ld__nodes_lower_bound(&nodes, block->addr);
+
+	(void)data;
+	/* a mapping comes before a block that begins where it does */
+	if (block->kind != STREAM_NODE_MAPPING && nodes.flags[id] & NODE_MAPPING)
+		id++;
+	got = ld__nodes_record(&nodes, id);
+	records_wrong += got.addr != block->addr || got.birth != block->birth || got.stack != block->stack ||
+			 got.tid != block->tid || got.kind != block->kind || got.sample != block->sample;
+	records_seen++;
+}
+
+TEST(what_was_recorded_of_a_node_is_found_again)
+{
+	EXPECT_U64_EQ(ld__live_visit(check_record, NULL), BLOCKS + MAPPINGS);
+	EXPECT_U64_EQ(records_seen, BLOCKS + MAPPINGS);
+	EXPECT_U64_EQ(records_wrong, 0);
 }
 
 TEST_MAIN()
