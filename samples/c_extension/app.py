@@ -14,7 +14,7 @@ EXPECT grow type=bytes count>=60 count<=62 row=1
 EXPECT suspect verdict=growing type=bytes holder=kept kind=global count=20 bytes=2000660
 EXPECT chain ~kept -> bytes
 EXPECT suspect verdict=growing type=bytes holder=queue kind=global count=20 bytes=1200660
-EXPECT chain ~queue -> enqueue.*\+0 -> bytes
+EXPECT chain ~queue -> struct entry \.object -> bytes
 EXPECT suspect verdict=growing type=bytes kind=python-c count=20 bytes=600660 reason~held.from.C..20.references
 EXPECT chain held.from.C -> bytes
 EXPECT leaks none
