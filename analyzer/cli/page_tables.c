@@ -11,6 +11,7 @@
 #include "cli/report.h"
 #include "core/account.h"
 #include "core/arenas.h"
+#include "core/names.h"
 #include "core/text.h"
 
 #define COLUMNS_SHOWN 8			/* snapshots with a column of their own: the first and the last so many */
@@ -113,7 +114,7 @@ int page_growth(FILE *out, const struct page_facts *facts)
 			page_size_cell(out, (int64_t)row->retained_bytes);
 		fprintf(out, "<td>%s<td class=\"name\">", diff_state_name(row->state));
 		page_text(out, row->type);
-		if (row->exact && row->source != HEAP_TYPE_SITE) {
+		if (row->exact && row->source != HEAP_TYPE_SITE && !row->type[names_type_length(row->type)]) {
 			fputs(" (", out);
 			page_size(out, (int64_t)row->size);
 			fputs(" each)", out);

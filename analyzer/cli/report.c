@@ -209,7 +209,7 @@ static char *row_type(const struct diff_row *row)
 	char size[TEXT_SIZE];
 
 	text_append_escaped(&text, row->type);
-	if (row->exact && row->source != HEAP_TYPE_SITE)
+	if (row->exact && row->source != HEAP_TYPE_SITE && !row->type[names_type_length(row->type)])
 		text_printf(&text, " (%s each)", text_size((int64_t)row->size, size));
 	return text_take(&text);
 }

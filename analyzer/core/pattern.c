@@ -202,7 +202,7 @@ static int add_kind(struct painter *p, const struct cluster *cluster, struct sho
 	int index = -ENOMEM;
 
 	names_type(&shown, type->name, type->source, kind->one_size, p->heap->bytes[kind->sample]);
-	if (type->source != HEAP_TYPE_SITE) {
+	if (type->source != HEAP_TYPE_SITE && !type->name[names_type_length(type->name)]) {
 		names_site(&where, p->heap, p->heap->stack[kind->sample]);
 		if (p->heap->stack[kind->sample] == HEAP_NONE)
 			text_done(&where);
