@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Is the verdict right, for each way in which a program uses memory, and is a healthy program left in peace?
 
-    test_verdicts.py                  every kind once, and two of the programs (the form of the regular suite)
+    test_verdicts.py                  every kind once, and one of the programs (the form of the regular suite)
     test_verdicts.py --long           every kind three times, in three sizes, with and without load
     test_verdicts.py --programs [S]   real programs under a steady load: five snapshots, S seconds apart (default 3)
     test_verdicts.py --table FILE     the long form; writes the table of docs/VERDICTS.md between its marks
@@ -59,15 +59,21 @@ CASES = [
     Case("freed memory that the allocator keeps", "kept", [0, 1], "allocator", ("likely",), "none"),
     Case("arenas of its own", "arena", [2000, 6000], "growing", ("likely",), "global g_arenas", None, None),
     Case("growth in a forked worker", "worker", [100, 200], "growing", ("likely",), "global g_cache", "kinds.c|table", 200),
+    Case("a new process for each snapshot, growing", "restarts", [100, 200, 300, 400], "growing", ("likely",), "global g_cache",
+         "kinds.c|table", 300, "in every interval", "growing"),
+    Case("a new process for each snapshot, ending", "restarts", [300, 500, 510, 512], "warming", ("likely",), "global g_cache",
+         "kinds.c|table", None, "growth is ending", "warming up"),
     Case("nothing but load", "clean", [0, 0], None),
 ]
 # Kinds of which one size alone makes sense: what the allocator keeps must be more than its threshold.
 SIZES = {"fragments": (4096, 8192), "kept": (1024, 4096), "arena": (1024, 4096)}
 
+RESTARTED = {"restarts": "cache"}	# a new process of this kind for each snapshot
+
 
 class Program:
     def __init__(self, case, size, load, folder):
-        self.process = start([KINDS, case.kind, str(size), str(load)], env=shim_environment(folder), text=True,
+        self.process = start([KINDS, RESTARTED.get(case.kind, case.kind), str(size), str(load)], env=shim_environment(folder), text=True,
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1)
         words = self.process.stdout.readline().split()
         self.parent = self.process.pid
@@ -142,6 +148,9 @@ def try_case(case, size, load):
     files, wrong = [], []
     try:
         for number, step in enumerate(case.steps):
+            if number and case.kind in RESTARTED:
+                program.end()
+                program = Program(case, size, load, folder)
             program.do(step)
             files.append(snapshot(program.pid, os.path.join(folder, "%d.snap" % number)))
             if program.pid != program.parent and number in (0, len(case.steps) - 1):
