@@ -52,6 +52,8 @@ class Server:
         self.port, self.talk = port, talk
         if not wait_for_port(port, self.process):
             raise OSError("%s does not listen" % argv[0])
+        if worker and not wait_until(lambda: children_of(self.process.pid)):	# the master listens before it forks
+            raise OSError("%s has no worker" % argv[0])
         self.pid = children_of(self.process.pid)[0] if worker else self.process.pid
 
     def round(self):

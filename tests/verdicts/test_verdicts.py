@@ -189,7 +189,12 @@ def run_programs(names, seconds):
     """[(name, snapshots, right, the loudest that was said)]"""
     result = []
     for name in names:
-        answer, said = programs.under_load(name, seconds), "nothing"
+        said = "nothing"
+        try:
+            answer = programs.under_load(name, seconds)
+        except (OSError, ValueError) as e:
+            expect(False, "%s: %s" % (name, e))
+            continue
         if answer is None:
             print("%-42s not on this machine" % name, flush=True)
             continue
