@@ -41,6 +41,6 @@ expect(service.quit() == "", "the library should have said nothing")
 expect(not [name for name in os.listdir(service.folder) if name.endswith((".sock", ".ring"))], "socket and rings should be gone")
 
 # No process of ours is left once the snapshots are written.
-left = run(["pgrep", "-f", "leakdiff-snap"])
+left = run(["pgrep", "-s", str(service.pid)])
 expect(left.stdout == "", "no walking child should be left: %s" % left.stdout)
 finish()
