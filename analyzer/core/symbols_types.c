@@ -116,8 +116,8 @@ int symbols_files_tls_type(struct symbols_files *files, int file, uint64_t offse
 	return r > 0 ? finish(types, types_find_placed(types, &types->tls, offset, ret_declaration)) : r;
 }
 
-int symbols_files_local_type(struct symbols_files *files, int file, uint64_t pc, int64_t cfa_offset, struct layouts *layouts,
-		       struct symbols_declaration *ret_declaration)
+int symbols_files_local_type(struct symbols_files *files, int file, uint64_t pc, int64_t cfa_offset,
+			     struct layouts *layouts, struct symbols_declaration *ret_declaration)
 {
 	struct types_function *function;
 	struct types_file *types;

@@ -11,7 +11,8 @@
 #define ENTRIES_MAX 1000000u		/* of one function */
 #define SAME_PLACE_MAX 64		/* variables that begin at one address, or overlap there */
 
-int types_declare(struct types_file *file, Dwarf_Die *die, uint64_t offset, struct symbols_declaration *ret_declaration)
+int types_declare(struct types_file *file, Dwarf_Die *die, uint64_t offset,
+		  struct symbols_declaration *ret_declaration)
 {
 	Dwarf_Attribute attribute;
 	Dwarf_Die declared = *die;
