@@ -8,6 +8,7 @@
 
 #include "core/chunks.h"
 #include "core/heap.h"
+#include "core/layout.h"
 #include "core/ingest.h"
 #include "core/store.h"
 #include "core/store_seal.h"
@@ -247,6 +248,62 @@ TEST(caches_are_read_by_node_and_an_older_minor_has_none)
 	ASSERT_INT_EQ(store_open(path, &store, &error), 0);
 	ASSERT_INT_EQ(store_load(store, &heap, &error), 0);
 	EXPECT_U64_EQ(heap->cache_count, 0);
+	heap_free(heap);
+	store_free(store);
+}
+
+TEST(layouts_are_read_with_what_has_them_and_an_older_minor_has_none)
+{
+	const char *path = make_snapshot("layouts.snap", 100);
+	struct store *store;
+	struct heap *heap;
+	char *error = NULL;
+
+	change(path, "DELETE FROM layouts; DELETE FROM layout_members; DELETE FROM type_evidence;"
+		     "UPDATE roots SET layout = NULL; UPDATE types SET layout = NULL;"
+		     "INSERT INTO layouts VALUES (0, 'void', 'void', 0, 0, 0, '', 0), (1, 'struct entry', 'struct', 16, 0, 0, 'e.c', 7),"
+		     " (2, 'struct entry *', 'pointer', 8, 1, 0, '', 0);"
+		     "INSERT INTO layout_members VALUES (0, 1, 'next', 0, 2, 0), (1, 1, 'last', 8, 2, 0);"
+		     "UPDATE roots SET layout = 2, file = 'e.c', line = 9 WHERE id = 0; UPDATE types SET layout = 1 WHERE id = 0");
+	reseal(path);
+	ASSERT_INT_EQ(store_open(path, &store, &error), 0);
+	ASSERT_INT_EQ(store_load(store, &heap, &error), 0);
+	ASSERT_NOT_NULL(heap->layouts);
+	EXPECT_U64_EQ(heap->layouts->count, 3);
+	EXPECT_U64_EQ(heap->layouts->layouts[1].member_count, 2);
+	EXPECT_U64_EQ(layouts_pointer_at(heap->layouts, heap->types[0].layout, 16, 8), 2);
+	EXPECT(heap->root[0].layout == 2 && heap->root[0].line == 9);
+	EXPECT_STR_EQ(heap->root[0].file, "e.c");
+	heap_free(heap);
+	store_free(store);
+
+	for (int i = 0; i < 4; i++) {
+		static const char *const damage[] = {
+			"UPDATE layouts SET target = 3 WHERE id = 2", "UPDATE layouts SET target = 1, kind = 'thing' WHERE id = 2",
+			"UPDATE layouts SET kind = 'pointer' WHERE id = 2; UPDATE layout_members SET offset = 9 WHERE id = 0",
+			"UPDATE layout_members SET offset = 0 WHERE id = 0; UPDATE roots SET layout = 3 WHERE id = 0" };
+
+		change(path, damage[i]);
+		reseal(path);
+		ASSERT_INT_EQ(store_open(path, &store, &error), 0);
+		EXPECT_INT_EQ(store_load(store, &heap, &error), -EBADMSG);
+		EXPECT_CONTAINS(error, "is corrupt");
+		free(error);
+		error = NULL;
+		store_free(store);
+	}
+
+	change(path, "DROP TABLE layouts; DROP TABLE layout_members; DROP TABLE type_evidence;"
+		     "PRAGMA writable_schema = ON;"
+		     "UPDATE sqlite_schema SET sql = 'CREATE TABLE types (id INTEGER PRIMARY KEY, name TEXT NOT NULL, "
+		     "source INTEGER NOT NULL)' WHERE name = 'types';"
+		     "UPDATE sqlite_schema SET sql = 'CREATE TABLE roots (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, "
+		     "module TEXT NOT NULL, thread TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL)' WHERE name = 'roots';"
+		     "PRAGMA user_version = 1003");
+	reseal(path);
+	ASSERT_INT_EQ(store_open(path, &store, &error), 0);
+	ASSERT_INT_EQ(store_load(store, &heap, &error), 0);
+	EXPECT(!heap->layouts && heap->types[0].layout == 0);
 	heap_free(heap);
 	store_free(store);
 }
