@@ -71,6 +71,7 @@ static void read_modrm(struct decoder *decoder, struct code *code)
 		unsigned sib = byte_of(decoder), index = (sib >> 3 & 7) | decoder->index_high;
 
 		code->indexed = index != 4;
+		code->index = dwarf_number(index);
 		code->scale = (uint8_t)(1u << (sib >> 6));
 		if ((sib & 7) != 5 || mod != 0)
 			code->base = dwarf_number((sib & 7) | decoder->base_high);
@@ -164,6 +165,13 @@ static void two_operands(struct decoder *decoder, struct code *code, unsigned op
 	case 0x8a:
 	case 0x63:
 		code->changes = changed_reg(decoder, bytes);
+		break;
+	case 0x01:
+	case 0x03:				/* add */
+		code->changes = op & 2 ? changed_reg(decoder, false) : changed_rm(decoder, false);
+		code->reg = dwarf_number(op & 2 ? decoder->reg : decoder->rm);
+		code->source = dwarf_number(op & 2 ? decoder->rm : decoder->reg);
+		code->act = decoder->wide && !decoder->memory ? CODE_SUM : CODE_OTHER;
 		break;
 	default:				/* arithmetic: the second bit says in which direction */
 		code->changes = op & 2 ? changed_reg(decoder, bytes) : changed_rm(decoder, bytes);

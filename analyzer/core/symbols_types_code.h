@@ -20,6 +20,7 @@ enum code_act {
 	CODE_LOAD,			/* reg = 8 bytes at base + displacement */
 	CODE_ADDRESS,			/* reg = base + displacement */
 	CODE_ADD,			/* reg += displacement */
+	CODE_SUM,			/* reg += source */
 	CODE_TEST,			/* compare source with 0 */
 	CODE_TEST_MEMORY,		/* compare 8 bytes at base + displacement with 0 */
 	CODE_BRANCH,			/* to target if ... */
@@ -33,7 +34,8 @@ struct code {
 	enum code_act act;
 	unsigned bytes;			/* of the instruction */
 	uint8_t reg, source, base;
-	bool indexed;			/* and a register times `scale` is added to base + displacement */
+	bool indexed;			/* and `index` times `scale` is added to base + displacement */
+	uint8_t index;
 	bool segment;			/* relative to fs or gs: thread-local */
 	uint8_t scale;
 	int64_t displacement;		/* with base CODE_RIP the address in the file */

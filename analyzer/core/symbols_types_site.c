@@ -13,7 +13,9 @@
  *
  * (1) At most STEPS_MAX instructions and PATHS_MAX ways are followed; a result that is not null goes the way that is
  *     for it.
- * (2) void * and bytes say nothing about a type; they are kept as the weakest answer. */
+ * (2) void * and bytes say nothing about a type; they are kept as the weakest answer.
+ * (3) An address behind a header whose length is computed is in the block, but nobody knows where. What points there
+ *     is believed if it points at bytes: then the block is bytes, a header before them or not. */
 #include "core/symbols_types_private.h"
 
 #include <dwarf.h>
@@ -27,6 +29,8 @@
 #define SLOTS_MAX 8
 #define ANSWERS_MAX 12
 #define ATTRIBUTE_ALLOC_TYPE 0x3e0e	/* DW_AT_LLVM_alloc_type, of clang's heap allocation sites */
+
+#define INSIDE (INT64_MIN / 2)		/* offset in the block: not known, see (3); constants may be added to it */
 
 enum holds { HOLDS_NOTHING = 0, HOLDS_RESULT, HOLDS_ADDRESS };
 
@@ -73,6 +77,11 @@ static bool says_nothing(const struct search *search, uint32_t layout)
 	return layout == LAYOUT_VOID || is->kind == LAYOUT_KIND_FUNCTION || layouts_is_byte(search->file->layouts, layout);
 }
 
+static bool is_inside(int64_t offset)
+{
+	return offset < INSIDE / 2;
+}
+
 /* Takes the evidence. */
 static int answer(struct search *search, uint32_t layout, int64_t offset, enum symbols_how how, unsigned confidence,
 		  bool passes_on, char *evidence)
@@ -83,6 +92,15 @@ static int answer(struct search *search, uint32_t layout, int64_t offset, enum s
 
 	if (!evidence)
 		return -ENOMEM;
+	if (is_inside(offset)) {
+		if (!layouts_is_byte(search->file->layouts, layout)) {
+			free(evidence);
+			return 0;
+		}
+		offset = 0;
+		confidence = 1;
+		passes_on = false;
+	}
 	interned = strings_intern(search->file->strings, evidence);
 	free(evidence);
 	if (!interned)
@@ -215,7 +233,7 @@ static int see_variables(struct search *search, const struct path *path, uint64_
 		    (place->where != TYPES_IN_REGISTER && place->where != TYPES_IS_SUM))
 			continue;
 		value = &path->registers[place->reg];
-		if (value->holds != HOLDS_RESULT)
+		if (value->holds != HOLDS_RESULT || (is_inside(value->offset) && place->where == TYPES_IS_SUM))
 			continue;
 		r = variable_layout(search, place->variable, &layout);
 		if (r < 0)
@@ -406,14 +424,25 @@ static int load(struct search *search, struct path *path, const struct code *cod
 	return r;
 }
 
+/* The result plus a number that is not known. */
+static struct value sum(const struct path *path, unsigned a, unsigned b)
+{
+	bool has_result = path->registers[a].holds == HOLDS_RESULT || path->registers[b].holds == HOLDS_RESULT;
+
+	return has_result ? (struct value){ HOLDS_RESULT, LAYOUT_NONE, INSIDE } : (struct value){ 0 };
+}
+
 static int take_address(struct search *search, struct path *path, const struct code *code, struct value *ret_value)
 {
 	struct memory memory;
 	int r;
 
 	*ret_value = (struct value){ 0 };
-	if (code->indexed)
+	if (code->indexed) {
+		if (code->scale == 1 && code->base < CODE_REGISTERS)
+			*ret_value = sum(path, code->base, code->index);
 		return 0;
+	}
 	if (code->base < CODE_REGISTERS && path->registers[code->base].holds == HOLDS_RESULT) {
 		*ret_value = path->registers[code->base];
 		ret_value->offset += code->displacement;
@@ -643,6 +672,9 @@ static int step(struct search *search, struct path *path, const struct code *cod
 		value = path->registers[code->reg];
 		value.offset += code->displacement;
 		break;
+	case CODE_SUM:
+		value = sum(path, code->reg, code->source);
+		break;
 	case CODE_TEST:
 		tested = path->registers[code->source].holds == HOLDS_RESULT;
 		break;
@@ -782,10 +814,10 @@ static int see_allocator(struct search *search, uint64_t return_addr)
 	return r;
 }
 
-/* Typed answers first, then "ask the caller", then bytes; each in the order in which they were met. */
+/* Typed answers first, then "ask the caller", then bytes, then void; each in the order in which they were met. */
 static unsigned rank(const struct answer *at)
 {
-	return at->site.passes_on ? 1 : at->weak ? 2 : 0;
+	return at->site.passes_on ? 1 : !at->weak ? 0 : at->site.layout == LAYOUT_VOID ? 3 : 2;
 }
 
 int types_site(struct types_file *file, uint64_t return_addr, struct symbols_site *ret_sites, int max)
@@ -811,7 +843,7 @@ int types_site(struct types_file *file, uint64_t return_addr, struct symbols_sit
 		for (unsigned i = 0; r >= 0 && i < search->path_count; i++)
 			r = follow(search, &search->paths[i]);
 	}
-	for (unsigned wanted = 0; r >= 0 && wanted < 3; wanted++)
+	for (unsigned wanted = 0; r >= 0 && wanted < 4; wanted++)
 		for (unsigned i = 0; i < search->answer_count && count < max; i++)
 			if (rank(&search->answers[i]) == wanted)
 				ret_sites[count++] = search->answers[i].site;

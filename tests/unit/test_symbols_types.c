@@ -361,6 +361,10 @@ TEST(wrappers_pass_on_and_bytes_say_nothing)
 	EXPECT_STR_EQ(sites[0].evidence, "returned by fixture_wrapped");
 	r = symbols_site_types(asked.symbols, asked.file, site_of("wrapped", "text"), &asked.layouts, sites, 4);
 	EXPECT(r >= 1 && layouts_is_byte(&asked.layouts, sites[0].layout) && sites[0].confidence < 3);
+	r = symbols_site_types(asked.symbols, asked.file, site_of("wrapped", "counted"), &asked.layouts, sites, 4);
+	ASSERT(r >= 1 && !sites[0].passes_on);
+	EXPECT_STR_EQ(asked.layouts.layouts[sites[0].layout].name, "char");
+	EXPECT_INT_EQ(sites[0].confidence, 1);
 	r = symbols_site_types(asked.symbols, asked.file, site_of("wrapped", "flexible"), &asked.layouts, sites, 4);
 	EXPECT(r == 1);
 	EXPECT_STR_EQ(sites[0].evidence, "stored to struct entry.more[0]");

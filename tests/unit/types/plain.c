@@ -82,6 +82,21 @@ NOINLINE char *copy(const char *text)
 	return made;
 }
 
+/* A text behind a header whose length depends on the text's. */
+NOINLINE char *counted(const char *text)
+{
+	size_t bytes = strlen(text) + 1, header = bytes < 32 ? 1 : bytes < 256 ? 3 : 9;
+	void *block;
+	char *made;
+
+	fixture_name("counted");
+	block = fixture_take(header + bytes);
+	made = (char *)block + header;
+	memcpy(made, text, bytes);
+	made[-1] = (char)header;
+	return made;
+}
+
 static inline __attribute__((always_inline)) struct holder *inlined(void)
 {
 	fixture_name("inlined");
@@ -131,6 +146,7 @@ int main(int argc, char **argv)
 	put_first();
 	g_table.buckets[0] = fixture_wrapped(sizeof(*entry));
 	entry->key = copy("text");
+	entry->key = counted(entry->key);
 	with_inlined();
 	fill_slot(entry, 1);
 	t_last = entry;
