@@ -113,7 +113,8 @@ static int find_label(struct labels *labels, const struct heap *heap, uint32_t f
 	*ret_label = label;
 	*ret_interior = slots && ref.interior;
 	if (ret_quality)
-		*ret_quality = quality_of(&ref, slots, label);
+		*ret_quality = from >= heap->nodes && heap_root_is_unnamed_slot(&heap->root[from - heap->nodes]) ? "stale?" :
+			       quality_of(&ref, slots, label);
 	if (ret_slots)
 		*ret_slots = slots;
 	return 0;

@@ -34,7 +34,8 @@ struct chain_step {
 	char *edge;			/* label to the next step; NULL at the end */
 	bool interior;			/* that reference points into the next one, not at its start */
 	const char *quality;		/* of that reference: "exact" (the language says so), "typed" (a declared field
-					 * lies there), "interior", "word" (it looks like an address); NULL at the end */
+					 * lies there), "interior", "word" (it looks like an address), "stale?" (in a stack's
+					 * frame, and no variable of the function lies there); NULL at the end */
 };
 
 struct chain {

@@ -152,6 +152,14 @@ const struct heap_cache *heap_cache_of(const struct heap *heap, uint32_t node)
 	return low < heap->cache_count && heap->caches[low].node == node ? &heap->caches[low] : NULL;
 }
 
+bool heap_root_is_unnamed_slot(const struct heap_root *root)
+{
+	size_t length = root->name ? strlen(root->name) : 0, suffix = sizeof(HEAP_UNNAMED_SLOT) - 1;
+
+	return root->kind == HEAP_ROOT_STACK && length > suffix &&
+	       !memcmp(root->name + length - suffix, HEAP_UNNAMED_SLOT, suffix);
+}
+
 void heap_drop(struct heap *heap, unsigned parts)
 {
 	const struct heap_owner *owner = heap->owner;

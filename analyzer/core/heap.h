@@ -56,6 +56,10 @@ struct heap_type {
 	uint32_t header;		/* bytes in front of the first element */
 };
 
+/* Ends the name of a stack frame's words that none of the function's variables covers: a saved register, a
+ * temporary, or what is left there of an earlier call. */
+#define HEAP_UNNAMED_SLOT " unnamed slot"
+
 struct heap_root {			/* one named root: a variable, a stack frame, a register */
 	enum heap_root_kind kind;
 	const char *name;		/* what a person would search for: "g_cache", "handle_conn()" */
@@ -224,6 +228,9 @@ struct heap_reference {			/* one labelled reference */
 int heap_references(const struct heap *heap, uint32_t source,
 		    int (*visit)(const struct heap_reference *ref, void *data), void *data)
 	__attribute__((warn_unused_result));
+
+/* Are these the words of a frame that no variable covers, see HEAP_UNNAMED_SLOT? */
+bool heap_root_is_unnamed_slot(const struct heap_root *root);
 
 /* How full the lru_cache is that a node is; NULL = it is none. */
 const struct heap_cache *heap_cache_of(const struct heap *heap, uint32_t node);

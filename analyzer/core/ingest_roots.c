@@ -5,7 +5,8 @@
  * reference. Each slot becomes part of a named root, made when its first slot is met:
  *
  *   module data   the symbol that covers the slot, else its section
- *   stack         the frame whose [cfa of the inner frame, cfa) holds it
+ *   stack         the local variable, else the frame whose [cfa of the inner frame, cfa) holds it; what no
+ *                 variable covers is a root of its own where the function's variables are known
  *   TLS           the thread-local variable, else "thread-local storage" of the thread
  *   others        the region itself
  *
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/heap.h"
 #include "core/ingest_parts.h"
 #include "core/symbols_types.h"
 #include "core/text.h"
@@ -53,6 +55,9 @@ struct maker {
 
 #define PART_NONE UINT32_MAX
 #define PART_SECTION (UINT32_MAX - 1)
+#define START_UNNAMED 1u		/* of a frame's words that no variable covers: no slot begins there */
+
+enum { LOCAL_UNKNOWN = 0, LOCAL_FOUND, LOCAL_UNNAMED };
 
 static const char *intern(struct maker *maker, char *text)
 {
@@ -413,7 +418,7 @@ static const char *frame_name(struct maker *maker, const struct code_location *l
 }
 
 /* The local variable that a slot of a frame belongs to. Threads that wait at one place have it at one place.
- * Returns 1, 0 = not known, or -ENOMEM. */
+ * Returns LOCAL_FOUND, LOCAL_UNNAMED = none of the function's covers it, LOCAL_UNKNOWN, or -ENOMEM. */
 static int find_local(struct maker *maker, const struct stream_frame *frame, uint64_t slot,
 		      struct symbols_declaration *ret_declaration)
 {
@@ -430,8 +435,8 @@ static int find_local(struct maker *maker, const struct stream_frame *frame, uin
 		memo->found = symbols_local_type(maker->code->symbols, maker->code->modules[module].file,
 						 pc - maker->stream->modules[module].base, memo->offset, maker->layouts,
 						 &memo->declaration);
-		if (memo->found > 0 && !*memo->declaration.name)
-			memo->found = 0;
+		if (memo->found > 0)
+			memo->found = *memo->declaration.name ? LOCAL_FOUND : LOCAL_UNNAMED;
 	}
 	*ret_declaration = memo->declaration;
 	return memo->found;
@@ -466,7 +471,8 @@ static int stack_root(struct maker *maker, uint32_t number, uint64_t slot, uint3
 	local = find_local(maker, &frames[maker->frame_order[low]], slot, &declaration);
 	if (local < 0)
 		return local;
-	key = (struct key){ number, low - first, local ? slot - declaration.offset : 0 };
+	key = (struct key){ number, low - first, local == LOCAL_FOUND ? slot - declaration.offset :
+			    local == LOCAL_UNNAMED ? START_UNNAMED : 0 };
 	r = find_root(maker, region, &key, ret_root);
 	if (r <= 0)
 		return r;
@@ -481,10 +487,12 @@ static int stack_root(struct maker *maker, uint32_t number, uint64_t slot, uint3
 	module = code_module_at(maker->code, frames[maker->frame_order[low]].pc);
 	if (module != STREAM_NONE)
 		root->module = maker->code->modules[module].name;
-	if (local && root->name) {
+	if (local == LOCAL_FOUND && root->name) {
 		root->name = intern(maker, text_format("%s local %s", root->name, declaration.name));
 		declare(root, maker->layouts, &declaration, slot);
 	}
+	if (local == LOCAL_UNNAMED && root->name)
+		root->name = intern(maker, text_format("%s" HEAP_UNNAMED_SLOT, root->name));
 	return root->name ? 0 : -ENOMEM;
 }
 

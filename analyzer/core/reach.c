@@ -12,8 +12,8 @@
 #include "core/large.h"
 #include "core/reach.h"
 
-enum tier { TIER_GLOBAL, TIER_TLS, TIER_PYTHON, TIER_MAPPING, TIER_STACK, TIER_LIBRARY, TIER_SCRATCH,
-	    TIER_REGISTER, TIER_COUNT };
+enum tier { TIER_GLOBAL, TIER_TLS, TIER_PYTHON, TIER_MAPPING, TIER_STACK, TIER_SLOT, TIER_LIBRARY,
+	    TIER_SCRATCH, TIER_REGISTER, TIER_COUNT };
 
 static bool is_c_library(const char *module)
 {
@@ -42,7 +42,8 @@ unsigned reach_root_tier(const struct heap_root *root)
 	case HEAP_ROOT_MAPPING:
 		return TIER_MAPPING;
 	case HEAP_ROOT_STACK:
-		return is_c_library(root->module) ? TIER_SCRATCH : TIER_STACK;
+		return is_c_library(root->module) ? TIER_SCRATCH :
+		       heap_root_is_unnamed_slot(root) ? TIER_SLOT : TIER_STACK;
 	case HEAP_ROOT_REGISTER:
 		return TIER_REGISTER;
 	}
@@ -184,7 +185,7 @@ int reach_flood(const struct heap *heap, struct reach **ret_reach)
 					expand(&flood, flood.queue[i]);
 		/* Roots come by address: the program's variables before those of libraries. Of a
 		 * stack's frames the outer ones are last, and they have held what they hold for longest. */
-		bool last_first = tier == TIER_STACK || tier == TIER_SCRATCH;
+		bool last_first = tier == TIER_STACK || tier == TIER_SLOT || tier == TIER_SCRATCH;
 		for (uint32_t i = 0; i < heap->roots; i++) {
 			uint32_t root = last_first ? heap->roots - 1 - i : i;
 

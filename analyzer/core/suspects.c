@@ -535,7 +535,8 @@ const char *suspect_weak_root(const struct series *series, const struct suspect 
 	if ((kind != HEAP_ROOT_REGISTER && kind != HEAP_ROOT_STACK) || !suspect->cluster ||
 	    last->reach->region[suspect->cluster->main] == REACH_HELD)
 		return NULL;
-	return kind == HEAP_ROOT_REGISTER ? "register" : "stack";
+	return kind == HEAP_ROOT_REGISTER ? "register" :
+	       heap_root_is_unnamed_slot(&last->heap->root[suspect->root]) ? "unnamed stack slot" : "stack";
 }
 
 /* No variable holds it, only a word on a stack or in a register, which may have been forgotten there. */
@@ -548,6 +549,14 @@ static int say_weak_root(struct judge *j, struct suspect *suspect)
 	root = &j->heap->root[suspect->root];
 	if (root->kind == HEAP_ROOT_REGISTER)
 		return say_before(suspect, strdup("only a register holds it, perhaps a word that is left there: it may be lost"));
+	if (heap_root_is_unnamed_slot(root))
+		return say_before(suspect, text_format("no variable holds it, only a word on the stack of %.*s that none of its "
+						       "variables covers: a register that was saved there, a temporary, or "
+						       "what an earlier call left: it may be lost",
+						       (int)(strlen(root->name) - strlen(HEAP_UNNAMED_SLOT)), root->name));
+	if (strstr(root->name, " local "))
+		return say_before(suspect, text_format("only a local variable holds it, %s: it goes when that function returns",
+						       root->name));
 	if (suspect->count == 1 || suspect->chain.count < 3)
 		return say_before(suspect, text_format("only words on the stack of %s hold it: local variables, or words that "
 						       "are left there", root->name));

@@ -93,7 +93,8 @@ struct suspects *suspects_free(struct suspects *suspects);
 /* What one suspect owns, for whoever takes it from the list. */
 void suspect_done(struct suspect *suspect);
 
-/* "register" or "stack" where no variable holds it, else NULL. */
+/* "register", "stack" (a local variable, or a frame of which nothing is known) or "unnamed stack slot" (reach.h) where
+ * nothing else holds it, else NULL. */
 const char *suspect_weak_root(const struct series *series, const struct suspect *suspect);
 
 const char *suspect_verdict_name(enum suspect_verdict verdict);

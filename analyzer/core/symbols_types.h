@@ -66,7 +66,8 @@ int symbols_tls_type(struct symbols *symbols, int file, uint64_t offset, struct 
 		     struct symbols_declaration *ret_declaration) __attribute__((warn_unused_result));
 
 /* The local variable or parameter that lies at the canonical frame address + cfa_offset of the function that
- * runs at `pc`, an address in the file; a caller with a return address passes the address minus 1. */
+ * runs at `pc`, an address in the file; a caller with a return address passes the address minus 1. Where the places
+ * of the function's variables are known and none of them is there, the answer is 1 with an empty name. */
 int symbols_local_type(struct symbols *symbols, int file, uint64_t pc, int64_t cfa_offset, struct layouts *layouts,
 		       struct symbols_declaration *ret_declaration) __attribute__((warn_unused_result));
 

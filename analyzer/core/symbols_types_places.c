@@ -374,5 +374,7 @@ int types_find_local(struct types_file *file, struct types_function *function, u
 		best = bytes;
 		*ret_declaration = declaration;
 	}
-	return best != UINT64_MAX;
+	if (best == UINT64_MAX && function->place_count)
+		*ret_declaration = (struct symbols_declaration){ .name = "", .layout = LAYOUT_VOID, .file = "" };
+	return best != UINT64_MAX || function->place_count;
 }

@@ -77,6 +77,45 @@ TEST(the_c_librarys_own_data_and_frames_come_after_the_programs)
 	model_done(&m);
 }
 
+TEST(a_frames_word_that_no_variable_covers_comes_after_its_variables)
+{
+	struct model m = { 0 };
+	struct reach *reach = NULL;
+
+	start(&m, 3);
+	uint32_t slot = model_root(&m, HEAP_ROOT_STACK, "serve()" HEAP_UNNAMED_SLOT);
+	uint32_t local = model_root(&m, HEAP_ROOT_STACK, "serve() local conn");
+	uint32_t arena = model_root(&m, HEAP_ROOT_GLOBAL, "main_arena");
+	m.root[arena].module = "libc.so.6";
+	for (uint32_t i = 0; i < 2; i++)
+		model_edge(&m, MODEL_ROOT(slot), i, i * 8);
+	for (uint32_t i = 0; i < 3; i++)
+		model_edge(&m, MODEL_ROOT(arena), i, i * 8);
+	model_edge(&m, MODEL_ROOT(local), 0, 0);
+	struct heap *heap = model_build(&m);
+	ASSERT_INT_EQ(reach_flood(heap, &reach), 0);
+	EXPECT_U64_EQ(reach_root_of(heap, reach, 0), local);
+	EXPECT_U64_EQ(reach_root_of(heap, reach, 1), slot);
+	EXPECT_U64_EQ(reach_root_of(heap, reach, 2), arena);
+	EXPECT(!reach_edge_counts(reach, heap->nodes + slot, 0));
+	EXPECT(reach_edge_counts(reach, heap->nodes + slot, 1));
+	EXPECT(!reach_edge_counts(reach, heap->nodes + arena, 1));
+
+	struct chain chain;
+	struct labels *labels = labels_new(heap);
+	uint32_t *path = NULL;
+	int64_t length = chain_path(heap, reach, 1, &path);
+	ASSERT(labels && length == 2);
+	ASSERT_INT_EQ(chain_make(labels, heap, path, (uint32_t)length, &chain), 0);
+	EXPECT_STR_EQ(chain.steps[0].quality, "stale?");
+	chain_done(&chain);
+	labels_free(labels);
+	free(path);
+	reach_free(reach);
+	heap_free(heap);
+	model_done(&m);
+}
+
 TEST(unreachable_blocks_are_direct_indirect_or_in_a_cycle_with_one_head)
 {
 	struct model m = { 0 };

@@ -6,6 +6,7 @@
  * Commands come on stdin, a line each, and are answered with one line: a number N does N steps of the kind;
  * "drain" undoes what can be undone. The driver, test_verdicts.py, takes snapshots between them and knows
  * what must be said. Every kind has its variables, so that a holder can be told by its name. */
+#include <alloca.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -181,27 +182,44 @@ static __attribute__((noinline)) void hold_sessions(struct job *volatile *sessio
 	*sessions = session;
 }
 
+static __attribute__((noinline)) void take_turns(struct job *volatile *sessions)
+{
+	pthread_mutex_lock(&worker_lock);
+	for (;;) {
+		while (worker_asked == worker_done)
+			pthread_cond_wait(&worker_turn, &worker_lock);
+		hold_sessions(sessions);
+		worker_done++;
+		pthread_cond_broadcast(&worker_turn);
+	}
+}
+
 static void *work(void *unused)
 {
 	struct job *volatile sessions = NULL;	/* nobody else knows of them */
 
 	prctl(PR_SET_NAME, "holder");
-	pthread_mutex_lock(&worker_lock);
-	for (;;) {
-		while (worker_asked == worker_done)
-			pthread_cond_wait(&worker_turn, &worker_lock);
-		hold_sessions(&sessions);
-		worker_done++;
-		pthread_cond_broadcast(&worker_turn);
-	}
+	take_turns(&sessions);
 	return unused;
 }
 
-static void step_stack(void)
+/* The same in a word of the frame that belongs to none of the function's variables. */
+static void *work_unnamed(void *unused)
+{
+	char name[] = "holder";
+	struct job *volatile *sessions = alloca(sizeof(*sessions));
+
+	*sessions = NULL;
+	prctl(PR_SET_NAME, name);
+	take_turns(sessions);
+	return unused;
+}
+
+static void ask_worker(void *(*work_of)(void *))
 {
 	static pthread_t worker;
 
-	if (!worker && pthread_create(&worker, NULL, work, NULL))
+	if (!worker && pthread_create(&worker, NULL, work_of, NULL))
 		abort();
 	pthread_mutex_lock(&worker_lock);
 	worker_asked++;
@@ -209,6 +227,16 @@ static void step_stack(void)
 	while (worker_asked != worker_done)
 		pthread_cond_wait(&worker_turn, &worker_lock);
 	pthread_mutex_unlock(&worker_lock);
+}
+
+static void step_stack(void)
+{
+	ask_worker(work);
+}
+
+static void step_slot(void)
+{
+	ask_worker(work_unnamed);
 }
 
 /* ---- far from its root ----------------------------------------------------------------------- */
@@ -405,7 +433,7 @@ static const struct kind {
 	{ "cycle", step_cycle, nothing },		{ "hidden", step_hidden, drain_hidden },
 	{ "fragments", step_fragments, nothing },	{ "kept", step_kept, nothing },
 	{ "arena", step_arena, nothing },		{ "clean", nothing, nothing },
-	{ "worker", step_cache, nothing },
+	{ "worker", step_cache, nothing },		{ "slot", step_slot, nothing },
 };
 
 /* The steps are done in a frame of their own, and the stack below is wiped: no word of them stays behind. */
