@@ -20,6 +20,7 @@
 
 #include <graphviz/gvc.h>
 
+#include "core/temporary.h"
 #include "core/text.h"
 #include "dot.h"
 
@@ -160,6 +161,8 @@ static int write_file(const char *path, const char *data, size_t length)
 		free(temporary);
 		return r;
 	}
+	if (!in_place)
+		temporary_add(temporary);
 
 	r = write_all(fd, data, length);
 	if (!in_place && r == 0 && fsync(fd) < 0)
@@ -170,6 +173,7 @@ static int write_file(const char *path, const char *data, size_t length)
 		r = -errno;
 	if (!in_place && r < 0)
 		unlink(temporary);
+	temporary_drop(temporary);
 	free(temporary);
 	return r;
 }

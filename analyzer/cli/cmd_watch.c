@@ -20,6 +20,7 @@
 #include "cli/screen.h"
 #include "cli/target.h"
 #include "cli/watch.h"
+#include "core/temporary.h"
 #include "core/text.h"
 
 #define EVERY_LEAST_NS 100000000u
@@ -40,6 +41,7 @@ static void on_end(int number)
 {
 	if (signal_met) {
 		screen_restore();
+		temporary_clear();
 		signal(number, SIG_DFL);
 		raise(number);
 	}

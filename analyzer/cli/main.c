@@ -2,13 +2,16 @@
  * L2  main.c - `leakdiff`: which command is meant, and the end of every one of them.
  *
  * A first word that is no command but an existing file means `diff`. Low memory, closed pipes and
- * full disks end in one sentence and exit status 2 (a closed pipe: quietly). */
+ * full disks end in one sentence and exit status 2 (a closed pipe: quietly). Whoever is interrupted leaves
+ * no unfinished file. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/cmd.h"
+#include "core/temporary.h"
 
 static const struct cmd *const commands[] = {
 #define X(name) &cmd_##name,
@@ -45,13 +48,41 @@ static int run(const struct cmd *cmd, int argc, char **argv)
 	return cmd->run(words, argv);
 }
 
+static void end_by_signal(int number)
+{
+	temporary_clear();
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+static void catch_signals(void)
+{
+	struct sigaction end = { .sa_handler = end_by_signal }, before;
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)	/* else nohup */
+			sigaction(numbers[i], &end, NULL);
+	signal(SIGPIPE, SIG_IGN);	/* a closed pipe is seen by cmd_finish(), not by dying half-way */
+	signal(SIGXFSZ, SIG_IGN);	/* a file that may not grow is a sentence, not a death */
+}
+
+/* A file must not get the number of a standard one that was closed, or an answer is written into it. What stands
+ * there instead cannot be read or written either, and a program that is run does not get it. */
+static void hold_standard_files(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			open("/dev/null", (fd ? O_RDONLY : O_WRONLY) | O_CLOEXEC);	/* the lowest that is free: fd */
+}
+
 int main(int argc, char **argv)
 {
 	const struct cmd *cmd;
 	int status;
 
-	signal(SIGPIPE, SIG_IGN);	/* a closed pipe is seen by cmd_finish(), not by dying half-way */
-	signal(SIGXFSZ, SIG_IGN);	/* a file that may not grow is a sentence, not a death */
+	hold_standard_files();
+	catch_signals();
 	if (argc < 2) {
 		print_help(stderr);
 		return CMD_USAGE;

@@ -10,6 +10,7 @@
 
 #include "cli/cmd.h"
 #include "cli/output.h"
+#include "core/temporary.h"
 #include "core/text.h"
 
 /* The descriptor to write to: of a file beside `path`, whose name is in *ret_temporary, or of what `path` is
@@ -28,12 +29,25 @@ static int open_beside(const char *path, char **ret_temporary)
 	if (!*ret_temporary)
 		return -ENOMEM;
 	fd = open(*ret_temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-	if (fd >= 0)
+	if (fd >= 0) {
+		temporary_add(*ret_temporary);
 		return fd;
+	}
 	error = errno;
 	free(*ret_temporary);
 	*ret_temporary = NULL;
 	return -error;
+}
+
+/* The file that open_beside() made has its real name now, or is not wanted. */
+static void temporary_done(char *temporary, bool is_wanted)
+{
+	if (!temporary)
+		return;
+	if (!is_wanted)
+		unlink(temporary);
+	temporary_drop(temporary);
+	free(temporary);
 }
 
 int output_begin(const char *path, struct output *ret_output)
@@ -43,9 +57,7 @@ int output_begin(const char *path, struct output *ret_output)
 
 	if (fd >= 0 && dup2(fd, STDOUT_FILENO) < 0) {
 		error = errno;
-		if (output.temporary)
-			unlink(output.temporary);
-		free(output.temporary);
+		temporary_done(output.temporary, false);
 	}
 	if (fd >= 0)
 		close(fd);
@@ -76,9 +88,7 @@ int output_write(const char *path, const char *data, size_t length)
 		error = errno;
 	if (!error && temporary && rename(temporary, path) < 0)
 		error = errno;
-	if (error && temporary)
-		unlink(temporary);
-	free(temporary);
+	temporary_done(temporary, !error);
 	return error ? cmd_trouble("cannot write %s: %s", path, strerror(error)) : 0;
 }
 
@@ -92,9 +102,7 @@ int output_end(struct output *output, int status)
 		failed = true;
 		error = errno;
 	}
-	if (output->temporary && (failed || status != CMD_OK))
-		unlink(output->temporary);
-	free(output->temporary);
+	temporary_done(output->temporary, !failed && status == CMD_OK);
 	output->temporary = NULL;
 	if (!failed)
 		return status;

@@ -12,6 +12,7 @@
 #include "core/ingest.h"
 #include "core/profile.h"
 #include "core/store.h"
+#include "core/temporary.h"
 #include "core/text.h"
 
 struct temporary { char *folder, *path; };
@@ -20,8 +21,12 @@ static void temporary_done(struct temporary *temporary)
 {
 	if (temporary->path)
 		unlink(temporary->path);
-	if (temporary->folder)
+	if (temporary->folder) {
 		rmdir(temporary->folder);
+		temporary_drop(temporary->folder);
+	}
+	if (temporary->path)
+		temporary_drop(temporary->path);
 	free(temporary->path);
 	free(temporary->folder);
 }
@@ -65,6 +70,8 @@ static int convert(int fd, const char *path, struct temporary *temporary, char *
 	temporary->path = folder ? text_format("%s/profile.snap", folder) : NULL;
 	if (!temporary->path)
 		return -ENOMEM;
+	temporary_add(folder);
+	temporary_add(temporary->path);
 	return ingest_run(fd, temporary->path, &options, &result, ret_error);
 }
 

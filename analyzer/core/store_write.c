@@ -23,6 +23,7 @@
 #include "core/schema.h"
 #include "core/store_internal.h"
 #include "core/store_seal.h"
+#include "core/temporary.h"
 #include "core/text.h"
 
 #define TABLES_MAX 32
@@ -143,6 +144,7 @@ static int create_temporary(struct store_writer *writer)
 	if (writer->fd < 0)
 		return -errno;
 	writer->created = true;
+	temporary_add(writer->temporary);
 	flock(writer->fd, LOCK_EX | LOCK_NB);	/* only keeps others from deleting it: may fail */
 	return 0;
 }
@@ -398,6 +400,8 @@ struct store_writer *store_writer_free(struct store_writer *writer)
 		close(writer->fd);
 	if (writer->created)
 		unlink(writer->temporary);
+	if (writer->temporary)
+		temporary_drop(writer->temporary);
 	free(writer->path);
 	free(writer->temporary);
 	free(writer->folder);

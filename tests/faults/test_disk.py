@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Full disks and unwritable folders: one sentence, status 2, nothing half-written left, older snapshots
-untouched, and a service that does not notice, even when its own capture folder is what is full."""
+"""Full disks, unwritable folders and interrupted writers: one sentence, status 2, nothing half-written left, older
+snapshots untouched, and a service that does not notice, even when its own capture folder is what is full."""
 import os
 import resource
+import signal
 import subprocess
 import sys
 
@@ -128,6 +129,26 @@ try:
             expect(sorted(os.listdir(folder)) == ["older.snap", "x.stream"], "%s with files limited to %d bytes left %s"
                    % (what, size, os.listdir(folder)))
         service.serve("after that")
+
+    # -- a signal while the file is being written; it is met by looking for the unfinished file without a break
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        met = False
+        for _ in range(50):
+            writer = start([COMMAND, "ingest", stream, "-o", os.path.join(folder, "x.snap")], env=clean_environment(),
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while writer.poll() is None and not met:
+                met = any(name.endswith(".tmp") for name in os.listdir(folder))
+            if met:
+                writer.send_signal(number)
+            status = writer.wait()
+            left = sorted(os.listdir(folder))
+            if os.path.exists(os.path.join(folder, "x.snap")):
+                os.unlink(os.path.join(folder, "x.snap"))
+            met = met and status == -number
+            if met:
+                break
+        expect(met, "ingest should end by signal %d while it writes" % number)
+        expect(left == ["older.snap", "x.stream"], "ingest that signal %d ended left %s" % (number, left))
     expect(digest(older) == OLDER, "the older snapshot should be byte-identical")
     service.end("at the end")
     expect(service.said() == "", "the library should have said nothing in the service: %r" % service.said()[-300:])

@@ -4,7 +4,7 @@ first comment; it includes only lower levels of its folder, its own header (same
 name up to the first underscore) and the public headers of the folders below:
 
     preload/ <- nothing            analyzer/core <- preload/stream.h, preload/protocol.h, preload/ring_file.h
-    viz/     <- core/picture.h, core/text.h
+    viz/     <- core/picture.h, core/temporary.h, core/text.h
     analyzer/cli <- core, viz/viz.h, preload/protocol.h, preload/stream.h
 
 And one fence per foreign thing: the table FENCES.
@@ -25,7 +25,7 @@ FOLDERS = ("preload", "analyzer/core", "analyzer/cli", "viz")
 BELOW = {
     "preload": {},
     "analyzer/core": {"preload": {"stream.h", "protocol.h", "ring_file.h"}},
-    "viz": {"analyzer/core": {"picture.h", "text.h"}},
+    "viz": {"analyzer/core": {"picture.h", "temporary.h", "text.h"}},
     "analyzer/cli": {"analyzer/core": None, "viz": {"viz.h"}, "preload": {"stream.h", "protocol.h", "ring_file.h"}},
 }
 
