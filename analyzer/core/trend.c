@@ -2,7 +2,8 @@
  * L7  trend.c - see trend.h.
  *
  * One pass over the nodes of each snapshot: a node is looked at when its type is that of a cluster, and
- * belongs to the clusters whose size and root fit. */
+ * belongs to the clusters whose size and place fit. A block that lives on is of the cluster in which it
+ * ends, whatever reached it before; so only of what is gone its place then is asked. */
 #include "core/trend.h"
 
 #include <errno.h>
@@ -11,15 +12,31 @@
 
 #include "core/intern.h"
 #include "core/kinds.h"
+#include "core/label_path.h"
+#include "core/large.h"
 #include "core/weigh.h"
+#include "core/where.h"
 
 #define NEVER UINT32_MAX
+#define ANCHOR_STEPS 8			/* dominators above a point that are looked for in an earlier snapshot */
+#define CLUSTER_NONE 0xff
+
+_Static_assert(GROWTH_MAX_CLUSTERS < CLUSTER_NONE && GROWTH_MAX_CLUSTERS <= WHERE_PLACES, "numbers fit into a byte");
 
 struct wanted {				/* by cluster */
 	uint64_t size;			/* of all, UINT64_MAX = they differ */
 	int64_t root;			/* number of the root's key; -1 = no root reaches them */
 	bool any_thread;
+	uint32_t anchor[ANCHOR_STEPS];	/* the point and its dominators in the last heap, while they are blocks */
+	uint32_t anchors;
+	struct label_path path;		/* to the point, where the snapshots are of different processes */
 	uint32_t next;			/* next cluster of the same type */
+};
+
+struct tally {				/* of one cluster in one earlier snapshot: what is gone since */
+	uint64_t count, bytes;		/* found in its place */
+	uint64_t all_count, all_bytes;	/* all of the kind */
+	uint64_t stayed, stayed_here;	/* what lives on, and of it what is found in the place, too */
 };
 
 struct follower {
@@ -28,7 +45,19 @@ struct follower {
 	struct trends *trends;
 	struct wanted *wanted;
 	uint32_t *of_type;		/* by type of the series: first cluster */
+	uint8_t *cluster_of;		/* by node of the last heap, or CLUSTER_NONE */
+	struct where last;
+	uint32_t *last_place;		/* by cluster: number in `last`, HEAP_NONE = its root */
+	int64_t *last_exact, *last_any;	/* by root of the last heap: numbers of its keys */
 	struct intern roots, roots_of_any_thread;
+};
+
+/* One heap, while it is added up. */
+struct view {
+	const struct series_heap *h;
+	struct where *where;
+	const uint32_t *place;		/* by cluster */
+	const int64_t *exact, *any;	/* by root */
 };
 
 static int64_t root_number(struct follower *f, const struct heap_root *root, bool any_thread)
@@ -42,14 +71,29 @@ static int64_t root_number(struct follower *f, const struct heap_root *root, boo
 	return intern_number(any_thread ? &f->roots_of_any_thread : &f->roots, key, NULL);
 }
 
+/* What a cluster's place is called. Of several places the roots alone are meant. */
+static int find_anchor(struct follower *f, const struct cluster *cluster, struct wanted *w)
+{
+	const struct series_heap *last = series_last(f->series);
+	const struct dominators *tree = f->growth->tree;
+
+	if (cluster->unreachable || cluster->place_count || cluster->point >= last->heap->nodes)
+		return 0;
+	for (uint32_t id = cluster->point; id < last->heap->nodes && w->anchors < ANCHOR_STEPS; id = tree->idom[id])
+		w->anchor[w->anchors++] = id;
+	return f->series->same_process ? 0 : label_path_make(last->heap, last->reach, cluster->point, &w->path);
+}
+
 static int find_wanted(struct follower *f)
 {
 	const struct growth *growth = f->growth;
 	const struct series_heap *last = series_last(f->series);
 	const struct heap *heap = last->heap;
+	int r = 0;
 
 	memset(f->of_type, 0xff, ((size_t)f->series->type_count + 1) * sizeof(*f->of_type));
-	for (uint32_t c = 0; c < growth->cluster_count; c++) {
+	memset(f->cluster_of, CLUSTER_NONE, heap->nodes);
+	for (uint32_t c = 0; c < growth->cluster_count && r == 0; c++) {
 		const struct cluster *cluster = &growth->clusters[c];
 		struct wanted *w = &f->wanted[c];
 		uint32_t type = last->type[heap->type[cluster->main]], root;
@@ -60,10 +104,9 @@ static int find_wanted(struct follower *f)
 
 			if (!cluster->counts[i] || !kinds_are_alike(heap, v, cluster->main))
 				continue;
+			f->cluster_of[v] = (uint8_t)c;
 			w->size = first || w->size == heap->bytes[v] ? heap->bytes[v] : UINT64_MAX;
 			first = false;
-			if (w->size == UINT64_MAX)
-				break;
 		}
 		if (first || cluster->resized || kinds_type_is_known(heap, cluster->main))
 			w->size = UINT64_MAX;
@@ -74,8 +117,9 @@ static int find_wanted(struct follower *f)
 		w->root = root == HEAP_NONE ? -1 : root_number(f, &heap->root[root], w->any_thread);
 		if (w->root == -ENOMEM)
 			return -ENOMEM;
+		r = find_anchor(f, cluster, w);
 	}
-	return 0;
+	return r;
 }
 
 static void count_born(const struct series *series, struct trend *trend, uint64_t birth, uint64_t count)
@@ -99,40 +143,210 @@ static int number_roots(struct follower *f, const struct heap *heap, int64_t *ex
 	return 0;
 }
 
-/* by_type: only the clusters whose holder is not looked for. */
+/* The node of an earlier heap of the same process that each anchor was: one pass for all. */
+static int find_past_anchors(const struct follower *f, size_t k, uint32_t *past)
+{
+	const struct series_heap *h = &f->series->heaps[k];
+	struct intern wanted = { 0 };
+	int r = 0;
+
+	for (uint32_t c = 0; c < f->trends->count && r == 0; c++)
+		for (uint32_t i = 0; i < f->wanted[c].anchors && r == 0; i++) {
+			past[c * ANCHOR_STEPS + i] = HEAP_NONE;
+			if (intern_number(&wanted, intern_pair(f->wanted[c].anchor[i], 0), NULL) < 0)
+				r = -ENOMEM;
+		}
+	uint32_t *found = malloc(((size_t)wanted.count + 1) * sizeof(*found));
+
+	if (!found)
+		r = -ENOMEM;
+	for (uint32_t i = 0; i < wanted.count && r == 0; i++)
+		found[i] = HEAP_NONE;
+	for (uint32_t v = 0; v < h->heap->nodes && wanted.count && r == 0; v++) {
+		uint32_t number = h->later[v] == HEAP_NONE ? HASH_NONE : intern_find(&wanted, intern_pair(h->later[v], 0));
+
+		if (number != HASH_NONE)
+			found[number] = v;
+	}
+	for (uint32_t c = 0; c < f->trends->count && r == 0; c++)
+		for (uint32_t i = 0; i < f->wanted[c].anchors; i++)
+			past[c * ANCHOR_STEPS + i] = found[intern_find(&wanted, intern_pair(f->wanted[c].anchor[i], 0))];
+	intern_done(&wanted);
+	free(found);
+	return r;
+}
+
+/* Where the cluster's place is in a heap of another process: HEAP_NONE where no root is called alike, or only the
+ * root is there. */
+static int find_by_names(const struct follower *f, const struct heap *heap, const int64_t *any, const struct wanted *w,
+			 uint32_t *ret_node)
+{
+	*ret_node = HEAP_NONE;
+	for (uint32_t i = 0; i < heap->roots && w->path.count; i++)
+		if (any[i] == w->root) {
+			int r = label_path_follow(&w->path, heap, i, ret_node);
+
+			if (*ret_node >= heap->nodes)
+				*ret_node = HEAP_NONE;
+			return r;
+		}
+	(void)f;
+	return 0;
+}
+
+/* The numbers of the clusters' places in one heap. */
+static int find_places(struct follower *f, size_t k, struct where *where, const int64_t *any, uint32_t *place)
+{
+	bool is_last = k + 1 == f->series->count;
+	uint32_t *past = NULL;
+	int r = 0;
+
+	if (!is_last && f->series->same_process) {
+		past = malloc(((size_t)f->trends->count + 1) * ANCHOR_STEPS * sizeof(*past));
+		r = past ? find_past_anchors(f, k, past) : -ENOMEM;
+	}
+	for (uint32_t c = 0; c < f->trends->count && r == 0; c++) {
+		const struct wanted *w = &f->wanted[c];
+		uint32_t node = HEAP_NONE;
+
+		if (!f->series->same_process)
+			r = find_by_names(f, where->heap, any, w, &node);
+		else if (is_last)
+			node = w->anchors ? w->anchor[0] : HEAP_NONE;
+		for (uint32_t i = 0; past && i < w->anchors && node == HEAP_NONE; i++)
+			node = past[c * ANCHOR_STEPS + i];
+		place[c] = node == HEAP_NONE ? HEAP_NONE : where_add(where, node);
+	}
+	free(past);
+	return r;
+}
+
+/* Is a node where the cluster is? */
+static bool is_in_place(const struct follower *f, const struct view *view, uint32_t c, uint32_t v)
+{
+	const struct wanted *w = &f->wanted[c];
+	uint32_t root;
+
+	if (w->root < 0)
+		return view->h->reach->region[v] == REACH_NONE;
+	if (view->place[c] != HEAP_NONE)
+		return where_is_below(view->where, v, view->place[c]);
+	root = where_root(view->where, v);
+	return root != HEAP_NONE && (w->any_thread ? view->any[root] : view->exact[root]) == w->root;
+}
+
+static bool is_of_kind(const struct wanted *w, const struct heap *heap, uint32_t v)
+{
+	return weigh_is_counted(heap, v) && (w->size == UINT64_MAX || w->size == heap->bytes[v]);
+}
+
+/* Does a node of the last heap belong to a cluster? */
+static bool is_member(const struct follower *f, const struct view *last, uint32_t c, uint32_t v)
+{
+	return f->cluster_of[v] == c || is_in_place(f, last, c, v);
+}
+
+/* A node of an earlier snapshot of the same process. */
+static void count_past(struct follower *f, size_t k, const struct view *view, const struct view *last, uint32_t v,
+		       struct tally *tallies)
+{
+	const struct heap *heap = view->h->heap;
+	uint32_t later = view->h->later[v];
+	uint32_t type = later == HEAP_NONE ? view->h->type[heap->type[v]] : last->h->type[last->h->heap->type[later]];
+
+	for (uint32_t c = f->of_type[type]; c != NEVER; c = f->wanted[c].next) {
+		struct trend *trend = &f->trends->list[c];
+		struct tally *tally = &tallies[c];
+		bool kind = later == HEAP_NONE ? is_of_kind(&f->wanted[c], heap, v) :
+			    is_of_kind(&f->wanted[c], last->h->heap, later);
+
+		if (!kind || !weigh_is_counted(heap, v))
+			continue;
+		if (f->wanted[c].root < 0) {	/* what is unreachable now may have been held then */
+			if (!is_in_place(f, view, c, v))
+				continue;
+		} else if (later == HEAP_NONE) {
+			tally->all_count += weigh_count(heap, v);
+			tally->all_bytes += series_bytes(view->h, v);
+			if (is_in_place(f, view, c, v)) {
+				tally->count += weigh_count(heap, v);
+				tally->bytes += series_bytes(view->h, v);
+			}
+			continue;
+		} else if (!is_member(f, last, c, later)) {
+			continue;
+		}
+		trend->count[k] += weigh_count(heap, v);
+		trend->bytes[k] += series_bytes(view->h, v);
+		tally->stayed += weigh_count(heap, v);
+		tally->stayed_here += is_in_place(f, view, c, v) ? weigh_count(heap, v) : 0;
+	}
+}
+
+/* Any other: the last, and those of other processes. by_type: only the clusters whose holder is not looked for. */
+static void count_named(struct follower *f, size_t k, const struct view *view, uint32_t v, bool by_type)
+{
+	bool is_last = k + 1 == f->series->count, same = f->series->same_process;
+	const struct heap *heap = view->h->heap;
+
+	for (uint32_t c = f->of_type[view->h->type[heap->type[v]]]; c != NEVER; c = f->wanted[c].next) {
+		struct trend *trend = &f->trends->list[c];
+
+		if (trend->by_type != by_type || !is_of_kind(&f->wanted[c], heap, v) ||
+		    (!by_type && !(is_last && same ? is_member(f, view, c, v) : is_in_place(f, view, c, v))))
+			continue;
+		trend->count[k] += weigh_count(heap, v);
+		trend->bytes[k] += series_bytes(view->h, v);
+		if (is_last && same)
+			count_born(f->series, trend, heap->birth[v], weigh_count(heap, v));
+	}
+}
+
+/* What is gone was in the place if what lives on is found there, too; where something else reaches it first, all of
+ * the kind that is gone counts: rather too much of the past than growth that was none. */
+static void add_gone(struct follower *f, size_t k, const struct tally *tallies)
+{
+	for (uint32_t c = 0; c < f->trends->count; c++) {
+		bool named = tallies[c].stayed_here * 2 >= tallies[c].stayed;
+
+		f->trends->list[c].count[k] += named ? tallies[c].count : tallies[c].all_count;
+		f->trends->list[c].bytes[k] += named ? tallies[c].bytes : tallies[c].all_bytes;
+	}
+}
+
 static int add_up(struct follower *f, size_t k, bool by_type)
 {
 	const struct series_heap *h = &f->series->heaps[k];
-	const struct heap *heap = h->heap;
-	int64_t *exact = malloc(((size_t)heap->roots + 1) * sizeof(*exact));
-	int64_t *any = malloc(((size_t)heap->roots + 1) * sizeof(*any));
-	uint32_t *root = NULL;
-	int r = exact && any ? number_roots(f, heap, exact, any) : -ENOMEM;
+	bool is_last = k + 1 == f->series->count, past = !is_last && f->series->same_process;
+	int64_t *exact = is_last ? f->last_exact : malloc(((size_t)h->heap->roots + 1) * sizeof(*exact));
+	int64_t *any = is_last ? f->last_any : malloc(((size_t)h->heap->roots + 1) * sizeof(*any));
+	uint32_t *place = is_last ? f->last_place : malloc(((size_t)f->trends->count + 1) * sizeof(*place));
+	struct tally *tallies = calloc((size_t)f->trends->count + 1, sizeof(*tallies));
+	struct where where = { 0 };
+	struct view view = { h, is_last ? &f->last : &where, place, exact, any };
+	struct view last = { series_last(f->series), &f->last, f->last_place, f->last_exact, f->last_any };
+	int r = exact && any && place && tallies ? 0 : -ENOMEM;
 
-	if (r == 0 && !by_type)
-		r = reach_roots(heap, h->reach, &root);
-	for (uint32_t v = 0; v < heap->nodes && r == 0; v++)
-		for (uint32_t c = f->of_type[h->type[heap->type[v]]]; c != NEVER; c = f->wanted[c].next) {
-			const struct wanted *w = &f->wanted[c];
-			struct trend *trend = &f->trends->list[c];
-			int64_t have;
-
-			if (trend->by_type != by_type || !weigh_is_counted(heap, v) ||
-			    (w->size != UINT64_MAX && w->size != heap->bytes[v]))
-				continue;
-			if (!by_type) {
-				have = root[v] == HEAP_NONE ? -1 : w->any_thread ? any[root[v]] : exact[root[v]];
-				if (have != w->root || (w->root == -1 && h->reach->region[v] != REACH_NONE))
-					continue;
-			}
-			trend->count[k] += weigh_count(heap, v);
-			trend->bytes[k] += series_bytes(h, v);
-			if (k + 1 == f->series->count && f->series->same_process)
-				count_born(f->series, trend, heap->birth[v], weigh_count(heap, v));
-		}
-	free(exact);
-	free(any);
-	free(root);
+	if (r == 0 && !is_last)
+		r = number_roots(f, h->heap, exact, any);
+	if (r == 0 && !is_last)
+		r = where_init(&where, h->heap, h->reach);
+	if (r == 0 && !is_last)
+		r = find_places(f, k, &where, any, place);
+	for (uint32_t v = 0; v < h->heap->nodes && r == 0; v++)
+		if (past)
+			count_past(f, k, &view, &last, v, tallies);
+		else
+			count_named(f, k, &view, v, by_type);
+	if (r == 0 && past)
+		add_gone(f, k, tallies);
+	where_done(&where);
+	free(tallies);
+	if (!is_last) {
+		free(exact);
+		free(any);
+		free(place);
+	}
 	return r;
 }
 
@@ -141,7 +355,7 @@ static bool fall_back(struct follower *f)
 {
 	bool any = false;
 
-	for (uint32_t c = 0; c < f->trends->count; c++) {
+	for (uint32_t c = 0; c < f->trends->count && !f->series->same_process; c++) {
 		struct trend *trend = &f->trends->list[c];
 
 		if (trend->count[f->series->count - 1] * 2 >= f->growth->clusters[c].main_count)
@@ -154,12 +368,29 @@ static bool fall_back(struct follower *f)
 	return any;
 }
 
+/* The last heap is asked about while each of the others is added up. */
+static int look_at_last(struct follower *f)
+{
+	const struct series_heap *last = series_last(f->series);
+	int r = where_init(&f->last, last->heap, last->reach);
+
+	f->last_exact = malloc(((size_t)last->heap->roots + 1) * sizeof(*f->last_exact));
+	f->last_any = malloc(((size_t)last->heap->roots + 1) * sizeof(*f->last_any));
+	f->last_place = malloc(((size_t)f->trends->count + 1) * sizeof(*f->last_place));
+	if (r < 0 || !f->last_exact || !f->last_any || !f->last_place)
+		return -ENOMEM;
+	r = number_roots(f, last->heap, f->last_exact, f->last_any);
+	return r == 0 ? find_places(f, f->series->count - 1, &f->last, f->last_any, f->last_place) : r;
+}
+
 static int follow(struct follower *f)
 {
 	size_t n = f->series->count;
 	double *at = calloc(n, sizeof(*at));
 	int r = at ? find_wanted(f) : -ENOMEM;
 
+	if (r == 0)
+		r = look_at_last(f);
 	for (uint32_t c = 0; c < f->trends->count && r == 0; c++) {
 		struct trend *trend = &f->trends->list[c];
 
@@ -199,12 +430,20 @@ int trends_make(const struct growth *growth, struct trends **ret_trends)
 	f.trends->list = calloc((size_t)growth->cluster_count + 1, sizeof(*f.trends->list));
 	f.wanted = calloc((size_t)growth->cluster_count + 1, sizeof(*f.wanted));
 	f.of_type = malloc(((size_t)series->type_count + 1) * sizeof(*f.of_type));
-	if (f.trends->list && f.wanted && f.of_type)
+	f.cluster_of = malloc((size_t)series_last(series)->heap->nodes + 1);
+	if (f.trends->list && f.wanted && f.of_type && f.cluster_of)
 		r = series->count < 3 || !series->heaps[0].reach->parent || !growth->cluster_count ? 0 : follow(&f);
 	intern_done(&f.roots);
 	intern_done(&f.roots_of_any_thread);
+	for (uint32_t c = 0; f.wanted && c < growth->cluster_count; c++)
+		label_path_done(&f.wanted[c].path);
+	where_done(&f.last);
+	free(f.last_place);
+	free(f.last_exact);
+	free(f.last_any);
 	free(f.wanted);
 	free(f.of_type);
+	free(f.cluster_of);
 	if (r < 0) {
 		trends_free(f.trends);
 		return r;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L7  trend.h - how much of what grew there was at each snapshot, and what that looks like.
  *
- * A cluster is followed through the snapshots by what it is called: its kind of object (type, and size where
- * all have one) below roots of the same kind, name and module; and thread, unless it was merged from several.
- * So it is found again in snapshots of other processes too: after a restart, or in another worker.
+ * A cluster is followed through the snapshots of one process block by block: what lives on is known, and what is
+ * gone by its kind (type, and size where all have one) and by where it was: below the accumulation point or its
+ * nearest holder that was there. In other processes, after a restart or in another worker, the place is found by
+ * the kind, name and module of its root and the labels of the way from there; and thread, unless it was merged
+ * from several. Where that finds less than half, all of the kind are followed (by_type).
  *
  *   stable       what there was hardly changed
  *   saw-tooth    it fell as well as rose, and the low points do not rise

@@ -227,4 +227,124 @@ TEST(two_variables_of_one_module_are_two_places)
 	answer_done(&a);
 }
 
+#define ROW 5
+
+struct row {
+	struct model model[ROW];
+	struct heap *heaps[ROW];
+	struct series *series;
+	struct suspects *suspects;
+};
+
+/* restarts: each snapshot is of another process. */
+static void judge_row(struct row *row, bool restarts)
+{
+	for (int i = 0; i < ROW; i++) {
+		row->heaps[i] = model_build(&row->model[i]);
+		row->heaps[i]->meta.taken_birth = (uint64_t)(10 + 10 * i) * SECOND;
+		row->heaps[i]->meta.taken_ns = (int64_t)(10 + 10 * i) * 1000000000;
+		if (restarts) {
+			row->heaps[i]->meta.process_start_ns = (uint64_t)(1 + i) * 100000000000ull;
+			row->heaps[i]->meta.pid = 100 + (uint32_t)i;
+		}
+	}
+	if (series_make((const struct heap *const *)row->heaps, ROW, &row->series) < 0 ||
+	    suspects_find(row->series, &row->suspects) < 0)
+		exit(1);
+}
+
+static void row_done(struct row *row)
+{
+	suspects_free(row->suspects);
+	series_free(row->series);
+	for (int i = 0; i < ROW; i++) {
+		heap_free(row->heaps[i]);
+		model_done(&row->model[i]);
+	}
+}
+
+/* A list below `holder` with the bodies number `from` to `to`, each born when its number says. */
+static void add_bodies(struct model *m, uint32_t list, uint32_t type, uint64_t base, uint32_t from, uint32_t to)
+{
+	for (uint32_t i = from; i < to; i++)
+		model_edge(m, list, model_block(m, base + i * 0x20000ull, 65536, SECOND + i * SECOND + base % 1000,
+						type, MODEL_NO_STACK), (i - from) * 8);
+}
+
+TEST(what_another_root_reaches_first_is_followed_all_the_same)
+{
+	struct row row = { 0 };
+
+	for (int k = 0; k < ROW; k++) {
+		struct model *m = &row.model[k];
+		uint32_t list_type = model_type(m, "list_new", HEAP_TYPE_SITE), body_type = model_type(m, "body_new", HEAP_TYPE_SITE);
+		/* by address and so first: the other variable, in the middle */
+		uint32_t other = model_root(m, HEAP_ROOT_GLOBAL, "a_registry"), root = model_root(m, HEAP_ROOT_GLOBAL, "b_list");
+		uint32_t list = model_block(m, 0x10000, 64, 2, list_type, MODEL_NO_STACK);
+
+		model_edge(m, MODEL_ROOT(k == 1 || k == 2 ? other : root), list, 0);
+		add_bodies(m, list, body_type, 0x10000000, 0, 9 + 10 * (uint32_t)k);
+	}
+	judge_row(&row, false);
+	ASSERT_U64_EQ(row.suspects->count, 1);
+	for (uint64_t k = 0; k < ROW; k++)
+		EXPECT_U64_EQ(row.suspects->list[0].trend->count[k], 9 + 10 * k);
+	EXPECT_STR_EQ(trend_name(row.suspects->list[0].trend->word), "growing");
+	row_done(&row);
+}
+
+/* A module with two lists of one kind of bodies: one grows, the other is filled and emptied. Its names stay where
+ * its addresses do not. */
+static void build_two_lists(struct row *row, bool moves)
+{
+	for (int k = 0; k < ROW; k++) {
+		struct model *m = &row->model[k];
+		uint32_t dict_type = model_type(m, "dict", HEAP_TYPE_PYTHON), list_type = model_type(m, "list", HEAP_TYPE_PYTHON);
+		uint32_t body_type = model_type(m, "bytes", HEAP_TYPE_PYTHON), root = model_root(m, HEAP_ROOT_PY_MODULE, "app");
+		uint64_t base = moves ? 0x100000000ull * (uint64_t)(k + 1) : 0;
+		uint32_t dict = model_block(m, base + 0x10000, 64, 2, dict_type, MODEL_NO_STACK), list;
+		static const char *const names[] = { "grows", "comes_and_goes" };
+
+		model_edge(m, MODEL_ROOT(root), dict, 0);
+		for (uint32_t l = 0; l < 2; l++) {
+			list = model_block(m, base + 0x10000000ull * (l + 1), 64, 2, list_type, MODEL_NO_STACK);
+			model_edge(m, dict, list, l * 8);
+			m->refs[m->ref_count - 1].label = HEAP_LABEL_ATTR;
+			m->refs[m->ref_count - 1].text = names[l];
+			if (l == 0)
+				add_bodies(m, list, body_type, base + 0x10001000, 0, 9 + 10 * (uint32_t)k);
+			else if (k % 2)
+				add_bodies(m, list, body_type, base + 0x20001000, 10 * (uint32_t)k, 10 * (uint32_t)k + 8);
+		}
+	}
+}
+
+TEST(two_variables_of_one_module_are_two_rows)
+{
+	struct row row = { 0 };
+
+	build_two_lists(&row, false);
+	judge_row(&row, false);
+	ASSERT_U64_EQ(row.suspects->count, 1);
+	for (uint64_t k = 0; k < ROW; k++)
+		EXPECT_U64_EQ(row.suspects->list[0].trend->count[k], 9 + 10 * k);
+	EXPECT_STR_EQ(trend_name(row.suspects->list[0].trend->word), "growing");
+	EXPECT(!row.suspects->list[0].trend->by_type);
+	row_done(&row);
+}
+
+TEST(after_a_restart_a_variable_is_found_again_by_the_names_on_the_way_to_it)
+{
+	struct row row = { 0 };
+
+	build_two_lists(&row, true);
+	judge_row(&row, true);
+	ASSERT(row.suspects->count >= 1);
+	for (uint64_t k = 0; k < ROW; k++)
+		EXPECT_U64_EQ(row.suspects->list[0].trend->count[k], 9 + 10 * k);
+	EXPECT_STR_EQ(trend_name(row.suspects->list[0].trend->word), "growing");
+	EXPECT(!row.suspects->list[0].trend->by_type);
+	row_done(&row);
+}
+
 TEST_MAIN()
