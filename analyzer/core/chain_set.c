@@ -113,7 +113,7 @@ static int64_t lost_path(const struct heap *heap, const struct reach *reach, con
 			for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1]; e++) {
 				uint32_t w = heap->edge_to[e];
 
-				if (reach->region[w] == REACH_NONE && parent[w] == HEAP_NONE) {
+				if (reach_edge_counts(reach, v, w) && parent[w] == HEAP_NONE) {
 					parent[w] = v;
 					queue[to++] = w;
 				}

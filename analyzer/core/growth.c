@@ -403,7 +403,7 @@ static int count_links(struct finder *f, const uint32_t *items, const struct ite
 				uint32_t to = f->group_of[f->heap->edge_to[e]];
 				int is_new;
 
-				if (to == 0 || --to == g)
+				if (to == 0 || --to == g || !reach_edge_counts(f->reach, v, f->heap->edge_to[e]))
 					continue;
 				int64_t n = intern_number(&links->pairs, intern_pair(g, to), &is_new);
 				if (n < 0) {
@@ -778,7 +778,7 @@ static int find_unreachable(struct finder *f)
 			for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1]; e++) {
 				uint32_t w = heap->edge_to[e];
 
-				if (f->reach->region[w] == REACH_NONE && !kind_of[w]) {
+				if (reach_edge_counts(f->reach, v, w) && !kind_of[w]) {
 					kind_of[w] = 1;
 					queue[to++] = w;
 				}

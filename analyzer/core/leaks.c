@@ -101,7 +101,7 @@ static int spread(const struct heap *heap, const struct reach_leaks *leaks, cons
 		for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1]; e++) {
 			uint32_t to = heap->edge_to[e];
 
-			if (reach->region[to] != REACH_NONE || mark[to])
+			if (!reach_edge_counts(reach, v, to) || mark[to])
 				continue;
 			mark[to] = mark[v];
 			queue[tail++] = to;

@@ -246,7 +246,8 @@ static void count_flows(const struct painter *p, const struct cluster *cluster, 
 		for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1]; e++) {
 			uint32_t w = heap->edge_to[e];
 
-			if (!p->mark[w] || w == cluster->point)
+			if (!p->mark[w] || w == cluster->point ||
+			    !reach_edge_counts(series_last(p->growth->series)->reach, v, w))
 				continue;
 			struct flow *flow = &flows[row * (kinds + 1) + p->mark[w]];
 			if (flow->count++ == 0) {
@@ -517,6 +518,7 @@ int pattern_of_chains(const struct chain_set *set, struct picture **ret_picture)
 		shown++;
 	}
 	if (r == 0 && set->matched > shown)
-		r = picture_leave_out(p.picture, "%" PRIu64 " more objects match", set->matched - shown);
+		r = picture_leave_out(p.picture, "%" PRIu64 " more object%s", set->matched - shown,
+				      set->matched - shown == 1 ? " matches" : "s match");
 	return finish_painter(&p, r < 0 ? r : 0, ret_picture);
 }

@@ -211,7 +211,8 @@ static int count_slot(const struct heap_reference *ref, void *data)
 {
 	struct slot_count *count = data;
 
-	if (!count->judge->mark[ref->to] || !kinds_are_alike(count->judge->heap, ref->to, count->like))
+	if (!count->judge->mark[ref->to] || !reach_edge_counts(count->judge->reach, ref->from, ref->to) ||
+	    !kinds_are_alike(count->judge->heap, ref->to, count->like))
 		return 0;
 	if (count->first == HEAP_NONE)
 		count->first = ref->to;
@@ -331,7 +332,7 @@ static int64_t unreachable_path(struct judge *j, const struct cluster *cluster, 
 		for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1]; e++) {
 			uint32_t w = heap->edge_to[e];
 
-			if (j->reach->region[w] == REACH_NONE && parent[w] == HEAP_NONE) {
+			if (reach_edge_counts(j->reach, v, w) && parent[w] == HEAP_NONE) {
 				parent[w] = v;
 				queue[to++] = w;
 			}
@@ -379,7 +380,7 @@ static int64_t cycle_path(struct judge *j, uint32_t head, uint32_t **ret_path)
 
 			if (w == head)
 				last = v;
-			else if (j->reach->region[w] == REACH_NONE && parent[w] == HEAP_NONE) {
+			else if (reach_edge_counts(j->reach, v, w) && parent[w] == HEAP_NONE) {
 				parent[w] = v;
 				queue[to++] = w;
 			}
@@ -662,6 +663,20 @@ static int compare_suspects(const void *a, const void *b)
 	return x->retained_bytes > y->retained_bytes ? -1 : x->retained_bytes < y->retained_bytes;
 }
 
+/* Has each snapshot the same program? One whose file is not known is taken for the same. */
+static bool is_one_program(const struct series *series)
+{
+	const char *last = series_last(series)->heap->meta.exe;
+
+	for (size_t k = 0; k + 1 < series->count; k++) {
+		const char *exe = series->heaps[k].heap->meta.exe;
+
+		if (exe && last && *exe && *last && strcmp(exe, last) != 0)
+			return false;
+	}
+	return true;
+}
+
 static int write_notes(struct suspects *s)
 {
 	const struct series *series = s->series;
@@ -670,8 +685,9 @@ static int write_notes(struct suspects *s)
 	int r = 0;
 
 	if (!series->same_process && !heap_is_profile(series_last(series)->heap))
-		r = add_note(s, "the snapshots are of different processes: compared by type and size only, "
-			     "blocks are not matched one by one; the youngest blocks of what grew stand for it");
+		r = add_note(s, "the snapshots are of different %s: compared by type and size only, "
+			     "blocks are not matched one by one; the youngest blocks of what grew stand for it",
+			     is_one_program(series) ? "processes" : "programs");
 	for (size_t k = 0; k < series->count; k++)
 		alike += series_is_same_process(series->heaps[k].heap, series_last(series)->heap);
 	if (r == 0 && alike > 1 && alike < series->count && !heap_is_profile(series_last(series)->heap))
@@ -687,9 +703,9 @@ static int write_notes(struct suspects *s)
 			break;
 		}
 	if (r == 0 && series->late)
-		r = add_note(s, "%" PRIu64 " blocks are older than the first snapshot but were not in it "
-			     "(capture was off or the snapshot was not consistent); they are not counted as new",
-			     series->late);
+		r = add_note(s, "%" PRIu64 " block%s older than the first snapshot but not in it "
+			     "(capture was off or the snapshot was not consistent); not counted as new",
+			     series->late, series->late == 1 ? " is" : "s are");
 	if (r == 0 && s->turnover_places)
 		r = add_note(s, "%" PRIu32 " %s of %s of new blocks lost about as many as %s gained: replaced one for "
 			     "one, no growth", s->turnover_places, s->turnover_places == 1 ? "holder" : "holders",

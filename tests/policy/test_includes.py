@@ -7,7 +7,7 @@ name up to the first underscore) and the public headers of the folders below:
     viz/     <- core/picture.h, core/temporary.h, core/text.h
     analyzer/cli <- core, viz/viz.h, preload/protocol.h, preload/stream.h
 
-And one fence per foreign thing: the table FENCES.
+And one fence per foreign thing: the table FENCES. And one predicate, reach_edge_counts(), for every pass over references.
 
     test_includes.py --levels     print which stated levels would have to be raised to satisfy the rule
     test_includes.py --relevel    write them into the first comments"""
@@ -44,6 +44,13 @@ FENCES = (
     ("CPython", r'#\s*include\s*[<"]Python\.h', r"preload/python\w*\.[ch]$"),
     ("ptrace", r'#\s*include\s*<sys/ptrace\.h>', r"preload/stop\w*\.[ch]$"),
 )
+
+# Files of analyzer/core that pass over references and ask reach_edge_counts() of none of them, and why.
+UNFILTERED = {
+    "heap.c": "builds them", "reach.c": "decides what counts", "store_load.c": "reads them",
+    "dominators.c": "asks the same of a source once for all its targets",
+    "near.c": "shows what is there", "store_vtab.c": "serves them to SQL", "why.c": "shows what is there", "type_view.c": "counts what is there",
+}
 
 CODE = [name for name in files() if name.endswith((".c", ".h", ".S", ".cc"))]
 OURS = {name: read(name) for name in CODE if os.path.dirname(name) in FOLDERS}
@@ -129,6 +136,19 @@ for name, text in sorted(OURS.items()):
             allowed = BELOW[folder].get(other, set())
             expect(allowed is None or header in allowed, "%s includes %s: %s may include %s of %s"
                    % (name, target, folder, ", ".join(sorted(allowed)) if allowed else "nothing", other))
+
+# One predicate says which references count: a pass that follows or counts them asks it.
+for name, text in sorted(OURS.items()):
+    code, short = uncommented(text), os.path.basename(name)
+    if name.startswith("analyzer/core/") and re.search(r"\bedge_to\s*\[", code):
+        expect(short in UNFILTERED or "reach_edge_counts(" in code,
+               "%s follows references and never asks reach_edge_counts() whether they count" % name)
+        loops = re.split(r"\bfor \([^;]*edge_start\[", code)[1:]
+        for number, loop in enumerate(loops if short not in UNFILTERED else []):
+            expect("reach_edge_counts(" in loop[:900], "%s: its loop %d over references does not ask reach_edge_counts()"
+                   % (name, number + 1))
+for short in UNFILTERED:
+    expect("analyzer/core/" + short in OURS, "UNFILTERED names analyzer/core/%s, which is not there" % short)
 
 for what, pattern, allowed in FENCES:
     users = [name for name, text in OURS.items() if re.search(pattern, uncommented(text))]
