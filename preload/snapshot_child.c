@@ -591,10 +591,10 @@ static void collect_notes(uint32_t cut_tracebacks)
 		note("%lu pieces of memory beyond the table's size are missing\n",
 		     walk.regions.refused);
 	if (walk.regions.spans.refused_pages)
-		note("%lu pages beyond the table's size were not read\n",
+		note("%lu pages beyond the table's size " STREAM_NOT_READ "\n",
 		     walk.regions.spans.refused_pages);
 	if (walk.regions.unforked_bytes)
-		note("%lu bytes that the service keeps out of forks were not read\n",
+		note("%lu bytes that the service keeps out of forks " STREAM_NOT_READ "\n",
 		     walk.regions.unforked_bytes);
 	if (ld__writer_strings_refused(walk.writer))
 		note("%lu names beyond the string table's size are missing\n",

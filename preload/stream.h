@@ -29,6 +29,7 @@
 #define STREAM_MAGIC "LDSTREAM"		/* 8 bytes, no NUL */
 #define STREAM_MAJOR 1
 #define STREAM_MINOR 4
+#define STREAM_NOT_READ "were not read"
 #define STREAM_CHUNK_MAX (1u << 20)
 #define STREAM_NONE UINT32_MAX		/* "no such id" for every 32-bit id */
 
@@ -333,7 +334,8 @@ struct stream_end {
 	uint64_t skipped_words;		/* words that could not be read (faults, unreadable pages) */
 	uint64_t child_ns;		/* from the fork to here */
 	uint32_t faults;		/* memory faults met and survived while walking */
-	uint32_t notes;			/* string: reasons why this snapshot is partial, one a line; 0 = whole */
+	uint32_t notes;			/* string: reasons why this snapshot is partial, one a line; 0 = whole; one that
+					 * ends in STREAM_NOT_READ is of memory that was not scanned */
 };
 
 _Static_assert(sizeof(struct stream_header) == 24, "layout");

@@ -10,6 +10,7 @@
 
 #include "core/heap.h"
 #include "core/heap_owner.h"
+#include "preload/stream.h"
 
 struct built {
 	struct heap_owner owner;	/* first: heap.owner points here */
@@ -152,12 +153,24 @@ const struct heap_cache *heap_cache_of(const struct heap *heap, uint32_t node)
 	return low < heap->cache_count && heap->caches[low].node == node ? &heap->caches[low] : NULL;
 }
 
+static bool ends_with(const char *string, const char *end)
+{
+	size_t length = string ? strlen(string) : 0, suffix = strlen(end);
+
+	return length >= suffix && !strcmp(string + length - suffix, end);
+}
+
+bool heap_was_read(const struct heap *heap)
+{
+	for (size_t i = 0; i < heap->meta.note_count; i++)
+		if (ends_with(heap->meta.notes[i], STREAM_NOT_READ))
+			return false;
+	return true;
+}
+
 bool heap_root_is_unnamed_slot(const struct heap_root *root)
 {
-	size_t length = root->name ? strlen(root->name) : 0, suffix = sizeof(HEAP_UNNAMED_SLOT) - 1;
-
-	return root->kind == HEAP_ROOT_STACK && length > suffix &&
-	       !memcmp(root->name + length - suffix, HEAP_UNNAMED_SLOT, suffix);
+	return root->kind == HEAP_ROOT_STACK && ends_with(root->name, HEAP_UNNAMED_SLOT);
 }
 
 void heap_drop(struct heap *heap, unsigned parts)

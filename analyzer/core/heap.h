@@ -229,6 +229,9 @@ int heap_references(const struct heap *heap, uint32_t source,
 		    int (*visit)(const struct heap_reference *ref, void *data), void *data)
 	__attribute__((warn_unused_result));
 
+/* Was all memory of the service scanned? What was not may hold references to anything. */
+bool heap_was_read(const struct heap *heap);
+
 /* Are these the words of a frame that no variable covers, see HEAP_UNNAMED_SLOT? */
 bool heap_root_is_unnamed_slot(const struct heap_root *root);
 

@@ -30,6 +30,12 @@ static const char *judge_snapshot(const struct heap *heap, struct leak_list *lis
 {
 	bool whole = heap->meta.consistent && heap->meta.lost_events == 0;
 
+	if (!heap_was_read(heap)) {
+		list->confidence = "possible";
+		return "a conservative scan found no reference, but some memory was not read (see the notes), and references "
+		       "may be there. Hidden pointers (compressed, XORed, tagged in high bits, or held by the kernel, a device "
+		       "or another process) would look the same";
+	}
 	list->confidence = whole ? "certain" : "likely";
 	return whole ? "a conservative scan of globals, stacks, thread-local storage, registers and all reachable "
 		       "memory found no reference. Hidden pointers (compressed, XORed, tagged in high bits, or held "

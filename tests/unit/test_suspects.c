@@ -475,6 +475,29 @@ TEST(what_lost_its_last_reference_is_a_suspect_although_nothing_grew)
 	pair_done(&p);
 }
 
+TEST(what_memory_that_was_not_read_may_hold_is_never_certainly_lost)
+{
+	static const char *const notes[] = { "5394432 bytes that the service keeps out of forks were not read" };
+	struct pair p = { 0 };
+
+	for (uint32_t b = 0; b < 50; b++)
+		model_block(&p.after, 0x1000 + b * 0x1000, 2000, 11 * SECOND + b,
+			    b ? 0 : model_type(&p.after, "page_new p.c:5", HEAP_TYPE_SITE), MODEL_NO_STACK);
+	model_type(&p.before, "page_new p.c:5", HEAP_TYPE_SITE);
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_STR_EQ(suspect_confidence_name(p.suspects->list[0].confidence), "certain");
+	suspects_free(p.suspects);
+	p.heaps[1]->meta.notes = notes;
+	p.heaps[1]->meta.note_count = 1;
+	ASSERT_INT_EQ(suspects_find(p.series, &p.suspects), 0);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_STR_EQ(suspect_confidence_name(p.suspects->list[0].confidence), "possible");
+	EXPECT_CONTAINS(p.suspects->list[0].reason, "was not read");
+	EXPECT(!p.suspects->grew);
+	pair_done(&p);
+}
+
 TEST(blocks_that_were_freed_although_unreachable_prove_hidden_pointers)
 {
 	struct pair p = { 0 };
