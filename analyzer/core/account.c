@@ -36,6 +36,19 @@ static int64_t only_growth(int64_t change)
 	return change > 0 ? change : 0;
 }
 
+/* Headers, rounding and records of more blocks: what live memory costs, as long as it is not more than an allocator
+ * needs for it. */
+static int64_t cost_of_blocks(const struct heap *first, const struct heap *last)
+{
+	const struct heap_details *a = &first->details, *b = &last->details;
+	int64_t cost = growth(a->allocator_overhead + a->allocator_metadata, b->allocator_overhead + b->allocator_metadata);
+	int64_t most = only_growth(growth(first->meta.blocks, last->meta.blocks)) * ALLOCATOR_BLOCK_BYTES +
+		       (int64_t)(ALLOCATOR_ROUNDING *
+				 (double)only_growth(growth(first->account.live_bytes, last->account.live_bytes)));
+
+	return cost < most ? only_growth(cost) : most;
+}
+
 uint64_t account_unexplained(const struct heap *first, const struct heap *last)
 {
 	const struct heap_account *a = &first->account, *b = &last->account;
@@ -53,7 +66,7 @@ uint64_t account_unexplained(const struct heap *first, const struct heap *last)
 			       only_growth(growth(a->leakdiff_bytes, b->leakdiff_bytes)) +
 			       only_growth(growth(a->files_bytes, b->files_bytes)) +
 			       only_growth(growth(a->stacks_bytes, b->stacks_bytes)) +
-			       only_growth(growth(a->shared_bytes, b->shared_bytes));
+			       only_growth(growth(a->shared_bytes, b->shared_bytes)) + cost_of_blocks(first, last);
 	} else {
 		unexplained -= only_growth(growth(first->meta.bytes + first->meta.mapped_bytes,
 						  last->meta.bytes + last->meta.mapped_bytes)) +

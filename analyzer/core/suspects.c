@@ -502,6 +502,12 @@ static int say_before(struct suspect *suspect, char *words)
 	return 0;
 }
 
+/* How well a root's name tells who holds something: the suspect's own root, a name of the program, a section. */
+static int holder_order(const struct judge *j, const struct suspect *suspect, const struct holder *holder)
+{
+	return holder->root == suspect->root ? 0 : *j->heap->root[holder->root].name == '.' ? 2 : 1;
+}
+
 /* Several roots hold it: what one of them lets go of stays. */
 static int say_holders(struct judge *j, struct suspect *suspect)
 {
@@ -512,12 +518,18 @@ static int say_holders(struct judge *j, struct suspect *suspect)
 	if (h->count < 2)
 		return 0;
 	text_append(&text, "held by ");
-	for (uint32_t i = 0; i < h->count; i++) {
-		text_printf(&text, "%s%s", i == 0 ? "" : i + 1 == h->count && !h->more ? ", and by " : ", by ",
-			    j->heap->root[h->list[i].root].name);
-		if (h->list[i].count < suspect->count)
-			text_printf(&text, " (%" PRIu64 " of them)", h->list[i].count);
-	}
+	for (int order = 0, said = 0; order < 3; order++)
+		for (uint32_t i = 0; i < h->count; i++) {
+			const char *name = j->heap->root[h->list[i].root].name;
+
+			if (holder_order(j, suspect, &h->list[i]) != order)
+				continue;
+			text_printf(&text, "%s%s%s", said == 0 ? "" : said + 1 == (int)h->count && !h->more ? ", and by " : ", by ",
+				    order == 2 ? "a variable without a name in " : "", name);
+			if (h->list[i].count < suspect->count)
+				text_printf(&text, " (%" PRIu64 " of them)", h->list[i].count);
+			said++;
+		}
 	if (h->more)
 		text_printf(&text, " and %" PRIu32 " more", h->more);
 	if (alone * 10 < suspect->count)

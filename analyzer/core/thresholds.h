@@ -62,5 +62,7 @@
 /* Resident memory that live memory does not explain. */
 #define ALLOCATOR_BYTES (1024 * 1024)
 #define ALLOCATOR_SHARE 0.1		/* of the resident memory of the first snapshot */
+#define ALLOCATOR_BLOCK_BYTES 32	/* what an allocator adds to a block: header, rounding, its own records ... */
+#define ALLOCATOR_ROUNDING 0.25		/* ... and size classes that lie so far apart */
 
 #endif

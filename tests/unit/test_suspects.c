@@ -2,6 +2,7 @@
  * test_suspects.c - what is suspected, who holds it and what it is called, on heaps made by hand. */
 #include "test.h"
 #include "model.h"
+#include "core/account.h"
 #include "core/suspects.h"
 
 #define SECOND 1000000ull		/* birth numbers a second, in these tests */
@@ -635,6 +636,31 @@ TEST(resident_memory_that_live_memory_does_not_explain_is_the_allocators)
 	EXPECT_U64_EQ(p.suspects->list[0].bytes, 59u << 20);
 	EXPECT(p.suspects->grew);
 	pair_done(&p);
+}
+
+TEST(headers_and_rounding_of_more_blocks_are_what_they_cost_and_no_suspect)
+{
+	const uint64_t blocks[] = { 400000, 100000 };	/* so many more: enough for 9 MiB of headers, and not */
+
+	for (int few = 0; few < 2; few++) {
+		struct pair p = { 0 };
+
+		build_table(&p.before, 0, NULL);
+		build_table(&p.after, 0, NULL);
+		p.before.heap.account = (struct heap_account){ .live_bytes = 10 << 20, .allocator_bytes = 1 << 20, .total_bytes = 11 << 20 };
+		p.after.heap.account = (struct heap_account){ .live_bytes = 12 << 20, .allocator_bytes = 10 << 20, .total_bytes = 22 << 20 };
+		p.before.heap.details.allocator_overhead = 1 << 20;
+		p.after.heap.details.allocator_overhead = 10 << 20;
+		p.heaps[0] = model_build(&p.before);
+		p.heaps[1] = model_build(&p.after);
+		p.heaps[1]->meta.blocks = blocks[few];
+		EXPECT_U64_EQ(account_unexplained(p.heaps[0], p.heaps[1]),
+			      few ? (9u << 20) - 100000 * ALLOCATOR_BLOCK_BYTES - (1 << 19) : 0);
+		heap_free(p.heaps[0]);
+		heap_free(p.heaps[1]);
+		model_done(&p.before);
+		model_done(&p.after);
+	}
 }
 
 /* Four snapshots of one table, taken at these seconds, with so many entries each; the verdict of its

@@ -158,6 +158,20 @@ TEST(what_two_variables_hold_names_both)
 	answer_done(&a);
 }
 
+TEST(the_programs_own_names_come_first_among_holders)
+{
+	struct answer a = { 0 };
+
+	build_shared(&a.model[0], 10, true);
+	build_shared(&a.model[1], 60, true);
+	for (int i = 0; i < 2; i++)	/* the list's head has no symbol */
+		a.model[i].root[0].name = ".bss+0x40";
+	judge(&a);
+	ASSERT_U64_EQ(a.suspects->count, 1);
+	EXPECT_CONTAINS(a.suspects->list[0].reason, "a variable without a name in .bss+0x40: dropping");
+	answer_done(&a);
+}
+
 /* A server object that holds a list of `held` bodies, and the request in work with one more. */
 static void build_server(struct model *m, uint32_t held)
 {
