@@ -304,9 +304,9 @@ static int add_native(struct code *code, uint32_t module, uint64_t addr,
 		struct code_frame frame = {
 			.function = found[i].function, .file = found[i].file, .module = name,
 			.language = found[i].language, .line = found[i].line, .inlined = found[i].inlined,
-			.library = runtime || is_runtime_function(found[i].function, found[i].language) ||
-				   (found[i].function && is_wrapper_function(code, found[i].function)) };
+			.wrapper = found[i].function && is_wrapper_function(code, found[i].function) };
 
+		frame.library = runtime || frame.wrapper || is_runtime_function(found[i].function, found[i].language);
 		if (!is_allocator_function(frame.function))
 			only_allocator = false;
 		if (frame.function && !*frame.function)

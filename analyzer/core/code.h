@@ -27,6 +27,7 @@ struct code_frame {			/* strings are interned: equal text, equal pointer */
 	uint32_t line;
 	bool inlined;
 	bool library;			/* names no allocation site */
+	bool wrapper;			/* because it is called so, or a person says so */
 };
 
 struct code_location { uint32_t first, count; unsigned role; };	/* positions in code.frame_ids */

@@ -280,7 +280,7 @@ static void note_damage(struct ingest *ingest)
 		if (trouble)
 			notef(ingest, "%s is damaged: %s", name, trouble);
 		if (symbols_lacks(symbols, file) & SYMBOLS_NO_SPLIT)
-			notef(ingest, "debug information of %s is incomplete: files with its parts (.dwo) are gone", name);
+			notef(ingest, "debug information of %s is incomplete: files with its parts (.dwo) are gone; .dwp packages are not read", name);
 		if (symbols_lacks(symbols, file) & SYMBOLS_NO_ALT)
 			notef(ingest, "debug information of %s is incomplete: the file that it shares with others (of dwz) is gone", name);
 	}

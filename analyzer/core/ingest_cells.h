@@ -34,6 +34,8 @@ struct cell {
 	uint32_t class;			/* of stream types; STREAM_NONE = none */
 	uint32_t layout;		/* LAYOUT_VOID = not known */
 	uint32_t header;		/* bytes in front of the first element */
+	uint32_t location;		/* of the code that says so */
+	bool has_tail;			/* one element and something else, though its size divides the block's */
 	enum cell_method method;
 	uint8_t confidence;		/* 1 possible, 2 likely, 3 certain */
 	const char *evidence;		/* interned; NULL = the origin */

@@ -8,8 +8,8 @@
  * (1) What the debug information says of a site is asked once for each code address, from the innermost
  *     frame outward: past wrappers, whose result is void * or bytes, past functions of libraries that only
  *     hand on what they allocate, and past functions that do nothing but allocate for many callers.
- * (2) Sizes decide: a type larger than the block is refused, one that divides it is an array, one with a
- *     flexible array at its end may be longer.
+ * (2) Sizes decide: a type larger than the block is refused, one that divides it is an array if it divides all
+ *     that the same code makes, one with a flexible array at its end may be longer.
  * (3) Bytes are the type of what nobody knows better; a buffer keeps its site in its name.
  * (4) Only layouts that a node, a root or a written member has are written. */
 #include <errno.h>
@@ -35,6 +35,7 @@ struct place {				/* what is known of one code location */
 	struct symbols_site found[CANDIDATES_MAX];
 	int8_t count;			/* -1 = not asked yet */
 	bool wrapper;			/* by its shape */
+	uint32_t tailed;		/* a type with something behind it: there are blocks that it does not divide */
 };
 
 struct row { uint32_t type, stack; enum cell_method method; uint8_t confidence; const char *evidence;
@@ -345,10 +346,27 @@ static int consider(struct maker *maker, struct cell *cell, const struct symbols
 	cell->header = (uint32_t)site->offset;
 	cell->method = method_of(site->how);
 	cell->confidence = (uint8_t)(site->confidence > 3 ? 3 : site->confidence < 1 ? 1 : site->confidence);
-	if (fit == LAYOUT_FITS_LONGER && cell->confidence > 1)
-		cell->confidence--;
+	if (fit == LAYOUT_FITS_LONGER) {
+		maker->places[location].tailed = site->layout;
+		if (cell->confidence > 1)
+			cell->confidence--;
+	}
+	cell->location = location;
 	cell->evidence = evidence_in(maker, site->evidence, location);
 	return cell->evidence ? 0 : -ENOMEM;
+}
+
+/* Does the caller of this code get what it allocates? A library of which nothing is known may hand it on; where
+ * debug information shows the code, that was looked at. */
+static bool hands_on(const struct maker *maker, uint32_t location, bool passes_on)
+{
+	const struct code_frame *frame = function_of(maker->code, location);
+
+	if (passes_on || maker->places[location].wrapper || (frame && frame->wrapper))
+		return true;
+	if (maker->code->locations[location].role & CODE_LIBRARY)
+		return !frame || !*frame->file;
+	return is_library(maker->code, location);
 }
 
 /* From the innermost frame outward, as long as a frame only hands on what it got. */
@@ -371,7 +389,7 @@ static int type_by_site(struct maker *maker, struct cell *cell)
 			return r;
 		if (cell->layout != LAYOUT_VOID && !layouts_is_byte(maker->layouts, cell->layout))
 			break;
-		if (!passes_on && !place->wrapper && !is_library(maker->code, location))
+		if (!hands_on(maker, location, passes_on))
 			break;
 	}
 	return 0;
@@ -474,6 +492,22 @@ static int type_cells(struct maker *maker)
 	return r;
 }
 
+/* What a type divides by chance is no array of it if the same code puts something else behind one. */
+static void see_tails(struct maker *maker)
+{
+	for (uint32_t i = 0; i < maker->out->cells.count; i++) {
+		struct cell *cell = &maker->out->cells.cells[i];
+
+		if (cell->layout == LAYOUT_VOID || cell->method == CELL_RTTI || cell->method == CELL_CONTAINER ||
+		    maker->places[cell->location].tailed != cell->layout ||
+		    layouts_fit(maker->layouts, cell->layout, cell->bytes - cell->header) != LAYOUT_FITS_ARRAY)
+			continue;
+		cell->has_tail = true;
+		if (cell->confidence > 2)
+			cell->confidence = 2;
+	}
+}
+
 /* ---- names ---- */
 
 /* What does this type come down to behind its pointers and arrays: something, or only bytes and numbers? */
@@ -490,11 +524,11 @@ static bool is_plain(const struct layouts *layouts, uint32_t layout)
 }
 
 /* "struct entry", "struct entry[]", "char[] from handle_put server.c:120". */
-static int name_type(struct maker *maker, uint32_t layout, uint32_t header, uint64_t bytes, uint32_t stack,
+static int name_type(struct maker *maker, uint32_t layout, uint32_t header, bool divides, uint32_t stack,
 		     uint32_t *ret_type)
 {
 	const struct layouts *all = maker->layouts;
-	bool plain = is_plain(all, layout), array = plain || layouts_fit(all, layout, bytes - header) == LAYOUT_FITS_ARRAY;
+	bool plain = is_plain(all, layout), array = plain || divides;
 	struct types_entry entry = { .source = HEAP_TYPE_DWARF, .layout = layout, .header = header };
 	char *text = plain && stack != UINT32_MAX ?
 		text_format("%s[] from %s", all->layouts[layout].name,
@@ -506,6 +540,11 @@ static int name_type(struct maker *maker, uint32_t layout, uint32_t header, uint
 	free(text);
 	r = types_add_layout(maker->types, &entry, ret_type);
 	return r;
+}
+
+static bool divides(const struct maker *maker, const struct cell *cell)
+{
+	return layouts_fit(maker->layouts, cell->layout, cell->bytes - cell->header) == LAYOUT_FITS_ARRAY && !cell->has_tail;
 }
 
 static int name_cell(struct maker *maker, const struct cell *cell, uint32_t *ret_type)
@@ -520,7 +559,7 @@ static int name_cell(struct maker *maker, const struct cell *cell, uint32_t *ret
 		*ret_type = UINT32_MAX;
 		return 0;
 	}
-	return name_type(maker, cell->layout, cell->header, cell->bytes, cell->stack, ret_type);
+	return name_type(maker, cell->layout, cell->header, divides(maker, cell), cell->stack, ret_type);
 }
 
 /* "field struct entry.body", "variable g_cache.buckets[*]". */
@@ -644,7 +683,7 @@ static int name_singles(struct maker *maker, const struct ingest_roots *roots)
 		array = single->is_array = layouts_fit(maker->layouts, single->layout, bytes) == LAYOUT_FITS_ARRAY;
 		uint32_t *type = &out->type_of_layout[single->layout * 2ull + array];
 		if (*type == UINT32_MAX)
-			r = name_type(maker, single->layout, 0, bytes, UINT32_MAX, type);
+			r = name_type(maker, single->layout, 0, array, UINT32_MAX, type);
 		if (r >= 0 && !(row.count && last_layout == single->layout && last_array == array &&
 				last.source == single->origin.source && last.is_root == single->origin.is_root &&
 				last.offset == single->origin.offset)) {
@@ -712,6 +751,8 @@ int ingest_types_make(const struct stream *stream, struct code *code, struct lay
 		r = find_wrappers(&maker, &found);
 	if (r >= 0)
 		r = type_cells(&maker);
+	if (r >= 0)
+		see_tails(&maker);
 	if (r >= 0)
 		r = propagate(&maker, roots);
 	if (r >= 0)

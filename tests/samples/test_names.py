@@ -2,9 +2,11 @@
 """Build the C and the C++ sample as others build their services, and read the chain to what they keep:
 
     gcc and clang, -O0, -O2 and -O2 -flto      the names of fields and types
-    -gsplit-dwarf, separate debug file         the same
-    without -g, stripped                       the allocation site, and the vtable's class in C++; the
+    -gsplit-dwarf, separate debug file, type   the same
+    units
+    without -g, stripped, .dwo files gone      the allocation site, and the vtable's class in C++; the
                                                answer says that there is nothing better
+    tails.c                                    blocks whose size alone would mislead
 
 Compilers that are not there are passed over, and said."""
 import concurrent.futures
@@ -31,7 +33,9 @@ VARIANTS = [
     ("no-g", C, "gcc", "-O2", "plain"), ("stripped", C, "gcc", "-g -O2", "strip"),
     ("g++-O0", CC, "g++", "-g -O0", None), ("g++-O2", CC, "g++", "-g -O2", None), ("g++-lto", CC, "g++", "-g -O2 -flto", None),
     ("clang++-O0", CC, "clang++", "-g -O0", None), ("clang++-O2", CC, "clang++", "-g -O2", None),
-    ("g++-stripped", CC, "g++", "-g -O2", "strip"),
+    ("clang++-lto", CC, "clang++", "-g -O2 -flto -fuse-ld=lld", None), ("g++-stripped", CC, "g++", "-g -O2", "strip"),
+    ("g++-types", CC, "g++", "-g -O2 -fdebug-types-section", None),
+    ("gone", C, "clang", "-g -O2 -gsplit-dwarf", "gone"),
 ]
 
 
@@ -50,6 +54,8 @@ def build(folder, name, source, compiler, options, then):
         run(["objcopy", "--strip-all", "--add-gnu-debuglink=" + program + ".debug", program])
     elif then == "strip":
         run(["strip", program])
+    elif then == "gone":
+        os.remove(os.path.join(folder, os.path.splitext(os.path.basename(source))[0] + ".dwo"))
     return program
 
 
@@ -90,13 +96,16 @@ def check_c(name, path, then):
     chain = chain_to(path, 5000)
     steps = [s for s in chain["chain"] if s["type"] != "global"]
     said = "%s: %s" % (name, words(chain))
-    if then in ("plain", "strip"):
+    if then in ("plain", "strip", "gone"):
         expect(steps and all(re.match(r"^\d+ B from ", s["type"]) for s in steps), said + ": sites, as nothing better is known")
         # what was inlined has no name without -g
-        expect(("from main" if then == "plain" else "stripped+0x") in (steps[-1]["type"] if steps else ""), said)
+        expect(("stripped+0x" if then == "strip" else "from main") in (steps[-1]["type"] if steps else ""), said)
         top = leakdiff("top", path, "--json")
         sources = {r["type_source"] for r in json.loads(top.stdout)["rows"] if r["size"] in (40, 5000, 8208)}
         expect(sources == {"site"}, "%s says that the types are sites: %s" % (name, sources))
+        if then == "gone":
+            notes = leakdiff("sql", path, "SELECT note FROM notes").stdout
+            expect("debug information of gone is incomplete" in notes, "%s: a note says so: %s" % (name, notes))
         return
     expect(chain["holder"].get("name") == "g_cache" and chain["holder"].get("type") == "struct table *",
            "%s: the holder is g_cache, a struct table *: %s" % (name, chain["holder"]))
@@ -136,6 +145,29 @@ def check_cpp(name, path, then):
     expect(any(re.match(r"^\.history_", s["edge"] or "") for s in chain["chain"]), said + ": the field of the class")
 
 
+def check_tails(folder):
+    """An object with a text behind it is no array; a library's own block is not what its caller calls something else."""
+    source, keeper = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tails.c"), os.path.join(folder, "libpthread_keeper.so")
+    program = os.path.join(folder, "tails")
+    for words in (["-DKEEPER", "-shared", "-fPIC", "-o", keeper, source], ["-o", program, source, keeper]):
+        made = run(["gcc", "-g", "-O2", "-D_GNU_SOURCE", *words])
+        expect(made.returncode == 0, "tails.c should be compiled: %s" % made.stderr[-500:])
+    service = start([program], env=shim_environment(folder), stdout=subprocess.PIPE, text=True)
+    service.stdout.readline()
+    taken = leakdiff("snap", service.pid, "-o", program + ".snap")
+    expect(taken.returncode == 0, "snap of tails: %s" % taken.stderr)
+    stop(service)
+    rows = leakdiff("sql", program + ".snap", "--json", "SELECT types.name AS type, sum(count) AS count, sum(bytes) AS bytes, "
+                    "group_concat(DISTINCT confidence) AS sure FROM type_evidence JOIN types ON types.id = type GROUP BY 1")
+    expect(rows.returncode == 0, "sql of tails: %s" % rows.stderr)
+    rows = {r["type"]: r for r in map(json.loads, rows.stdout.splitlines())}
+    objects = rows.get("struct object", {"count": 0, "sure": ""})
+    expect(objects["count"] == 40 and set(objects["sure"].split(",")) == {"likely", "certain"} and
+           "struct object[]" not in rows, "forty times one object and a text: %s" % rows)
+    texts = [r for name, r in rows.items() if name.startswith("char[] from ") and r["bytes"] == 3 * 48]
+    expect(len(texts) == 1 and not any("struct answer" in name for name in rows), "three texts of 48 bytes: %s" % rows)
+
+
 def main():
     need("gcc", "g++", "strip", "objcopy")
     folder = scratch("names")
@@ -150,6 +182,7 @@ def main():
         check(name, path, None if then == "separate" else then)
         whole = leakdiff("check", path)
         expect(whole.returncode == 0, "check %s: %s" % (name, whole.stdout[-300:]))
+    check_tails(folder)
     finish()
 
 
