@@ -12,9 +12,10 @@
  *
  * (1) Every label is HTML-like markup made here; names enter it only through style_append_*().
  * (2) What the roles mean is in the picture: the legend lists the roles that are drawn, no others.
- * (3) The picture stays readable: at most DOT_NODES_MAX nodes, the nearest to the marked ones; what
+ * (3) Without a node there is no cluster: title and sentences are the picture then.
+ * (4) The picture stays readable: at most DOT_NODES_MAX nodes, the nearest to the marked ones; what
  *     is dropped is counted below it. A wide and shallow picture is drawn from left to right.
- * (4) Knows nothing of files and formats. */
+ * (5) Knows nothing of files and formats. */
 #include "dot.h"
 
 #include <errno.h>
@@ -394,21 +395,37 @@ static int draw_edge(Agraph_t *graph, Agnode_t *from, Agnode_t *to, const struct
 #define TABLE_LEFT "<TABLE BORDER=\"0\" CELLBORDER=\"0\" CELLSPACING=\"0\" CELLPADDING=\"2\" ALIGN=\"LEFT\">"
 #define LEFT_LINE "<BR ALIGN=\"LEFT\"/>"
 
+static void append_title(struct text *text, const struct picture *picture)
+{
+	/* Graphviz refuses <B></B>, and with it the whole label. */
+	text_printf(text, "<FONT COLOR=\"%s\" POINT-SIZE=\"15\">", STYLE_INK);
+	style_append_wrapped(text, or_empty(picture->title), STYLE_WIDE_LIMIT * 4 / 5, "<B>",
+			     "</B>" LEFT_LINE);
+	text_append(text, "</FONT>");
+	if (picture->subtitle && *picture->subtitle) {
+		text_printf(text, "<FONT COLOR=\"%s\" POINT-SIZE=\"10\">", STYLE_FAINT);
+		style_append_wrapped(text, picture->subtitle, STYLE_WIDE_LIMIT, "", LEFT_LINE);
+		text_append(text, "</FONT>");
+	}
+}
+
 static int label_title(Agraph_t *graph, Agraph_t *body, const struct picture *picture)
 {
 	struct text label = { 0 };
 
-	/* Graphviz refuses <B></B>, and with it the whole label. */
-	text_printf(&label, "<FONT COLOR=\"%s\" POINT-SIZE=\"15\">", STYLE_INK);
-	style_append_wrapped(&label, or_empty(picture->title), STYLE_WIDE_LIMIT * 4 / 5, "<B>",
-			     "</B>" LEFT_LINE);
-	text_append(&label, "</FONT>");
-	if (picture->subtitle && *picture->subtitle) {
-		text_printf(&label, "<FONT COLOR=\"%s\" POINT-SIZE=\"10\">", STYLE_FAINT);
-		style_append_wrapped(&label, picture->subtitle, STYLE_WIDE_LIMIT, "", LEFT_LINE);
-		text_append(&label, "</FONT>");
-	}
+	append_title(&label, picture);
 	return set_markup(graph, body, "label", &label);
+}
+
+/* A picture of nothing says so: its title, and why there is nothing. */
+static int label_empty(Agraph_t *graph, const struct picture *picture)
+{
+	struct text label = { 0 };
+
+	append_title(&label, picture);
+	for (size_t i = 0; i < picture->left_out_count && i < SENTENCES_MAX; i++)
+		style_append_wrapped(&label, or_empty(picture->left_out[i]), STYLE_WIDE_LIMIT, "", LEFT_LINE);
+	return set_markup(graph, graph, "label", &label);
 }
 
 /* One entry of the legend: two to a row. */
@@ -427,7 +444,7 @@ static int label_legend(Agraph_t *graph, const struct picture *picture,
 			const struct selection *selection)
 {
 	bool used[PICTURE_CUT + 1] = { false }, dashed = false, wide = false, fresh = false;
-	bool leads = false;
+	bool leads = false, elided = false;
 	size_t dropped = picture->node_count - selection->kept, entries = 0;
 	struct text text = { 0 };
 
@@ -445,6 +462,7 @@ static int label_legend(Agraph_t *graph, const struct picture *picture,
 		if (!selection->keep[edge->from] || !selection->keep[edge->to])
 			continue;
 		dashed |= edge->conservative;
+		elided |= edge->label && !strcmp(edge->label, "...");
 		leads |= selection->leads[edge->to];
 		wide |= edge->bytes > 1024;
 	}
@@ -470,6 +488,9 @@ static int label_legend(Agraph_t *graph, const struct picture *picture,
 	if (dashed)
 		append_legend(&text, &entries, STYLE_EDGE, "\xe2\x94\x84\xe2\x94\x84", 12,
 			      "interior or unsure reference");
+	if (elided)
+		append_legend(&text, &entries, STYLE_EDGE, "<B>...</B>", 12,
+			      "by several fields, or through what is not shown");
 	if (fresh)
 		append_legend(&text, &entries, STYLE_NEW, "<B>+</B>", 12,
 			      "born since the earlier snapshot");
@@ -580,10 +601,10 @@ int dot_build(const struct picture *picture, Agraph_t **ret_graph)
 			      selection.leads[edge->to] &&
 			      picture->nodes[edge->from].role != PICTURE_CUT);
 	}
-	if (r >= 0)
+	if (r >= 0 && selection.kept)
 		r = label_title(graph, body, picture);
 	if (r >= 0)
-		r = label_legend(graph, picture, &selection);
+		r = selection.kept ? label_legend(graph, picture, &selection) : label_empty(graph, picture);
 	if (r < 0)
 		goto fail;
 

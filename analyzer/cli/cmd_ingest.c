@@ -54,8 +54,8 @@ static int run(int argc, char **argv)
 	if (fd != STDIN_FILENO)
 		close(fd);
 	if (r < 0) {
-		status = error ? cmd_trouble("%s", error) :
-				 cmd_trouble("%s: %s", argv[0], strerror(-r));
+		status = cmd_trouble("%s: %s", strcmp(argv[0], "-") ? argv[0] : "standard input",
+				     error ? error : strerror(-r));
 		free(error);
 		return status;
 	}

@@ -163,7 +163,7 @@ static int print_process(const struct recovery *recovery, struct recover_process
 			if (file->made)
 				put(file->made);
 			putchar('\n');
-		} else if (file->kind == RECOVER_LEFTOVER) {
+		} else if (file->kind == RECOVER_LEFTOVER && !process->running) {
 			fputs("  left over      ", stdout);
 			put(file->name);
 			putchar('\n');

@@ -36,10 +36,26 @@ struct table {
 	int *widths;
 };
 
+static bool schema;			/* the answer is text of our own, lines and all */
+
 /* What a cell looks like on a terminal or between tabs: no control characters. */
 static char *cell(const char *value)
 {
-	return value ? text_escape(value) : strdup("");
+	struct text text = { 0 };
+
+	if (!value || !schema)
+		return value ? text_escape(value) : strdup("");
+	while (*value) {
+		size_t length = strcspn(value, "\t\n");
+		char *piece = strndup(value, length);
+
+		text_append_escaped(&text, piece ? piece : "");
+		text.broken |= !piece;
+		free(piece);
+		text_append_bytes(&text, value + length, value[length] != 0);
+		value += length + (value[length] != 0);
+	}
+	return text_take(&text);
 }
 
 /* Width in characters: UTF-8 continuation bytes take no place. */
@@ -234,12 +250,24 @@ static char *read_statements(void)
 	return text_take(&text);
 }
 
+/* The one word of sqlite3(1) that fingers type by themselves. */
+static bool is_schema(const char *sql)
+{
+	static const char word[] = ".schema";
+
+	sql += strspn(sql, " \t\n");
+	return !strncmp(sql, word, strlen(word)) && !sql[strlen(word) + strspn(sql + strlen(word), " \t\n;")];
+}
+
 static int query(struct store *store, const char *sql)
 {
 	struct table table = { 0 };
 	char *error = NULL;
 	int r, status = CMD_OK;
 
+	schema = is_schema(sql);
+	if (schema)
+		sql = "SELECT sql || ';' AS sql FROM sqlite_schema WHERE sql IS NOT NULL";
 	r = store_query(store, sql, print_row, &table, &error);
 	if (r >= 0)
 		table_done(&table);
@@ -294,8 +322,8 @@ const struct cmd cmd_sql = {
 	.summary = "ask a snapshot in SQL; nodes and edges are tables too",
 	.detail = "Without QUERY statements are read from standard input. On a terminal columns are aligned, elsewhere\n"
 		  "they are separated by tabs. The first --attach is schema b: its nodes are b.nodes, and the view\n"
-		  "v_growth compares it with SNAP. The tables are described in docs/SQL.md; .schema is\n"
-		  "  SELECT sql FROM sqlite_schema",
+		  "v_growth compares it with SNAP. The tables are described in docs/SQL.md; .schema as a\n"
+		  "query prints how all are declared.",
 	.options = options,
 	.run = run,
 };

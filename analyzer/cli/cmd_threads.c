@@ -6,6 +6,7 @@
 
 #include "cli/cmd.h"
 #include "cli/threads.h"
+#include "core/names.h"
 #include "core/snapshot_file.h"
 #include "core/store.h"
 #include "core/text.h"
@@ -38,7 +39,7 @@ static void print_frames(const struct threads_frame *frames, size_t count)
 			put(f->file);
 			if (f->line)
 				printf(":%u", f->line);
-		} else if (*f->module && *f->function) {
+		} else if (*f->module && *f->function && !names_are_place(f->function, f->module)) {
 			fputs("  (", stdout);
 			put(f->module);
 			putchar(')');

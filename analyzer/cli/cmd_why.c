@@ -111,7 +111,8 @@ static int find_node(const struct heap *heap, const char *path, const char *word
 	free(nodes);
 	if (count < 0)
 		return load_trouble((int)count);
-	return count ? CMD_OK : cmd_trouble("no live block in %s has the address %s", path, word);
+	return count ? CMD_OK : cmd_trouble("no live block in %s has the address 0x%" PRIx64 " (addresses are read as hexadecimal)",
+						 path, query.addr);
 }
 
 static int run(int argc, char **argv)

@@ -4,6 +4,7 @@
  * Options may stand anywhere among the words (`leakdiff a.snap b.snap --png x.png`), as --name VALUE,
  * --name=VALUE, -n VALUE or -nVALUE; `--` ends them. A command with stop_at_word ends them at its
  * first word, because what follows belongs to another program. */
+#include <ctype.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -61,9 +62,11 @@ static int store_number(const char *value, int base, uint64_t *ret_number)
 	unsigned long long number;
 	char *end;
 
+	if (!isxdigit((unsigned char)*value))	/* strtoull() takes a sign, and spaces before it */
+		return -EINVAL;
 	errno = 0;
 	number = strtoull(value, &end, base);
-	if (errno || end == value || *end || *value == '-')
+	if (errno || end == value || *end)
 		return -EINVAL;
 	*ret_number = number;
 	return 0;

@@ -208,7 +208,7 @@ static void sites(FILE *out, const struct heap *heap, const char *title, const s
 			bytes += list[i].bytes;
 	}
 	if (count > SITES_SHOWN) {
-		fprintf(out, "<p class=\"dim\">and %zu more sites with ", count - SITES_SHOWN);
+		fprintf(out, "<p class=\"dim\">and %zu more site%s with ", count - SITES_SHOWN, text_s(count - SITES_SHOWN));
 		page_size(out, (int64_t)bytes);
 		fputs(" (leakdiff --json shows all)</p>\n", out);
 	}
@@ -255,11 +255,12 @@ static int suspect(FILE *out, const struct suspects *all, size_t index)
 		index + 1, index + 1, suspect_verdict_name(s->verdict), suspect_confidence_name(s->confidence));
 	page_size(out, (int64_t)s->bytes);
 	if (s->count) {
-		fputs(" in ", out);
-		page_count(out, (int64_t)s->count);
-		fputs(" &times; <span class=\"mono\">", out);
-		page_text(out, s->type);
+		char *what = suspect_what(s);
+
+		fputs(" in <span class=\"mono\">", out);
+		page_text(out, what ? what : s->type);
 		fputs("</span>", out);
+		free(what);
 	}
 	if (s->retained_bytes > s->bytes + s->bytes / 100) {
 		fputs(", ", out);

@@ -124,7 +124,8 @@ int page_growth(FILE *out, const struct page_facts *facts)
 	fputs("</tbody></table></div>\n", out);
 	columns_left_out(out, series);
 	if (diff->row_count > shown) {
-		fprintf(out, "<p class=\"left-out\">%zu more rows with ", diff->row_count - shown);
+		fprintf(out, "<p class=\"left-out\">%zu more row%s with ", diff->row_count - shown,
+			text_s(diff->row_count - shown));
 		page_size(out, (int64_t)left);
 		page_printf(out, " are left out: `%s --json` has all.", facts->command);
 		fputs("</p>\n", out);

@@ -6,6 +6,7 @@
  * from memory are escaped here, at the last moment. */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +72,8 @@ void report_command(FILE *out, const struct heap_meta *meta)
 {
 	const char *command = meta->command && *meta->command ? meta->command : "the process";
 	size_t length = strcspn(command, " ");
-	char *word = strndup(command, length);
+	/* "nginx: worker process" is what a program calls itself */
+	char *word = strndup(command, length > 1 && command[length - 1] == ':' ? length - 1 : length);
 	const char *slash = word ? strrchr(word, '/') : NULL;
 
 	put_escaped(out, slash && slash[1] ? slash + 1 : word ? word : command);
@@ -91,7 +93,7 @@ char *report_duration(double seconds, char *buffer)
 	else if (seconds < 86400)
 		snprintf(buffer, TEXT_SIZE, "%d h %d min", (int)seconds / 3600, (int)seconds % 3600 / 60);
 	else
-		snprintf(buffer, TEXT_SIZE, "%.0f d %d h", seconds / 86400 - 0.5, (int)(seconds / 3600) % 24);
+		snprintf(buffer, TEXT_SIZE, "%.0f d %d h", floor(seconds / 86400), (int)(seconds / 3600) % 24);
 	return buffer;
 }
 
@@ -118,9 +120,13 @@ void report_stack(FILE *out, const struct heap *heap, uint32_t stack, size_t ind
 	if (end < s->frame_count)
 		end++;
 	for (uint32_t i = first; i < end && shown < FRAMES_SHOWN; i++, shown++) {
+		const struct heap_frame *f = &heap->frames[s->frames[i]];
 		struct text frame = { 0 };
 
-		names_frame(&frame, &heap->frames[s->frames[i]]);
+		if (shown && !f->line && *f->module && !strcmp(f->module, heap->frames[s->frames[i - 1]].module))
+			text_append(&frame, f->function);	/* the frame before has said in which module */
+		else
+			names_frame(&frame, f);
 		if (shown)
 			text_append(&line, " < ");
 		if (frame.data)
@@ -177,6 +183,23 @@ void report_chain(FILE *out, const struct chain *chain, size_t indent)
 	}
 }
 
+/* How many later snapshots have the same note; SIZE_MAX = an earlier one has, and has said it. */
+static size_t sharing(const struct series *series, size_t k, const char *note)
+{
+	size_t others = 0;
+
+	for (size_t other = 0; other < series->count; other++)
+		for (size_t i = 0; i < series->heaps[other].heap->meta.note_count; i++) {
+			if (other == k || strcmp(series->heaps[other].heap->meta.notes[i], note) != 0)
+				continue;
+			if (other < k)
+				return SIZE_MAX;
+			others++;
+			break;
+		}
+	return others;
+}
+
 void report_limits(FILE *out, const struct series *series)
 {
 	for (size_t k = 0; k < series->count; k++) {
@@ -194,7 +217,13 @@ void report_limits(FILE *out, const struct series *series)
 			fputs(": not all threads were stopped: a reference that moved meanwhile may be missing\n", out);
 		}
 		for (size_t i = 0; i < m->note_count; i++) {
+			size_t others = sharing(series, k, m->notes[i]);
+
+			if (others == SIZE_MAX)
+				continue;
 			put_escaped(out, base);
+			if (others)
+				fprintf(out, " and %zu other%s", others, others == 1 ? "" : "s");
 			fputs(": ", out);
 			put_escaped(out, m->notes[i]);
 			putc('\n', out);
@@ -298,9 +327,10 @@ static int growth_table(FILE *out, const struct diff *diff, size_t limit)
 	r = table_print(table, out, 2);
 	table_free(table);
 	if (diff->row_count > limit)
-		fprintf(out, "  (%zu more rows: --top N shows more, --json all)\n", diff->row_count - limit);
+		fprintf(out, "  (%zu more row%s: --top N shows more, --json all)\n", diff->row_count - limit,
+			text_s(diff->row_count - limit));
 	if (diff->hidden_rows)
-		fprintf(out, "  (%zu rows hidden by --min-bytes or --type)\n", diff->hidden_rows);
+		fprintf(out, "  (%zu row%s hidden by --min-bytes or --type)\n", diff->hidden_rows, text_s(diff->hidden_rows));
 	return r;
 }
 
@@ -327,7 +357,7 @@ static void site_lines(FILE *out, const struct heap *heap, const char *label,
 		report_stack(out, heap, sites[i].stack, 14);
 	}
 	if (count > shown)
-		fprintf(out, "              and %zu more sites with %s (--json shows all)\n", count - shown,
+		fprintf(out, "              and %zu more site%s with %s (--json shows all)\n", count - shown, text_s(count - shown),
 			text_size((int64_t)rest_bytes, size));
 }
 
@@ -340,8 +370,11 @@ static void suspect_paragraph(FILE *out, const struct series *series, const stru
 	fprintf(out, "\n%s%zu. %s (%s)%s  %s", ink(verdict_ink(s)), rank, suspect_verdict_name(s->verdict),
 		suspect_confidence_name(s->confidence), ink(INK_NONE), text_size((int64_t)s->bytes, size));
 	if (s->count) {
-		fprintf(out, " in %s x ", text_count((int64_t)s->count, count));
-		put_escaped(out, s->type);
+		char *what = suspect_what(s);
+
+		fputs(" in ", out);
+		put_escaped(out, what ? what : s->type);
+		free(what);
 	}
 	if (s->retained_bytes > s->bytes + s->bytes / 100)
 		fprintf(out, ", %s with what only it holds", text_size((int64_t)s->retained_bytes, retained));
@@ -411,7 +444,7 @@ static bool is_worth_a_paragraph(const struct series *series, const struct suspe
 static void suspect_lines(FILE *out, const struct series *series, const struct suspects *suspects)
 {
 	const struct heap *heap = series_last(series)->heap;
-	char size[TEXT_SIZE], count[TEXT_SIZE];
+	char size[TEXT_SIZE];
 	bool any = false;
 
 	for (size_t i = 0; i < suspects->count; i++) {
@@ -419,10 +452,13 @@ static void suspect_lines(FILE *out, const struct series *series, const struct s
 
 		if (is_worth_a_paragraph(series, suspects, i))
 			continue;
-		fprintf(out, "%s%s%zu. %s (%s)%s  %s in %s x ", any ? "" : "\n", ink(verdict_ink(s)), i + 1,
+		char *what = suspect_what(s);
+
+		fprintf(out, "%s%s%zu. %s (%s)%s  %s in ", any ? "" : "\n", ink(verdict_ink(s)), i + 1,
 			suspect_verdict_name(s->verdict), suspect_confidence_name(s->confidence), ink(INK_NONE),
-			text_size((int64_t)s->bytes, size), text_count((int64_t)s->count, count));
-		put_escaped(out, s->type);
+			text_size((int64_t)s->bytes, size));
+		put_escaped(out, what ? what : s->type);
+		free(what);
 		if (s->root != HEAP_NONE) {
 			fputs(", held by ", out);
 			put_escaped(out, heap->root[s->root].name);
@@ -568,9 +604,10 @@ int report_top(FILE *out, const struct series *series, const struct diff *diff, 
 	r = table_print(table, out, 2);
 	table_free(table);
 	if (diff->row_count > limit)
-		fprintf(out, "  (%zu more rows: --top N shows more, --json all)\n", diff->row_count - limit);
+		fprintf(out, "  (%zu more row%s: --top N shows more, --json all)\n", diff->row_count - limit,
+			text_s(diff->row_count - limit));
 	if (diff->hidden_rows)
-		fprintf(out, "  (%zu rows hidden by --min-bytes or --type)\n", diff->hidden_rows);
+		fprintf(out, "  (%zu row%s hidden by --min-bytes or --type)\n", diff->hidden_rows, text_s(diff->hidden_rows));
 	gathered_lines(out, diff, ages);
 	report_limits(out, series);
 	return r;
@@ -650,8 +687,8 @@ int report_chains(FILE *out, const struct series *series, const struct chain_set
 {
 	char size[TEXT_SIZE], count[TEXT_SIZE], lost[TEXT_SIZE];
 
-	fprintf(out, "%s%s blocks match, %s", ink(INK_BOLD), text_count((int64_t)set->matched, count),
-		text_size((int64_t)set->matched_bytes, size));
+	fprintf(out, "%s%s block%s match%s, %s", ink(INK_BOLD), text_count((int64_t)set->matched, count),
+		text_s(set->matched), set->matched == 1 ? "es" : "", text_size((int64_t)set->matched_bytes, size));
 	if (set->unreachable)
 		fprintf(out, "; %s of them are unreachable", text_count((int64_t)set->unreachable, lost));
 	fprintf(out, "%s\n", ink(INK_NONE));
@@ -666,7 +703,8 @@ int report_chains(FILE *out, const struct series *series, const struct chain_set
 		report_stack(out, set->heap, set->heap->stack[e->node], 2);
 	}
 	if (set->matched > set->count)
-		fprintf(out, "\n(%" PRIu64 " more blocks match: --all shows each)\n", set->matched - set->count);
+		fprintf(out, "\n(%" PRIu64 " more block%s: --all shows each)\n", set->matched - set->count,
+			set->matched - set->count == 1 ? " matches" : "s match");
 	report_limits(out, series);
 	return 0;
 }

@@ -194,8 +194,7 @@ static char *reply_sentence(const struct target *target, int error, uint64_t wai
 	if (error == -ETIMEDOUT && target_is_stopped(target))
 		return stopped_sentence(pid);
 	if (error == -ETIMEDOUT)
-		return text_format("process %d did not answer within %llu s", pid,
-				   (unsigned long long)(wait_ns / 1000000000u));
+		return text_format("process %d did not answer within %g s", pid, (double)wait_ns / 1e9);
 	if (error == -ESRCH)
 		return text_format("process %d ended, or became another program, before it answered", pid);
 	if (error == -EPROTO)

@@ -11,17 +11,20 @@
 
 /* Names of the calls that threads are found in; x86-64. */
 static const struct { uint64_t number; const char *name; } calls[] = {
-	{ 0, "read" }, { 1, "write" }, { 7, "poll" }, { 20, "writev" }, { 23, "select" }, { 34, "pause" },
-	{ 35, "nanosleep" }, { 42, "connect" }, { 43, "accept" }, { 44, "sendto" }, { 45, "recvfrom" },
-	{ 46, "sendmsg" }, { 47, "recvmsg" }, { 61, "wait4" }, { 128, "rt_sigtimedwait" },
-	{ 130, "rt_sigsuspend" }, { 202, "futex" }, { 219, "restart_syscall" }, { 230, "clock_nanosleep" },
-	{ 232, "epoll_wait" }, { 247, "waitid" }, { 270, "pselect6" }, { 271, "ppoll" },
-	{ 281, "epoll_pwait" }, { 288, "accept4" },
+	{ 0, "read" }, { 1, "write" }, { 7, "poll" }, { 17, "pread64" }, { 18, "pwrite64" }, { 19, "readv" },
+	{ 20, "writev" }, { 23, "select" }, { 34, "pause" }, { 35, "nanosleep" }, { 40, "sendfile" },
+	{ 42, "connect" }, { 43, "accept" }, { 44, "sendto" }, { 45, "recvfrom" }, { 46, "sendmsg" },
+	{ 47, "recvmsg" }, { 61, "wait4" }, { 65, "semop" }, { 70, "msgrcv" }, { 72, "fcntl" }, { 73, "flock" },
+	{ 74, "fsync" }, { 75, "fdatasync" }, { 128, "rt_sigtimedwait" }, { 130, "rt_sigsuspend" },
+	{ 202, "futex" }, { 208, "io_getevents" }, { 219, "restart_syscall" }, { 220, "semtimedop" },
+	{ 230, "clock_nanosleep" }, { 232, "epoll_wait" }, { 243, "mq_timedreceive" }, { 247, "waitid" },
+	{ 270, "pselect6" }, { 271, "ppoll" }, { 281, "epoll_pwait" }, { 288, "accept4" }, { 299, "recvmmsg" },
+	{ 333, "io_pgetevents" }, { 426, "io_uring_enter" }, { 441, "epoll_pwait2" }, { 449, "futex_waitv" },
 };
 
 struct reading {
 	struct threads_list *list;
-	struct threads_entry *entry;	/* whose frames come */
+	size_t met;			/* where the last one was: rows come in the order of the list */
 };
 
 static char *copy(const char *text)
@@ -34,20 +37,28 @@ static uint64_t number(const char *text)
 	return text ? strtoull(text, NULL, 10) : 0;
 }
 
-static struct threads_entry *find(struct threads_list *list, bool python, uint64_t id)
+static struct threads_entry *find(struct reading *reading, bool python, uint64_t id)
 {
-	for (size_t i = 0; i < list->count; i++)
-		if ((strcmp(list->entries[i].kind, "thread") != 0 || !python) && list->entries[i].id == id &&
-		    (python ? strcmp(list->entries[i].kind, "thread") != 0 : !strcmp(list->entries[i].kind, "thread")))
-			return &list->entries[i];
+	struct threads_list *list = reading->list;
+
+	for (size_t i = 0; i < list->count; i++) {
+		size_t at = (reading->met + i) % list->count;
+
+		if (list->entries[at].id == id && python == (strcmp(list->entries[at].kind, "thread") != 0)) {
+			reading->met = at;
+			return &list->entries[at];
+		}
+	}
 	return NULL;
 }
 
 static struct threads_entry *add(struct threads_list *list, uint64_t id, const char *kind, const char *name,
 				 char *state, uint64_t tid)
 {
-	struct threads_entry *grown = reallocarray(list->entries, list->count + 1, sizeof(*grown)), *entry;
+	struct threads_entry *grown = list->entries, *entry;
 
+	if (!(list->count & (list->count - 1)))		/* 0 or a power of two: full */
+		grown = reallocarray(list->entries, list->count ? list->count * 2 : 1, sizeof(*grown));
 	if (!grown || !state)
 		goto fail;
 	list->entries = grown;
@@ -97,7 +108,7 @@ static int take_python(int columns, char **values, bool is_header, void *data)
 	if (is_header)
 		return 0;
 	if (!strcmp(values[1], "thread")) {
-		entry = values[3] ? find(reading->list, false, number(values[3])) : NULL;
+		entry = values[3] ? find(reading, false, number(values[3])) : NULL;
 		if (!entry || !*values[2])
 			return 0;
 		free(entry->name);	/* the name that the program gave says more than the kernel's */
@@ -133,7 +144,7 @@ static int take_native_frame(int columns, char **values, bool is_header, void *d
 	(void)columns;
 	if (is_header)
 		return 0;
-	entry = find(reading->list, false, number(values[0]));
+	entry = find(reading, false, number(values[0]));
 	return entry ? add_frame(&entry->native, &entry->native_count, values) : 0;
 }
 
@@ -147,9 +158,9 @@ static int take_python_frame(int columns, char **values, bool is_header, void *d
 	if (is_header)
 		return 0;
 	if (!strcmp(values[7], "thread"))
-		entry = values[8] ? find(reading->list, false, number(values[8])) : NULL;
+		entry = values[8] ? find(reading, false, number(values[8])) : NULL;
 	else
-		entry = find(reading->list, true, number(values[0]));
+		entry = find(reading, true, number(values[0]));
 	return entry ? add_frame(&entry->frames, &entry->frame_count, values) : 0;
 }
 

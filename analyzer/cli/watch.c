@@ -93,7 +93,7 @@ static int growth_lines(FILE *out, const struct series *series, const struct dif
 	else
 		fputs("  nothing has grown\n", out);
 	if (grown > shown)
-		fprintf(out, "  (%zu more rows grew: --top N shows more)\n", grown - shown);
+		fprintf(out, "  (%zu more row%s grew: --top N shows more)\n", grown - shown, text_s(grown - shown));
 	table_free(table);
 	return r;
 }
@@ -101,13 +101,13 @@ static int growth_lines(FILE *out, const struct series *series, const struct dif
 /* A suspect in two lines: what, and who holds it. */
 static void suspect_lines(FILE *out, const struct heap *heap, const struct suspect *s, size_t rank)
 {
-	char size[TEXT_SIZE], count[TEXT_SIZE];
-	char *type = text_escape(s->type), *holder = NULL, *shown = NULL;
+	char *what = suspect_what(s), *type = text_escape(what ? what : s->type), *holder = NULL, *shown = NULL;
+	char size[TEXT_SIZE];
 
 	fprintf(out, "  %zu. %s (%s)  %s", rank, suspect_verdict_name(s->verdict), suspect_confidence_name(s->confidence),
 		text_size((int64_t)s->bytes, size));
 	if (s->count)
-		fprintf(out, " in %s x %s", text_count((int64_t)s->count, count), type ? type : "?");
+		fprintf(out, " in %s", type ? type : "?");
 	putc('\n', out);
 	if (s->root != HEAP_NONE)
 		holder = chain_holder_name(heap, s->root, &s->chain);
@@ -126,6 +126,7 @@ static void suspect_lines(FILE *out, const struct heap *heap, const struct suspe
 		fprintf(out, "     why: %s\n", shown);
 	free(shown);
 	free(type);
+	free(what);
 }
 
 static int comparison_text(struct watch *w, const struct series *series, const struct diff *diff,

@@ -180,7 +180,7 @@ static int locate_frame(struct maker *maker, const struct stream_frame *frame,
 			   ret_location);
 }
 
-/* Expand the threads' stacks into frames with names. */
+/* Expand the threads' stacks into frames with names; a wrapper of ours is no place where the service stands. */
 static int make_tracebacks(struct maker *maker)
 {
 	const struct stream *stream = maker->stream;
@@ -198,7 +198,7 @@ static int make_tracebacks(struct maker *maker)
 		if (i == maker->first_frame[frame->thread])
 			depth = 0;
 		location = &maker->code->locations[number];
-		for (uint32_t f = 0; f < location->count; f++) {
+		for (uint32_t f = 0; f < location->count && !(location->role & CODE_SELF); f++) {
 			if (maker->out->traceback_count == capacity) {
 				struct ingest_frame *bigger;
 

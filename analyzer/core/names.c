@@ -276,6 +276,13 @@ void names_cache(struct text *text, const struct heap_cache *cache)
 			    cache->entries >= (uint64_t)cache->maxsize ? ": full" : "");
 }
 
+bool names_are_place(const char *function, const char *module)
+{
+	size_t length = strlen(module);
+
+	return !strncmp(function, module, length) && !strncmp(function + length, "+0x", 3);
+}
+
 void names_frame(struct text *text, const struct heap_frame *frame)
 {
 	const char *slash = strrchr(frame->file, '/');
@@ -284,7 +291,7 @@ void names_frame(struct text *text, const struct heap_frame *frame)
 	text_append(text, *frame->function ? frame->function : *frame->module ? frame->module : "(unknown)");
 	if (*file && frame->line)
 		text_printf(text, " %s:%" PRIu32, file, frame->line);
-	else if (*frame->function && *frame->module)
+	else if (*frame->function && *frame->module && !names_are_place(frame->function, frame->module))
 		text_printf(text, " (%s)", frame->module);
 }
 

@@ -59,6 +59,9 @@ char *names_folded_label(const char *label);
  * "lru_cache, unbounded"; where the bound is unknown only its entries. */
 void names_cache(struct text *text, const struct heap_cache *cache);
 
+/* Is a function's name that of a place in its module, "libx.so+0x1234", since it has no symbol? */
+bool names_are_place(const char *function, const char *module);
+
 /* Append "function file:line" of one frame, or what is known of it. */
 void names_frame(struct text *text, const struct heap_frame *frame);
 

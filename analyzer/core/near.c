@@ -142,9 +142,9 @@ int pattern_of_neighbours(const struct series *series, const uint32_t *nodes, si
 		first = end;
 	}
 	if (r >= 0 && count > shown)
-		r = picture_leave_out(n.picture, "%zu more objects match", count - shown);
+		r = picture_leave_out(n.picture, "%zu more object%s", count - shown, count - shown == 1 ? " matches" : "s match");
 	if (r >= 0 && n.left_for_room)
-		r = picture_leave_out(n.picture, "%zu more neighbours: a picture holds %d nodes", n.left_for_room,
+		r = picture_leave_out(n.picture, "%zu more neighbour%s: a picture holds %d nodes", n.left_for_room, text_s(n.left_for_room),
 				      PICTURE_NODES);
 	size_t real = n.picture->node_count;
 	for (size_t i = 0; i < real && r >= 0; i++) {

@@ -36,6 +36,12 @@ char *text_size(int64_t bytes, char buffer[TEXT_SIZE]);
 /* Digits grouped by three for people: "1 234 567"; beyond 17 digits ungrouped. Returns buffer. */
 char *text_count(int64_t count, char buffer[TEXT_SIZE]);
 
+/* What makes a noun of many: "s", and nothing after 1. */
+static inline const char *text_s(uint64_t count)
+{
+	return count == 1 ? "" : "s";
+}
+
 /* Parse "1500k", "2G", "10MiB", "1.5 MiB", "4096" (k, M, G, T are powers of 1024). 0 or -EINVAL. */
 int text_parse_size(const char *string, uint64_t *ret_bytes) __attribute__((warn_unused_result));
 /* Parse "90s", "5m", "1h", "250ms", "2" (seconds). 0 or -EINVAL. */

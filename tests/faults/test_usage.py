@@ -72,6 +72,25 @@ for words in (("sql", second, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT
         status = process.wait(60)
         expect(status in (0, 1) and not errors, "leakdiff %s | head -%d: expected no error, got status %s and %r"
                % (words[0], line_count, status, errors[-300:]))
+# -- standard files that were closed: no file of ours gets their numbers
+for closed in ("<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"):
+    target = os.path.join(scratch("closed"), "x.snap")
+    done = run(["sh", "-c", '"$0" snap "$1" -o "$2" ' + closed, COMMAND, str(service.pid), target], env=clean_environment())
+    expect(done.returncode == (2 if ">&-" in closed.split() else 0) and os.listdir(os.path.dirname(target)) == ["x.snap"] and
+           leakdiff("check", target).returncode == 0, "snap %s: expected a whole snapshot, got %s and %s" % (closed, done, os.listdir(os.path.dirname(target))))
+    done = run(["sh", "-c", '"$0" run -o "$1" -- sh -c "ls /proc/self/fd | wc -l" 2>/dev/null ' + closed, COMMAND, scratch("ld")], env=clean_environment())
+    expect(done.stdout.strip() in ("", "3", "4"), "run %s: the program should get the files that were given, not %s" % (closed, done.stdout))
+
+# -- what is read as a number, and .schema
+refused(leakdiff("chain", second, "--addr", " -1"), "an address with a sign behind a space", status=64)
+refused(leakdiff("why", second, "10"), "an address where nothing lies", words=("0x10 ",))
+done = leakdiff("sql", second, ".schema")
+expect(done.returncode == 0 and "CREATE TABLE meta (" in done.stdout and "\tkey TEXT PRIMARY KEY" in done.stdout and "\\x0a" not in done.stdout,
+       ".schema should print the declarations line by line: %r" % done.stdout[:300])
+# .. and where a thread of the service stands is no frame of the library
+stood = leakdiff("threads", second).stdout
+expect("thread main" in stood and "preload/" not in stood and "libleakdiff" not in stood, "threads should leave the library's frames out: %s" % stood[:400])
+
 for words in (("top", second), (first, second), (first, second, "--json"), ("sql", second, "SELECT 1"), ("--help",), ("top", "--help"),
               ("export", second, "-f", "pprof"), ("export", second, "-f", "speedscope"), ("rss", second)):
     with open("/dev/full", "wb") as full:

@@ -619,6 +619,20 @@ TEST(different_processes_are_compared_by_type_and_said_to_be)
 	pair_done(&p);
 }
 
+TEST(different_programs_are_said_to_be)
+{
+	struct pair p = { 0 };
+
+	build_cache(&p.before, 10);
+	build_cache(&p.after, 30);
+	p.after.heap.meta = (struct heap_meta){ .path = "b", .command = "other", .exe = "/bin/other", .pid = 200,
+						.process_start_ns = 2, .consistent = true };
+	pair_judge(&p);
+	ASSERT(p.suspects->note_count >= 1);
+	EXPECT_CONTAINS(p.suspects->notes[0], "different programs");
+	pair_done(&p);
+}
+
 TEST(resident_memory_that_live_memory_does_not_explain_is_the_allocators)
 {
 	struct pair p = { 0 };

@@ -94,6 +94,13 @@ TEST(globs_without_wildcards_match_as_substrings)
 	EXPECT_TRUE(!text_glob("entry*", "struct entry"));
 }
 
+TEST(one_is_no_plural)
+{
+	EXPECT_STR_EQ(text_s(0), "s");
+	EXPECT_STR_EQ(text_s(1), "");
+	EXPECT_STR_EQ(text_s(2), "s");
+}
+
 TEST(a_taken_text_is_never_null_and_leaves_an_empty_one)
 {
 	struct text text = { 0 };

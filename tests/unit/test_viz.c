@@ -372,8 +372,16 @@ TEST(a_chain_of_64_nodes_is_drawn_whole)
 TEST(an_empty_picture_and_a_cycle_render)
 {
 	struct picture *picture = picture_new("nothing grew");
+	char *svg;
 
 	free(rendered(picture, VIZ_PNG, NULL));
+	(void)!picture_leave_out(picture, "not one suspect");
+	svg = rendered(picture, VIZ_SVG, NULL);
+	ASSERT_NOT_NULL(svg);
+	EXPECT_CONTAINS(svg, "nothing grew");
+	EXPECT_CONTAINS(svg, "not one suspect");
+	EXPECT(!strstr(svg, "Not shown"));
+	free(svg);
 	for (uint32_t i = 0; i < 3; i++)
 		picture_add_node(picture, &(struct picture_node){ .role = PICTURE_UNREACHABLE });
 	for (uint32_t i = 0; i < 3; i++)
