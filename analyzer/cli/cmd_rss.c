@@ -95,6 +95,14 @@ static const char *base_of(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+static bool has_note(const struct heap *heap, const char *note)
+{
+	for (size_t i = 0; i < heap->meta.note_count; i++)
+		if (!strcmp(heap->meta.notes[i], note))
+			return true;
+	return false;
+}
+
 static void note_one(struct rss *rss, size_t index)
 {
 	const struct heap_meta *m = &rss->heaps[index]->meta;
@@ -107,7 +115,7 @@ static void note_one(struct rss *rss, size_t index)
 		add_note(rss, text_format("%s: resident sizes could not be read when it was taken: it has no account", file));
 		return;
 	}
-	if (mappings->others_bytes)
+	if (mappings->others_bytes && index + 1 == rss->count)	/* of the last: PSS stands beside it */
 		add_note(rss, text_format("%s: pages that other processes have mapped too count in full; shared out "
 					  "among them, %s of the total are theirs", file,
 					  text_size((int64_t)mappings->others_bytes, a)));
@@ -128,8 +136,12 @@ static void note_one(struct rss *rss, size_t index)
 					  "the wrong of live blocks and allocator", file, m->lost_events));
 	if (!m->consistent)
 		add_note(rss, text_format("%s: not all threads were stopped: memory changed while it was added up", file));
-	for (size_t i = 0; i < m->note_count; i++)
-		add_note(rss, text_format("%s: %s", file, m->notes[i]));
+	for (size_t i = 0; i < m->note_count; i++) {
+		bool other = rss->count == 2 && has_note(rss->heaps[!index], m->notes[i]);
+
+		if (!other || index == 0)	/* what both have is said once */
+			add_note(rss, text_format("%s: %s", other ? "both" : file, m->notes[i]));
+	}
 }
 
 static void note_growth(struct rss *rss)
@@ -203,6 +215,8 @@ static int print_table(const struct rss *rss)
 	for (const struct account_part *part = account_parts; part->key; part++) {
 		for (size_t k = 0; k < rss->count; k++)
 			bytes[k] = account_value(&rss->heaps[k]->account, part);
+		if (!bytes[0] && !bytes[rss->count - 1])	/* no Python, no shared memory: not worth a line */
+			continue;
 		add_row(table, rss, part->label, bytes);
 		add_details(table, rss, part);
 	}
@@ -236,7 +250,7 @@ static void print_beside(const struct heap_meta *m)
 	char a[TEXT_SIZE], b[TEXT_SIZE], c[TEXT_SIZE];
 
 	if (m->pss_bytes)
-		printf("\n  %s with common pages shared out (PSS), %s not shared with anybody; page tables %s\n",
+		printf("\n  PSS %s: pages that several processes map count in parts; %s are its own alone. Page tables: %s\n",
 		       text_size((int64_t)m->pss_bytes, a), text_size((int64_t)m->private_bytes, b),
 		       text_size((int64_t)m->page_table_bytes, c));
 	if (!m->cgroup_current_bytes)
@@ -262,7 +276,7 @@ static int print(const struct rss *rss)
 	if (r == 0)
 		r = print_sentences("  ", rss->arenas.lines, rss->arenas.line_count);
 	if (r == 0)
-		r = print_sentences("helps: ", rss->arenas.advice, rss->arenas.advice_count);
+		r = print_sentences("what helps: ", rss->arenas.advice, rss->arenas.advice_count);
 	if (rss->note_count)
 		putchar('\n');
 	if (r == 0)

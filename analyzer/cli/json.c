@@ -220,6 +220,8 @@ static json_t *suspect_object(const struct series *series, const struct suspect 
 	set(o, "reason", json_value_name(s->reason));
 	set(o, "type", json_value_name(s->type));
 	set(o, "count", number(s->count));
+	set(o, "type_count", number(s->kinds > 1 ? s->type_count : s->count));
+	set(o, "kinds", number(s->kinds ? s->kinds : 1));
 	set(o, "bytes", number(s->bytes));
 	set(o, "retained_bytes", number(s->retained_bytes));
 	set(o, "sites", site_list(heap, s->sites, s->site_count));

@@ -467,6 +467,33 @@ static char *shown_type(const struct judge *j, const struct cluster *cluster)
 	return text_take(&text);
 }
 
+static int count_kinds(const struct judge *j, const struct cluster *cluster, struct suspect *suspect)
+{
+	struct kinds kinds = { 0 };
+	int64_t main = kinds_number(&kinds, j->heap, cluster->main), kind = 0;
+
+	for (uint32_t i = 0; i < cluster->node_count && main >= 0 && kind >= 0; i++) {
+		if (!cluster->counts[i])
+			continue;
+		kind = kinds_number(&kinds, j->heap, cluster->node[i]);
+		suspect->type_count += kind == main ? weigh_count(j->heap, cluster->node[i]) : 0;
+	}
+	suspect->kinds = kinds.count;
+	kinds_done(&kinds);
+	return main < 0 || kind < 0 ? -ENOMEM : 0;
+}
+
+char *suspect_what(const struct suspect *suspect)
+{
+	char count[TEXT_SIZE], rest[TEXT_SIZE];
+
+	if (suspect->kinds < 2 || suspect->type_count >= suspect->count)
+		return text_format("%s x %s", text_count((int64_t)suspect->count, count), suspect->type);
+	return text_format("%s x %s and %s of %" PRIu64 " more kind%s", text_count((int64_t)suspect->type_count, count), suspect->type,
+			   text_count((int64_t)(suspect->count - suspect->type_count), rest), suspect->kinds - 1,
+			   suspect->kinds == 2 ? "" : "s");
+}
+
 /* References that Python counts and nobody was found to have, of what grew. */
 static int say_unaccounted(const struct judge *j, struct suspect *suspect)
 {
@@ -605,7 +632,9 @@ static int describe(struct judge *j, const struct cluster *cluster, struct suspe
 	suspect->type = shown_type(j, cluster);
 	if (!suspect->type)
 		return -ENOMEM;
-	r = find_sites(j, cluster, true, &suspect->sites, &suspect->site_count);
+	r = count_kinds(j, cluster, suspect);
+	if (r == 0)
+		r = find_sites(j, cluster, true, &suspect->sites, &suspect->site_count);
 	if (r == 0)
 		r = find_sites(j, cluster, false, &suspect->companions, &suspect->companion_count);
 	if (r == 0)

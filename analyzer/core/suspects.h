@@ -41,6 +41,7 @@ struct suspect {
 	char *reason;			/* one or two sentences */
 	char *type;			/* as shown */
 	uint64_t count, bytes;		/* what grew */
+	uint64_t type_count, kinds;	/* of `count` those of the type, and how many kinds there are: 1 = all are */
 	uint64_t net_bytes;		/* of it, what did not take the place of others; 0 = all of it */
 	uint64_t retained_bytes;
 	struct suspect_site *sites;	/* of what grew, heaviest first; they sum to count and bytes */
@@ -92,6 +93,9 @@ struct suspects *suspects_free(struct suspects *suspects);
 
 /* What one suspect owns, for whoever takes it from the list. */
 void suspect_done(struct suspect *suspect);
+
+/* What grew, in words: "30 x Session", "20 x Session and 10 of 2 more kinds". Raw; owned, NULL = no memory. */
+char *suspect_what(const struct suspect *suspect);
 
 /* "register", "stack" (a local variable, or a frame of which nothing is known) or "unnamed stack slot" (reach.h) where
  * nothing else holds it, else NULL. */

@@ -112,7 +112,7 @@ answer = rss(first, last)
 expect(any("MALLOC_ARENA_MAX" in line for line in answer["advice"]), "and so many arenas should be named: %s" % answer["advice"])
 expect(answer["growth"]["details"]["allocator_free_bytes"] > 70 * MIB, "and the growth of each detail: %s" % answer["growth"])
 text = leakdiff("rss", first.path, last.path).stdout
-expect("main arena: " in text and "helps: malloc_trim(0)" in text and "holes between blocks" in text, "the text says it too: %s" % text)
+expect("main arena: " in text and "what helps: malloc_trim(0)" in text and "holes between blocks" in text, "the text says it too: %s" % text)
 promised, given = of(found, "trim_bytes"), int(service.ask("trim"))
 expect(near(promised, given), "malloc_trim(0) would give back %d, it gave %d" % (promised, given))
 service.ask("fork")			# pages that a worker shares with its parent count half

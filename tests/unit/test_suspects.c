@@ -241,6 +241,10 @@ TEST(bodies_from_two_sites_in_entries_of_their_own_are_one_thing_with_two_sites)
 	EXPECT_U64_EQ(p.suspects->list[0].site_count, 2);
 	EXPECT_U64_EQ(p.suspects->list[0].companion_count, 1);
 	EXPECT_STR_EQ(p.suspects->list[0].type, "9000 B from put s.c:1");
+	char *what = suspect_what(&p.suspects->list[0]);
+	EXPECT_U64_EQ(p.suspects->list[0].kinds, 2);
+	EXPECT_STR_EQ(what, "66 x 9000 B from put s.c:1 and 34 of 1 more kind");
+	free(what);
 	pair_done(&p);
 }
 

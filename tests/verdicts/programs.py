@@ -5,6 +5,7 @@ under_load(name, seconds) starts one under the library, lets it warm up, takes f
 on, and gives the suspects of their comparison. A load is a function that does one round and returns."""
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -197,6 +198,13 @@ def snapshots_of(program, folder, seconds):
     return files
 
 
+def read_text(name, text):
+    """What is the same for several snapshots, or several frames, is said once."""
+    notes = [line.split(": ", 1)[1] for line in text.splitlines() if re.match(r"\d\.snap", line)]
+    expect(len(notes) == len(set(notes)), "%s: a note that snapshots share stands once: %s" % (name, notes))
+    expect(not re.search(r"\(([\w.-]+)\) < [\w:~]+ \(\1\)", text), "%s: frames repeat their module: %s" % (name, text))
+
+
 def under_load(name, seconds):
     """(suspects, exit status, snapshots), or None where the program is not installed."""
     if not shutil.which(NEEDS.get(name, name), path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
@@ -207,4 +215,5 @@ def under_load(name, seconds):
     if not isinstance(program, list):
         stop(program.process)
     answer = leakdiff(*files, "--json")
+    read_text(name, leakdiff(*files).stdout)
     return json.loads(answer.stdout)["suspects"], answer.returncode, len(files)
