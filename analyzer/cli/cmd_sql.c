@@ -192,7 +192,7 @@ static int begin_table(struct table *table, int columns, char **names)
 	if (!table->names || !table->widths || !table->rows)
 		return -ENOMEM;
 	for (int i = 0; i < columns; i++)
-		if (!(table->names[i] = strdup(names[i] ? names[i] : "")))
+		if (!(table->names[i] = text_escape(names[i] ? names[i] : "")))
 			return -ENOMEM;
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/grow.h"
 #include "core/text.h"
@@ -53,6 +54,26 @@ static const char *module_name(struct code *code, const char *path)
 	return strings_intern_bytes(code->strings, base, length);
 }
 
+/* The program's name as it was called, where that is another name of the same file in the same folder: redis-server is a
+ * link to redis-check-rdb. A script's name is not that of its interpreter, and links elsewhere are not known. */
+static const char *program_name(struct code *code, const char *root, const char *path)
+{
+	const char *called = stream_meta(code->stream, "name"), *base = code_base_name(path);
+	struct stat file, link;
+	char *other, *own;
+	bool same;
+
+	if (!called || !*called || strchr(called, '/') || base == path)
+		return module_name(code, path);
+	other = text_format("%s%.*s%s", root ? root : "", (int)(base - path), path, called);
+	own = text_format("%s%s", root ? root : "", path);
+	same = other && own && stat(own, &file) == 0 && stat(other, &link) == 0 && file.st_dev == link.st_dev &&
+	       file.st_ino == link.st_ino;
+	free(other);
+	free(own);
+	return same ? strings_intern(code->strings, called) : module_name(code, path);
+}
+
 /* Path of each module: as the dynamic linker has it, or, where that is relative to a folder that nobody
  * knows (dlopen("./x.so")), as the kernel has it. Offsets in the string table. */
 static uint32_t *module_paths(const struct stream *stream)
@@ -73,7 +94,7 @@ static uint32_t *module_paths(const struct stream *stream)
 	return paths;
 }
 
-static int read_modules(struct code *code)
+static int read_modules(struct code *code, const char *root)
 {
 	const struct stream *stream = code->stream;
 	uint32_t *paths = module_paths(stream);
@@ -91,7 +112,8 @@ static int read_modules(struct code *code)
 		const char *path = stream_string(stream, paths[i]);
 
 		file = symbols_add(code->symbols, path, module->build_id, module->build_id_bytes);
-		code->modules[i] = (struct code_module){ file, module_name(code, path) };
+		code->modules[i] = (struct code_module){ file, module->flags & STREAM_MODULE_EXE ?
+							    program_name(code, root, path) : module_name(code, path) };
 		if (!code->modules[i].name)
 			file = -ENOMEM;
 		code->by_place[i] = i;
@@ -432,7 +454,7 @@ int code_init(struct code *code, const struct stream *stream, const char *root, 
 	if (!code->strings)
 		return -ENOMEM;
 	code->symbols = symbols_new(root, code->strings);
-	r = code->symbols ? read_modules(code) : -ENOMEM;
+	r = code->symbols ? read_modules(code, root) : -ENOMEM;
 	return r >= 0 && pid ? add_fallbacks(code, pid) : r;
 }
 

@@ -4,10 +4,12 @@
  *   struct object    with a text behind it, which now and then is as long as one or two objects
  *   char[]           kept by a library of the run time, whose callers have a pointer of another type
  *
- * With KEEPER it is that library, else the program: "ready", then it waits to be ended. */
+ * With KEEPER it is that library, else the program: "ready", then it waits to be ended. With ODD its names are not
+ * UTF-8, as those of symbols, threads and files need not be. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 struct answer { long code, when; void *who; };
@@ -41,10 +43,17 @@ struct answer *keeper_ask(void)
 
 struct object { unsigned kind, length; void *value; };
 
-static struct object *g_objects[64];
+#ifdef ODD
+#define NAMED(name) __asm__(name)
+#else
+#define NAMED(name)
+#endif
+
+struct object *g_objects[64] NAMED("g_\xffobjects");
+struct object *object_new(size_t length) NAMED("make\xfe\xffobject");
 static struct answer *g_last;
 
-__attribute__((noinline)) static struct object *object_new(size_t length)
+__attribute__((noinline)) struct object *object_new(size_t length)
 {
 	struct object *made = malloc(sizeof(*made) + length);
 
@@ -66,6 +75,9 @@ int main(void)
 		if (answer->code > 0)
 			g_last = answer;
 	}
+#ifdef ODD
+	prctl(PR_SET_NAME, "odd\xff\"\\");
+#endif
 	puts("ready");
 	fflush(stdout);
 	for (;;)

@@ -6,7 +6,8 @@
     units
     without -g, stripped, .dwo files gone      the allocation site, and the vtable's class in C++; the
                                                answer says that there is nothing better
-    tails.c                                    blocks whose size alone would mislead
+    tails.c                                    blocks whose size alone would mislead; names that are not UTF-8;
+                                               the name that a program was called by
 
 Compilers that are not there are passed over, and said."""
 import concurrent.futures
@@ -145,6 +146,70 @@ def check_cpp(name, path, then):
     expect(any(re.match(r"^\.history_", s["edge"] or "") for s in chain["chain"]), said + ": the field of the class")
 
 
+def check_odd(folder, source, keeper):
+    """Names of files, symbols, threads and arguments in which not all bytes are UTF-8: JSON stays JSON, pages stay pages."""
+    called = os.path.join(folder, os.fsdecode(b'odd\xff"name'))
+    expect(run(["gcc", "-O2", "-DODD", "-D_GNU_SOURCE", "-o", os.path.join(folder, "odd"), source, keeper]).returncode == 0, "odd")
+    os.symlink("odd", os.path.join(folder, "called"))
+    os.rename(os.path.join(folder, "odd"), called)
+    os.symlink(os.path.basename(called), os.path.join(folder, "odd"))
+    service = start([os.path.join(folder, "called"), os.fsdecode(b"\xfe\xff")], env=shim_environment(folder), stdout=subprocess.PIPE)
+    service.stdout.readline()
+    first, second = called + ".snap", os.path.join(folder, "odd.2.snap")
+    for path in (first, second):
+        taken = run([COMMAND, "snap", str(service.pid), "-o", path], text=False)
+        expect(taken.returncode == 0, "snap: %s" % taken.stderr)
+    addr = leakdiff("sql", first, "SELECT printf('0x%x', addr) FROM nodes WHERE size = 21")
+    expect(addr.returncode == 0, "sql: %s" % addr.stderr)
+    addr = addr.stdout.split()[-1]
+    asked = [("status", service.pid), (first, second), (first, second, "--by", "site"), ("top", first, "--by", "site"),
+             ("top", first, "--by", "module"), ("top", first, "--by", "thread"), ("top", first, "--by", "holder"), ("leaks", first),
+             ("chain", first, "--addr", addr), ("backrefs", first, "--addr", addr), ("refs", first, "--addr", addr),
+             ("threads", first), ("rss", first), ("why", first, addr)]
+    asked = [(*words, "--json") for words in asked] + [("export", first, "--format", f) for f in ("json", "speedscope")]
+    asked += [("sql", first, "--json", "SELECT *, 1 AS '%s' FROM %s" % (os.fsdecode(b"\xff"), table))
+              for table in ("frames", "modules", "threads", "roots", "maps")] + [("sql", first, "--json", "SELECT key, value FROM meta")]
+    seen = b""
+    for words in asked:
+        answer = run([COMMAND, *map(str, words)], text=False)
+        seen += answer.stdout
+        try:
+            text = answer.stdout.decode()
+            for part in text.splitlines() if words[0] == "sql" else [text]:
+                json.loads(part)
+        except ValueError as error:
+            expect(False, "%s: %s: %s %s" % (words, error, answer.stdout[:200], answer.stderr[:200]))
+    for word in (b"g_\\\\xffobjects", b"make\\\\xfe\\\\xffobject", b'odd\\\\xff\\"'):
+        expect(word in seen, "%s is in the answers" % word)
+    stop(service)
+    page = os.path.join(folder, "odd.html")
+    for words in (("report", first, second, "-o", page), ("chain", first, "--addr", addr, "--dot", page + ".dot"),
+                  ("export", first, "--format", "collapsed", "-o", page + ".txt")):
+        made = run([COMMAND, *words], text=False)
+        expect(made.returncode in (0, 1), "%s: %s" % (words, made.stderr))
+    for path in (page, page + ".dot", page + ".txt"):
+        with open(path, "rb") as file:
+            text = file.read()
+        try:
+            text.decode()
+        except ValueError as error:
+            expect(False, "%s: %s" % (path, error))
+
+
+def check_called(folder, program):
+    """redis-server is a link to redis-check-rdb, and is called redis-server."""
+    other = os.path.join(folder, "tails-by-link")
+    os.symlink(os.path.basename(program), other)
+    service = start([other], env=shim_environment(folder), stdout=subprocess.PIPE)
+    service.stdout.readline()
+    leakdiff("snap", service.pid, "-o", other + ".snap")
+    stop(service)
+    names = leakdiff("sql", other + ".snap", "SELECT name || ' ' || path FROM modules LIMIT 1").stdout
+    expect("tails-by-link %s" % program in names, "the name it was called by, the path of the file: %s" % names)
+    rows = json.loads(leakdiff("top", other + ".snap", "--by", "module", "--json").stdout)["rows"]
+    expect("tails-by-link" in [r["type"] for r in rows], "its blocks are those of tails-by-link: %s" % rows[:2])
+
+
 def check_tails(folder):
     """An object with a text behind it is no array; a library's own block is not what its caller calls something else."""
     source, keeper = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tails.c"), os.path.join(folder, "libpthread_keeper.so")
@@ -166,6 +231,8 @@ def check_tails(folder):
            "struct object[]" not in rows, "forty times one object and a text: %s" % rows)
     texts = [r for name, r in rows.items() if name.startswith("char[] from ") and r["bytes"] == 3 * 48]
     expect(len(texts) == 1 and not any("struct answer" in name for name in rows), "three texts of 48 bytes: %s" % rows)
+    check_called(folder, program)
+    check_odd(folder, source, keeper)
 
 
 def main():
