@@ -130,7 +130,7 @@ static void trend_row(FILE *out, const struct suspect *s, size_t heaps)
 	if (!word || !s->trend->bytes || heaps < 2)
 		return;
 	fprintf(out, "<dt>course<dd>%s%s%s ", s->trend->steady ? "steadily " : "", word,
-		s->trend->by_type ? " (all of this type)" : " (what is alike below the same root)");
+		s->trend->by_type ? " (all of this type)" : "");
 	page_spark(out, s->trend->bytes, heaps);
 	putc(' ', out);
 	page_size(out, (int64_t)s->trend->bytes[0]);

@@ -150,6 +150,9 @@ static int shrink(struct suspect *s, uint64_t count, uint64_t bytes)
 		s->companions[i].count = share_of(s->companions[i].count, bytes, s->bytes);
 	}
 	s->count = count;
+	s->type_count = 0;
+	for (size_t i = 0; i < s->site_count; i++)
+		s->type_count += s->sites[i].other ? 0 : s->sites[i].count;
 	s->bytes = bytes;
 	if (bytes < NOISE_BYTES)
 		s->confidence = SUSPECT_POSSIBLE;

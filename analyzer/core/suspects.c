@@ -71,6 +71,8 @@ static int compare_stacks(const void *a, const void *b)
 {
 	const struct suspect_site *x = a, *y = b;
 
+	if (x->stack == y->stack)
+		return x->other - y->other;
 	return x->stack < y->stack ? -1 : x->stack > y->stack;
 }
 
@@ -87,12 +89,12 @@ static int find_sites(const struct judge *j, const struct cluster *cluster, bool
 		uint32_t v = cluster->node[i];
 
 		if (cluster->counts[i] == grew)
-			sites[found++] = (struct suspect_site){ weigh_count(j->heap, v), j->growth->bytes[v],
-								j->heap->stack[v] };
+			sites[found++] = (struct suspect_site){ weigh_count(j->heap, v), j->growth->bytes[v], j->heap->stack[v],
+								!kinds_are_alike(j->heap, v, cluster->main) };
 	}
 	qsort(sites, found, sizeof(*sites), compare_stacks);
 	for (size_t i = 0; i < found; i++) {
-		if (count && sites[count - 1].stack == sites[i].stack) {
+		if (count && sites[count - 1].stack == sites[i].stack && sites[count - 1].other == sites[i].other) {
 			sites[count - 1].count += sites[i].count;
 			sites[count - 1].bytes += sites[i].bytes;
 		} else {
@@ -487,6 +489,8 @@ char *suspect_what(const struct suspect *suspect)
 {
 	char count[TEXT_SIZE], rest[TEXT_SIZE];
 
+	if (suspect->kinds > 1 && !suspect->type_count)
+		return text_format("%s that came with %s", text_count((int64_t)suspect->count, count), suspect->type);
 	if (suspect->kinds < 2 || suspect->type_count >= suspect->count)
 		return text_format("%s x %s", text_count((int64_t)suspect->count, count), suspect->type);
 	return text_format("%s x %s and %s of %" PRIu64 " more kind%s", text_count((int64_t)suspect->type_count, count), suspect->type,

@@ -33,6 +33,7 @@ enum suspect_confidence { SUSPECT_CERTAIN = 0, SUSPECT_LIKELY, SUSPECT_POSSIBLE 
 struct suspect_site {
 	uint64_t count, bytes;		/* grown blocks from here and their grown bytes */
 	uint32_t stack;			/* of the last heap, or HEAP_NONE */
+	bool other;			/* of another kind than the suspect's type */
 };
 
 struct suspect {

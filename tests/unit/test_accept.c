@@ -148,6 +148,49 @@ TEST(what_is_suppressed_is_no_suspect_and_is_counted)
 	pair_done(&p);
 }
 
+/* g_cache holds entries; each has a body, of put or of post. */
+static struct heap *two_kinds(struct model *m, uint32_t entries)
+{
+	uint32_t put_stack = model_stack(m, "put", "s.c", 1), post_stack = model_stack(m, "post", "s.c", 2);
+	uint32_t table = model_type(m, "table_new t.c:1", HEAP_TYPE_SITE), entry = model_type(m, "entry_new t.c:2", HEAP_TYPE_SITE);
+	uint32_t put = model_type(m, "put s.c:1", HEAP_TYPE_SITE), post = model_type(m, "post s.c:2", HEAP_TYPE_SITE);
+	uint32_t g = model_root(m, HEAP_ROOT_GLOBAL, "g_cache"), t = model_block(m, 0x2000, 1024, 2, table, MODEL_NO_STACK);
+
+	model_edge(m, MODEL_ROOT(g), t, 0);
+	for (uint32_t i = 0; i < entries; i++) {
+		uint32_t e = model_block(m, 0x10000 + i * 0x10000, 32, 10 + 2 * i, entry, MODEL_NO_STACK);
+
+		model_edge(m, t, e, i * 8);
+		model_edge(m, e, model_block(m, 0x11000 + i * 0x10000, 9000, 11 + 2 * i, i % 3 ? put : post,
+					     i % 3 ? put_stack : post_stack), 16);
+	}
+	m->heap.meta.taken_birth = 5 + 1000 * entries;
+	return model_build(m);
+}
+
+TEST(what_is_left_of_several_kinds_is_not_called_by_the_one_that_is_accepted)
+{
+	struct acceptance a = { 0 };
+	struct pair p = { 0 };
+	char *error, *what;
+
+	p.heaps[0] = two_kinds(&p.m[0], 0);
+	p.heaps[1] = two_kinds(&p.m[1], 99);
+	ASSERT(series_make((const struct heap *const *)p.heaps, 2, &p.series) == 0 && suspects_find(p.series, &p.suspects) == 0);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	what = suspect_what(&p.suspects->list[0]);
+	EXPECT_STR_EQ(what, "66 x 9000 B from put s.c:1 and 33 of 1 more kind");
+	free(what);
+	a.suppressions = suppressions_of("leak:put\n", &error);
+	ASSERT_INT_EQ(accept_apply(&a, p.suspects), 0);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	what = suspect_what(&p.suspects->list[0]);
+	EXPECT_STR_EQ(what, "33 that came with 9000 B from put s.c:1");
+	free(what);
+	suppress_free(a.suppressions);
+	pair_done(&p);
+}
+
 TEST(a_baseline_accepts_what_it_allows_and_no_more)
 {
 	struct allowance list[] = {
