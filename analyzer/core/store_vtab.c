@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L2  store_vtab.c - the tables `nodes` and `edges` of `leakdiff sql`: the two big arrays as SQL rows.
+ * L4  store_vtab.c - the tables `nodes` and `edges` of `leakdiff sql`: the two big arrays as SQL rows.
  *
  * They are declared in schema.sql, so an attached snapshot has its own as other.nodes and
  * other.edges. Look-ups by id, addr, src, root and dst are answered without a scan; the index from
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/names.h"
 #include "core/store_internal.h"
 #include "core/text.h"
 #include "preload/stream.h"
@@ -533,6 +534,19 @@ static int edges_eof(sqlite3_vtab_cursor *base)
 	return cursor->ref >= cursor->ref_count;
 }
 
+/* ".buckets[17]" or "+16" where that is all that is known; empty where a variable is the pointer: then "+0". */
+static char *offset_label(const struct heap *heap, const struct heap_reference *ref)
+{
+	struct text text = { 0 };
+	char *label = NULL;
+
+	names_reference(&text, heap, ref);
+	if (!text.broken)
+		label = sqlite3_mprintf("%s", text.length ? text.data : "+0");
+	text_done(&text);
+	return label;
+}
+
 /* "+16", ".name", "['key']", "[3]": as a person would write the step. */
 static void result_label(sqlite3_context *context, const struct heap *heap,
 			 const struct heap_reference *ref)
@@ -566,6 +580,10 @@ static void result_label(sqlite3_context *context, const struct heap *heap,
 		break;
 	case HEAP_LABEL_NAMED:
 		label = sqlite3_mprintf("->%s", text);
+		break;
+	case HEAP_LABEL_OFFSET:
+	case HEAP_LABEL_CAPSULE:
+		label = offset_label(heap, ref);
 		break;
 	default:
 		if (ref->from >= heap->nodes && heap->root[ref->from - heap->nodes].start)

@@ -123,6 +123,9 @@ def check_c(name, path, then):
         expect([r["name"] for r in why["roots"]][:1] == ["g_cache"] and re.search(r"http_cache\.c$", why["roots"][0]["file"] or ""),
                "%s: why names the root and where it is declared: %s" % (name, why["roots"]))
         expect(why["evidence"] and why["evidence"][0]["agree"] == 5, "%s: five pointers agree: %s" % (name, why["evidence"]))
+    labels = leakdiff("sql", path, "SELECT label, count(*) FROM edges WHERE dst IN (SELECT id FROM nodes WHERE size = 5000) AND "
+                      "src IS NOT NULL GROUP BY 1").stdout
+    expect(re.search(r"^\.body\s+5$", labels, re.M), "%s: SQL names the field: %s" % (name, labels))
     view = leakdiff("type", path, "entry", "--json")
     expect(view.returncode == 0, "type entry of %s: %s" % (name, view.stderr))
     if view.returncode == 0:
