@@ -11,7 +11,9 @@
  *
  * (1) A tracer is needed because a thread cannot trace its own thread group. It shares the agent's
  *     thread pointer, so it uses nothing of libc: system calls and plain memory only.
- * (2) Whatever becomes of the tracer, its end releases every thread: the kernel detaches.
+ * (2) Whatever becomes of the tracer, its end releases every thread: the kernel detaches. It ends with the
+ *     thread that made it, whether that was killed or another one called exec: nobody else could tell it
+ *     to let go, and the end of a traced process is kept from its parent.
  * (3) No system call of the service fails. The kernel restarts most interrupted calls by itself. The
  *     few that return -EINTR to a thread without a signal (epoll_wait, semop, sigtimedwait, receives
  *     with a timeout, inotify and others) get -ERESTARTNOHAND in its place, which makes the kernel
@@ -39,12 +41,14 @@
 #include "arena.h"
 #include "kernel.h"
 #include "ring.h"
+#include "stop_filter.h"
 #include "stop_private.h"
 
 #define TRACER_STACK_BYTES (64u << 10)
 #define TICK_NS (4 * NS_PER_MS)	/* how often a wait looks at its limits */
 #define HOLD_NS (60 * NS_PER_S)		/* threads are never held longer, whatever the agent does */
 #define KERNEL_ERESTARTNOHAND 514
+#define WATCH_NS (10 * NS_PER_MS)	/* how often the agent looks whether the tracer still lives */
 #ifndef PTRACE_EVENT_STOP
 #define PTRACE_EVENT_STOP 128
 #endif
@@ -85,9 +89,15 @@ void ld__stop_note(struct stop *stop, const char *note, uint32_t number)
 
 struct stop_thread *ld__stop_find(struct stop *stop, uint32_t tid)
 {
-	for (uint32_t i = 0; i < stop->count; i++)	/* new threads come last, and seldom */
-		if (stop->threads[i].tid == tid)
+	/* they are asked for in the order of the list, nearly always */
+	for (uint32_t n = 0, i = stop->hint; n < stop->count; n++, i++) {
+		if (i >= stop->count)
+			i = 0;
+		if (stop->threads[i].tid == tid) {
+			stop->hint = i + 1;
 			return &stop->threads[i];
+		}
+	}
 	return NULL;
 }
 
@@ -238,6 +248,7 @@ struct stop *ld__stop_new(int proc_fd)
 	if (!stop->threads)
 		goto fail;
 	ld__stop_list(stop, list_named);
+	stop->deadly = ld__stop_filter_is_deadly(proc_fd);
 	return stop;
 fail:
 	ld__stop_free(stop);
@@ -444,6 +455,9 @@ static int tracer_main(struct stop *stop)
 	ld__kernel_sigaction(SIGALRM, &action, NULL);
 	kernel_sigmask(SIG_SETMASK, &all_but_tick, NULL);
 	ld__sys3(SYS_setitimer, ITIMER_REAL, &tick, 0);
+	ld__sys5(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);	/* (2) */
+	if (kernel_tgkill((int)stop->pid, (int)stop->self_tid, 0) == -ESRCH)
+		return 1;		/* it ended before that */
 
 	if (phase_wait(stop, PHASE_GO, stop->deadline_ns) < PHASE_GO)
 		return 1;
@@ -535,6 +549,30 @@ static void withdraw_rights(struct stop *stop)
 	stop->rights_granted = false;
 }
 
+/* A filter of system calls may have ended it. */
+static bool tracer_lives(const struct stop *stop)
+{
+	siginfo_t info;
+
+	info.si_pid = 0;
+	return ld__sys5(SYS_waitid, P_PID, stop->tracer, &info, WEXITED | WNOHANG | WNOWAIT | __WALL, 0) == 0 &&
+	       !info.si_pid;
+}
+
+/* Wait for the tracer to come to a phase, as long as it lives. */
+static uint32_t await_tracer(struct stop *stop, uint32_t phase, uint64_t deadline_ns)
+{
+	for (;;) {
+		uint64_t now = kernel_now_ns();
+		uint32_t met = phase_wait(stop, phase, now + WATCH_NS < deadline_ns ? now + WATCH_NS : deadline_ns);
+
+		if (met >= phase || kernel_now_ns() >= deadline_ns)
+			return met;
+		if (!tracer_lives(stop))
+			return __atomic_load_n(&stop->phase, __ATOMIC_ACQUIRE);
+	}
+}
+
 static void end_tracer(struct stop *stop)
 {
 	uint64_t deadline = kernel_now_ns() + NS_PER_S;
@@ -567,11 +605,11 @@ static int stop_by_ptrace(struct stop *stop)
 		return (int)pid;
 	stop->tracer = (int)pid;
 	phase_set(stop, PHASE_GO);
-	phase = phase_wait(stop, PHASE_RIGHTS, stop->deadline_ns + NS_PER_S);
+	phase = await_tracer(stop, PHASE_RIGHTS, stop->deadline_ns + NS_PER_S);
 	if (phase == PHASE_RIGHTS) {
 		grant_rights(stop);
 		phase_set(stop, PHASE_RETRY);
-		phase = phase_wait(stop, PHASE_STOPPED, stop->deadline_ns + NS_PER_S);
+		phase = await_tracer(stop, PHASE_STOPPED, stop->deadline_ns + NS_PER_S);
 		withdraw_rights(stop);
 	}
 	if (phase < PHASE_STOPPED) {	/* the tracer died or hangs; its end releases all */
@@ -605,7 +643,7 @@ uint64_t ld__stop_resume(struct stop *stop)
 {
 	if (stop->tracer) {
 		phase_set(stop, PHASE_RESUME);
-		if (phase_wait(stop, PHASE_DONE, kernel_now_ns() + 2 * NS_PER_S) < PHASE_DONE)
+		if (await_tracer(stop, PHASE_DONE, kernel_now_ns() + 2 * NS_PER_S) < PHASE_DONE)
 			stop->resumed_ns = 0;
 		end_tracer(stop);
 	} else if (stop->signal_stopped) {
@@ -635,7 +673,7 @@ int ld__stop_threads(struct stop *stop, enum stop_means means, uint64_t timeout_
 	stop->self_tid = ld__sys_gettid();
 	stop->deadline_ns = kernel_now_ns() + timeout_ns;
 	if (means == STOP_AUTO || means == STOP_BY_PTRACE) {
-		r = stop_by_ptrace(stop);
+		r = stop->deadly ? -EPERM : stop_by_ptrace(stop);
 		if (r < 0)
 			stop->resumed_ns = 0;
 		if (r < 0 && means == STOP_AUTO)

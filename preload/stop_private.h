@@ -21,6 +21,7 @@ struct stop {
 	uint32_t count, capacity;
 	uint32_t refused;		/* threads beyond the capacity */
 	uint32_t pending, fresh;
+	uint32_t hint;			/* where the next thread that is asked for probably is */
 	uint32_t self_tid, pid;
 	uint32_t agent_tid;		/* who prepared it; another thread of ours may do the stop */
 	int task_fd;			/* /proc/self/task of the agent's process */
@@ -31,6 +32,7 @@ struct stop {
 	uint64_t first_ns, stopped_ns, resumed_ns;
 	bool rights_asked, rights_granted, ptracer_set;
 	bool signal_stopped;
+	bool deadly;			/* a filter of system calls would end the tracer */
 	int dumpable;
 	size_t notes_used;
 	char notes[1024];
