@@ -9,11 +9,16 @@
  * (1) The thread unshares its descriptor table and file-system view first of all and closes what it
  *     copied. A service that closes every descriptor, changes root or counts its descriptors neither
  *     harms nor sees it, no pipe is held open by it, no lock is lost by its closing, and the snapshot
- *     children that are cloned from it inherit four descriptors.
+ *     children that are cloned from it inherit four descriptors. Containers refuse unshare(2) (Docker's
+ *     default does); the table alone is then had by close_range(2). Where that is refused as well the
+ *     agent lives on the service's table, where any of its numbers may be another file at any time: it has
+ *     as few as it can and looks at each before it uses it.
  * (2) Its stack is our own memory, which holds its thread-local storage too: never a root.
  * (3) It holds the guard for ever, so nothing that it does is recorded.
  * (4) Other threads wake it with a signal that only its own descriptor ever sees (blocked, read
- *     through signalfd), since no descriptor of its table can be written from another table.
+ *     through signalfd), since no descriptor of its table can be written from another table. On the
+ *     service's table there is no such descriptor, for what is read from it may be the service's: the agent
+ *     looks for itself, some times a second.
  * (5) Signals 32 and 33 stay open: libc's setuid() waits for every thread's answer to them. */
 #include "agent.h"
 
@@ -37,6 +42,7 @@
 #include "process.h"
 #include "rights.h"
 #include "snapshot.h"
+#include "stop_filter.h"
 #include "stream.h"
 
 #define STACK_BYTES (256ul << 10)
@@ -47,11 +53,20 @@
 #define OPEN_WAIT_NS (500 * NS_PER_MS)
 #define CHILD_POLL_MS 100
 #define RSS_POLL_MS 1000
+#define SHARED_POLL_MS 100		/* without a descriptor to be woken by */
 #define ALONE_POLL_MS 1000		/* how long a process whose threads have all ended may outlive them */
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE 2
+#endif
 #define LIBC_SIGNALS (3ull << 31)	/* 32 and 33 */
 
 enum { MIRROR_FREE, MIRROR_TAKEN, MIRROR_ASKED, MIRROR_DONE, MIRROR_FAILED };
-enum { AGENT_NONE, AGENT_STARTING, AGENT_RUNNING, AGENT_STOPPING };
+enum { AGENT_NONE, AGENT_STARTING, AGENT_RUNNING };
+
+/* Which file a descriptor was when it was opened. */
+struct identity {
+	uint64_t device, inode;
+};
 
 static struct {
 	uint32_t state;			/* futex */
@@ -61,7 +76,8 @@ static struct {
 	uint32_t request;		/* snapshot wanted by another thread: trigger + 1, 0 = none */
 	uint32_t served;		/* futex; requests served so far */
 	void *stack;			/* kept for the next life */
-	bool private;			/* (1) worked */
+	bool private, own_view;		/* (1): the table is its own, the root and the current folder are */
+	struct identity proc, folder;	/* of the two descriptors */
 	int proc_fd, folder_fd, signal_fd, listen_fd;
 	uint32_t mirror;		/* futex, MIRROR_* */
 	struct rights rights;		/* of whoever asked */
@@ -82,9 +98,9 @@ int ld__agent_folder_fd(void)
 	return agent.folder_fd;
 }
 
-bool ld__agent_is_private(void)
+bool ld__agent_has_own_view(void)
 {
-	return agent.private;
+	return agent.own_view;
 }
 
 /* ---- settings that only tests need ---- */
@@ -137,32 +153,55 @@ const char *ld__agent_setting(const char *name)
 /* The service's standard error as it is now. */
 static int borrow_stderr(void)
 {
-	long pidfd = ld__sys2(SYS_pidfd_open, ld__sys_getpid(), 0);
-	long fd = -ENOSYS;
+	long pidfd, fd = -ENOSYS;
 
+	pidfd = ld__stop_filter_is_deadly(agent.proc_fd) ? -EPERM : ld__sys2(SYS_pidfd_open, ld__sys_getpid(), 0);
 	if (pidfd >= 0) {
 		fd = ld__sys3(SYS_pidfd_getfd, pidfd, 2, 0);
 		kernel_close((int)pidfd);
 	}
-	if (fd < 0)			/* before Linux 5.6; works for files, pipes and terminals */
+	if (fd < 0)			/* before Linux 5.6, or behind a filter; works for files, pipes and terminals */
 		fd = kernel_openat(agent.proc_fd, "self/fd/2",
 				   O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK, 0);
 	return (int)fd;
+}
+
+static char word[512];			/* what a thread of the service is to say for us, NUL-terminated */
+static uint32_t word_left;
+
+/* A socket that cannot be borrowed: the service's next event says it. One sentence at a time. */
+static void leave_word(const char *sentence)
+{
+	if (__atomic_load_n(&word_left, __ATOMIC_ACQUIRE))
+		return;
+	ld__text_format(word, sizeof(word), 0, "%s", sentence);
+	__atomic_store_n(&word_left, 1, __ATOMIC_RELEASE);
+	ld__process_agent_wanted();
+}
+
+void ld__agent_pass_word(void)
+{
+	if (__atomic_load_n(&word_left, __ATOMIC_ACQUIRE) == 1) {
+		ld__say("%s", word);
+		__atomic_store_n(&word_left, 0, __ATOMIC_RELEASE);
+	}
 }
 
 void ld__agent_say(const char *format, ...)
 {
 	static char line[1024];
 	va_list args;
-	size_t used;
+	size_t used, prefix;
 	int fd = agent.private ? borrow_stderr() : 2;
 
-	if (fd < 0)
-		return;
-	used = ld__text_format(line, sizeof(line) - 1, 0, "libleakdiff: ");
+	used = prefix = ld__text_format(line, sizeof(line) - 1, 0, "libleakdiff: ");
 	va_start(args, format);
 	used = ld__text_vformat(line, sizeof(line) - 1, used, format, args);
 	va_end(args);
+	if (fd < 0) {
+		leave_word(line + prefix);
+		return;
+	}
 	line[used++] = '\n';
 	kernel_write(fd, line, used);
 	if (agent.private)
@@ -215,49 +254,73 @@ void ld__agent_capture_set(bool on)
 
 /* ---- the thread ---- */
 
-/* (1). Without it (a seccomp filter) the agent lives on the service's table with as little as it can. */
+/* (1) */
 static void unshare_files(void)
 {
-	agent.private = ld__sys1(SYS_unshare, CLONE_FILES | CLONE_FS) == 0;
-	if (!agent.private)
-		return;
-	kernel_close_from(0);
-	ld__sys1(SYS_umask, 0077);
-	for (int fd = 0; fd < 3; fd++)
+	agent.own_view = agent.private = ld__sys1(SYS_unshare, CLONE_FILES | CLONE_FS) == 0;
+	if (agent.private)
+		kernel_close_from(0);
+	else
+		agent.private = ld__sys3(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE) == 0;
+	if (agent.own_view)
+		ld__sys1(SYS_umask, 0077);
+	for (int fd = 0; agent.private && fd < 3; fd++)
 		kernel_openat(AT_FDCWD, "/dev/null", O_RDWR, 0);
+}
+
+static bool identify(int fd, struct identity *ret_identity)
+{
+	struct stat now;
+
+	if (fd < 0 || ld__sys2(SYS_fstat, fd, &now) < 0)
+		return false;
+	*ret_identity = (struct identity){ now.st_dev, now.st_ino };
+	return true;
+}
+
+/* On a shared table the service may have closed our descriptors and opened its own in their place. */
+static bool still_ours(int fd, const struct identity *then)
+{
+	struct identity now;
+
+	return identify(fd, &now) && now.device == then->device && now.inode == then->inode;
+}
+
+static void open_proc(void)
+{
+	agent.proc_fd = kernel_openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY, 0);
+	identify(agent.proc_fd, &agent.proc);
+}
+
+static void open_folder(void)
+{
+	if (!ld__config()->folder[0])
+		return;
+	agent.folder_fd = kernel_openat(AT_FDCWD, ld__config()->folder, O_RDONLY | O_DIRECTORY, 0);
+	identify(agent.folder_fd, &agent.folder);
 }
 
 static void open_files(void)
 {
 	uint64_t wake = 1ull << (WAKE_SIGNAL - 1);
 
-	agent.proc_fd = kernel_openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY, 0);
-	if (ld__config()->folder[0])
-		agent.folder_fd =
-			kernel_openat(AT_FDCWD, ld__config()->folder, O_RDONLY | O_DIRECTORY, 0);
+	open_proc();
+	open_folder();
 	__atomic_store_n(&agent.opened, 1, __ATOMIC_RELEASE);
 	kernel_futex(&agent.opened, 129 /* FUTEX_WAKE | FUTEX_PRIVATE_FLAG */, 1, NULL);
-	agent.signal_fd = (int)ld__sys4(SYS_signalfd4, -1, &wake, 8, O_CLOEXEC | O_NONBLOCK);
+	if (agent.private)
+		agent.signal_fd = (int)ld__sys4(SYS_signalfd4, -1, &wake, 8, O_CLOEXEC | O_NONBLOCK);
 	agent.listen_fd = ld__control_listen(agent.folder_fd);
-}
-
-/* On a shared table the service may have closed our descriptors and opened its own in their place. */
-static bool still_ours(int fd, uint32_t type)
-{
-	struct stat now;
-
-	return fd >= 0 && ld__sys2(SYS_fstat, fd, &now) == 0 && (now.st_mode & S_IFMT) == type;
 }
 
 static void check_files(void)
 {
 	if (agent.private)
 		return;
-	if (!still_ours(agent.proc_fd, S_IFDIR))
-		agent.proc_fd = kernel_openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY, 0);
-	if (!still_ours(agent.folder_fd, S_IFDIR) && ld__config()->folder[0])
-		agent.folder_fd =
-			kernel_openat(AT_FDCWD, ld__config()->folder, O_RDONLY | O_DIRECTORY, 0);
+	if (!still_ours(agent.proc_fd, &agent.proc))
+		open_proc();
+	if (!still_ours(agent.folder_fd, &agent.folder))
+		open_folder();
 	if (!ld__control_is_ours(agent.listen_fd))
 		agent.listen_fd = ld__control_listen(agent.folder_fd);
 }
@@ -270,7 +333,6 @@ static void close_files(void)
 	} else {
 		check_files();
 		kernel_close(agent.listen_fd);
-		kernel_close(agent.signal_fd);
 		kernel_close(agent.folder_fd);
 		kernel_close(agent.proc_fd);
 	}
@@ -340,8 +402,8 @@ static int poll_timeout(void)
 		ms = CHILD_POLL_MS;
 	if (ld__trigger_rss_wanted() && ms > RSS_POLL_MS)
 		ms = RSS_POLL_MS;
-	if (!agent.private && ms > RSS_POLL_MS)
-		ms = RSS_POLL_MS;	/* to notice lost descriptors */
+	if (!agent.private && ms > SHARED_POLL_MS)
+		ms = SHARED_POLL_MS;	/* (4) */
 	if (agent.due_ns) {
 		uint64_t left = agent.due_ns > now ? (agent.due_ns - now) / NS_PER_MS + 1 : 0;
 
@@ -381,6 +443,8 @@ static bool left_alone(void)
 
 static void loop(void)
 {
+	bool filter_known = false;
+
 	while (!__atomic_load_n(&agent.stop_wanted, __ATOMIC_ACQUIRE)) {
 		struct pollfd fds[2];
 		char signals[128];
@@ -394,6 +458,11 @@ static void loop(void)
 			kernel_read(agent.signal_fd, signals, sizeof(signals));
 		if (r == 0 && left_alone())
 			break;
+		if (r == 0 && !filter_known) {	/* asked while the process is small */
+			ld__stop_filter_is_deadly(agent.proc_fd);
+			filter_known = true;
+		}
+		check_files();		/* poll(2) may have looked at another file than it began with */
 		serve_mirror();
 		ld__snapshot_reap(0);
 		if (__atomic_load_n(&agent.stop_wanted, __ATOMIC_ACQUIRE))

@@ -19,6 +19,9 @@ void ld__agent_stop(void);
  * Returns whether it ended. Around calls that change them, see hooks_identity.c. */
 bool ld__agent_mirror_rights(void);
 
+/* Say what the agent could not say itself. Any thread of the service inside the guard. */
+void ld__agent_pass_word(void);
+
 /* Nothing of the parent's agent exists in a fork child: forget it. It starts again lazily. */
 void ld__agent_after_fork_child(void);
 

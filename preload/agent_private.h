@@ -9,8 +9,8 @@
 /* agent.c: descriptors in the agent's own table; negative = could not be had. */
 int ld__agent_proc_fd(void);
 int ld__agent_folder_fd(void);
-/* Has it a descriptor table of its own? */
-bool ld__agent_is_private(void);
+/* Has it a current folder of its own to change? */
+bool ld__agent_has_own_view(void);
 
 /* One line on the service's standard error as it is now: the agent keeps no copy of it, since a copy
  * would hold a pipe open that the service has closed. */

@@ -43,7 +43,7 @@ static long bind_in_folder(int fd, int folder_fd)
 
 	if (folder_fd < 0)
 		return -ENOENT;
-	if (ld__agent_is_private()) {
+	if (ld__agent_has_own_view()) {
 		long r = ld__sys1(SYS_fchdir, folder_fd);
 
 		if (r < 0)

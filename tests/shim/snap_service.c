@@ -10,6 +10,7 @@
  *   fds           how many descriptors are open                           quit        ends with status 9
  *   shared        pointers in shared memory, in a file that is cut short, in memory that forks do not copy
  *   workers N     N forked children that wait                             daemon      forks twice, tells its number
+ *   pairs         close every descriptor, have sockets under their numbers   whole     do these get what is sent to them?
  *   storm N       threads, libraries and children that come and go
  *   altstack      a thread that waits on a stack of its own making */
 #include <dirent.h>
@@ -27,6 +28,7 @@
 #include <linux/capability.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -34,6 +36,7 @@
 #include <unistd.h>
 
 #define SLOTS 500			/* blocks of each churning thread */
+#define PAIRS 16
 #define CHURN_BYTES 3001		/* a size that nothing else has */
 
 int capset(cap_user_header_t head, const cap_user_data_t data);
@@ -45,7 +48,7 @@ char **g_blocks;
 void *g_ledger[64][SLOTS];
 void *g_reserved;
 static _Atomic int sigchld;
-static int lock_fd = -1;
+static int lock_fd = -1, pairs[PAIRS][2];
 static _Atomic int changes_user;	/* libc interrupts all threads for that */
 
 static uint64_t now_ns(void)
@@ -230,6 +233,38 @@ static uint64_t end_of_file_ms(void)
 	return (now_ns() - begin) / 1000000;
 }
 
+static void send_to_pairs(void)
+{
+	for (int i = 0; i < PAIRS; i++)
+		for (int end = 0; end < 2; end++)
+			if (send(pairs[i][end], "hello", 5, 0) != 5)
+				exit(3);
+}
+
+static void make_pairs(void)
+{
+	for (int fd = 3; fd < 100; fd++)
+		close(fd);
+	for (int i = 0; i < PAIRS; i++)
+		if (socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i]))
+			exit(3);
+	send_to_pairs();
+}
+
+static int count_cut_pairs(void)
+{
+	int cut = 0;
+
+	for (int i = 0; i < PAIRS; i++)
+		for (int end = 0; end < 2; end++) {
+			char text[8];
+
+			cut += recv(pairs[i][end], text, sizeof(text), MSG_DONTWAIT) != 5;
+		}
+	send_to_pairs();
+	return cut;
+}
+
 static uint64_t fork_ns(void)
 {
 	uint64_t begin = now_ns(), end;
@@ -329,6 +364,8 @@ static void obey(const char *command, long n, const char *text)
 		g_ledger[0][0] = malloc(7100);
 		printf("%d\n", getpid());
 		freopen("/dev/null", "w", stderr);
+	} else if (!strcmp(command, "pairs")) {
+		make_pairs();
 	} else if (!strcmp(command, "closefds")) {
 		syscall(SYS_close_range, 3, ~0u, 0);
 	} else if (!strcmp(command, "chroot")) {
@@ -378,6 +415,8 @@ int main(void)
 			printf("%llu\n", (unsigned long long)end_of_file_ms());
 		} else if (!strcmp(command, "fork")) {
 			printf("%llu\n", (unsigned long long)fork_ns());
+		} else if (!strcmp(command, "whole")) {
+			printf("%d\n", count_cut_pairs());
 		} else if (!strcmp(command, "fds")) {
 			printf("%d\n", descriptors());
 		} else {
