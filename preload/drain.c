@@ -430,6 +430,8 @@ bool ld__drain_make_room(struct ring *ring, uint32_t slots)
 				drain_to(horizon_of_owner(ring, slots));
 			end_timing(began_ns);
 			ld__drain_unlock();
+			room = ld__ring_has_room(ring, slots);
+			break;		/* no room yet: there is no memory to drain with */
 		}
 		room = ld__ring_has_room(ring, slots);
 	}

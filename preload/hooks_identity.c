@@ -17,6 +17,7 @@
 #include "hooks.h"
 #include "process.h"
 #include "real.h"
+#include "sys.h"
 
 int capset(void *header, const void *data);
 
@@ -28,8 +29,9 @@ static bool mirror(void)
 	ld__guard_enter();
 	if (!ld__real.setuid)
 		ld__real_resolve();
+	/* a vfork child changes nobody's rights but its own */
 	ended = *ld__switch != SWITCH_WIPED && *ld__switch != SWITCH_COLD &&
-		ld__agent_mirror_rights();
+		ld__process_pid() == ld__sys_getpid() && ld__agent_mirror_rights();
 	ld__guard_leave();
 	return ended;
 }

@@ -10,7 +10,8 @@
  * (2) A fork is noticed by the wiped page, however it was made. The atfork handlers only see to it
  *     that the child inherits a whole live table; after a raw clone(2) what was still in the rings is
  *     missing, and a table that was just being changed is given up (counted as lost).
- * (3) A child does nothing until its first event, so fork and exec cost nothing.
+ * (3) A child does nothing until its first event, so fork and exec cost next to nothing. A signal handler
+ *     may have forked over a hook of its thread: that hook ends in the child as it does in the parent.
  * (4) vfork and posix_spawn children share our memory and the word in the page: nothing to do. */
 #include "preload/process.h"
 
@@ -55,6 +56,7 @@
 /* The unit tests link the parts of the library without its hooks and its agent. */
 #pragma weak ld__agent_start
 #pragma weak ld__agent_stop
+#pragma weak ld__agent_pass_word
 #pragma weak ld__agent_after_fork_child
 #pragma weak ld__agent_snapshot_and_wait
 #pragma weak ld__hook_malloc
@@ -328,6 +330,8 @@ static bool wake(void)
 						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
 			ld__guard_enter();
 			start_agent();
+			if (ld__agent_pass_word)
+				ld__agent_pass_word();
 			ld__guard_leave();
 		}
 		return true;
@@ -359,8 +363,10 @@ void ld__process_fork(enum process_fork_phase phase)
 		ld__guard_enter();
 		ld__drain();
 		locked = ld__drain_lock(1000000000u);
-		if (locked)
+		if (locked) {
 			ld__drain_locked();
+			ld__ring_before_fork();
+		}
 		ld__guard_leave();
 		break;
 	case FORK_PARENT:
@@ -368,8 +374,12 @@ void ld__process_fork(enum process_fork_phase phase)
 			ld__drain_unlock();
 		break;
 	case FORK_CHILD:
-		if (locked)
+		if (locked) {
+			ld__ring_in_fork_child();
 			ld__drain_after_fork_child();
+		}
+		if (ld__guard.depth)
+			ld__drain_count_lost(1);
 		*ld__switch = SWITCH_WIPED;
 		break;
 	}
@@ -394,7 +404,8 @@ static void fork_child(void)
 
 void ld__process_agent_pause(void)
 {
-	if (ld__agent_stop && constructed && *ld__switch != SWITCH_WIPED)
+	/* a vfork child is in its parent's memory, but has no second thread to be rid of */
+	if (ld__agent_stop && constructed && *ld__switch != SWITCH_WIPED && ld__process_pid() == ld__sys_getpid())
 		ld__agent_stop();
 }
 
@@ -537,8 +548,10 @@ __attribute__((destructor)) static void destruct(void)
 	if (ld__config()->log > 0)
 		log_end();
 	constructed = false;	/* the agent does not start again */
-	if (ld__agent_stop)
+	if (ld__agent_stop) {
 		ld__agent_stop();
+		ld__agent_pass_word();
+	}
 	ld__ring_unlink();
 	ld__guard_leave();
 }

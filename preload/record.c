@@ -104,14 +104,20 @@ enum enter ld__record_nested(struct guard *g, uint64_t sp)
 
 /* ---- room ---- */
 
-static __attribute__((noinline, cold)) struct ring *acquire(struct guard *g)
+/* Once a thread. A handler that left this with siglongjmp() would leave a lock held behind. None in a fork
+ * child that has not found out yet that it is one (see process.c): the rings are still its parent's. */
+static __attribute__((noinline, cold)) struct ring *acquire(void)
 {
+	uint64_t all = UINT64_MAX, signals;
 	struct ring *ring;
 
+	if (*ld__switch == SWITCH_WIPED)
+		return NULL;
+	ld__sys4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &signals, sizeof(all));
 	ld__guard_enter();
 	ring = ld__ring_acquire();
 	ld__guard_leave();
-	(void)g;
+	ld__sys4(SYS_rt_sigprocmask, SIG_SETMASK, &signals, 0, sizeof(signals));
 	return ring;
 }
 
@@ -120,7 +126,7 @@ static __attribute__((noinline)) struct ring *ready_slow(struct guard *g)
 	struct ring *ring = g->ring;
 
 	if (!ring)
-		ring = acquire(g);
+		ring = acquire();
 	if (ring && !ld__ring_has_room(ring, 1 + RING_SLACK) &&
 	    !ld__drain_make_room(ring, 1 + RING_SLACK))
 		ring = NULL;
@@ -148,7 +154,7 @@ static inline struct ring *ready(struct guard *g, enum enter how)
 
 struct ring *ld__record_ring(struct guard *g)
 {
-	return g->ring ? g->ring : acquire(g);
+	return g->ring ? g->ring : acquire();
 }
 
 /* ---- stacks ---- */
@@ -317,7 +323,7 @@ uint32_t ld__record_stack(struct guard *g, const void *frame)
 	g->depth = 1;
 	g->phase = PHASE_RECORD;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	ring = g->ring ? g->ring : acquire(g);
+	ring = g->ring ? g->ring : acquire();
 	if (ring) {
 		stack = native_stack(ring, frame);
 		if (ld__python_frames_on)
@@ -340,7 +346,7 @@ uint32_t ld__record_python_stack(struct guard *g, enum enter how)
 	g->phase = PHASE_RECORD;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (UNLIKELY(!ring))
-		ring = acquire(g);
+		ring = acquire();
 	if (UNLIKELY(ring && !ring->python))
 		ring->python = ld__python_memo_new();
 	if (LIKELY(ring && ring->python))

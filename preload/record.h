@@ -85,7 +85,7 @@ static inline void ld__record_free(struct guard *g, enum enter how, const void *
 }
 
 /* Both halves of realloc. bytes is what was asked for, block what came (NULL: failed, or freed when
- * bytes is 0); after_failure of a nested call is told the old block's usable size. */
+ * bytes is 0). A nested one that fails loses the old block. */
 void ld__record_realloc_begin(struct guard *g, enum enter how, const void *old);
 void ld__record_realloc_end(struct guard *g, enum enter how, const void *old, const void *block,
 			    size_t bytes, const void *frame);

@@ -369,6 +369,29 @@ void ld__ring_after_fork_child(void)
 	atomic_flag_clear(&grow_lock);
 }
 
+static struct ring forked_over;			/* head of the ring of the thread that forks */
+
+void ld__ring_before_fork(void)
+{
+	if (ld__guard.ring)
+		forked_over = *ld__guard.ring;
+}
+
+void ld__ring_in_fork_child(void)
+{
+	struct ring *ring = ld__guard.ring;
+	long ret;
+
+	if (!ring)
+		return;
+	ret = ld__sys6(SYS_mmap, ring, ring_bytes(), PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	if (ld__sys_failed(ret))
+		return;
+	ld__arena_own(ring, ring_bytes());
+	*ring = forked_over;
+}
+
 uint32_t ld__ring_count(void)
 {
 	return atomic_load_explicit(&ring_total, memory_order_acquire);

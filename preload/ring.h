@@ -79,6 +79,11 @@ void ld__ring_unlink(void);
 /* Forget all rings of the parent (their memory is not inherited). Fork child only. */
 void ld__ring_after_fork_child(void);
 
+/* Around a fork, with the drain lock held: what was interrupted by the signal handler that forks goes on in
+ * the child with this thread's ring in hand. There it is memory that nobody reads. */
+void ld__ring_before_fork(void);
+void ld__ring_in_fork_child(void);
+
 /* Give the calling thread a ring: one of a thread that is gone, or a new one. Sets ld__guard.ring
  * and ld__guard.tid. Inside the guard. NULL when memory or RING_MAX is exhausted. */
 struct ring *ld__ring_acquire(void);

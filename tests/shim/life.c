@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -406,6 +407,52 @@ static void jump_out(void)
 	ledger_keep(malloc(4321), 4321);		/* recording goes on */
 }
 
+/* The handler's child comes back into whatever the signal interrupted. */
+static volatile sig_atomic_t forked, in_child;
+static volatile pid_t newest;
+
+static void on_fork(int sig)
+{
+	pid_t child = in_child || newest ? -1 : fork();
+
+	(void)sig;
+	if (!child) {
+		in_child = 1;
+		forked = 0;
+	} else if (child > 0) {
+		newest = child;
+		forked++;
+	}
+}
+
+static void fork_over(void)
+{
+	struct epoll_event event;
+	int empty = epoll_create1(0);
+
+	every_100us(on_fork);
+	for (long i = 0; forked < number; i++) {
+		if (i % 64)
+			churn(20);
+		else
+			epoll_wait(empty, &event, 1, 5);
+		if (in_child) {
+			timer_off();
+			churn(2000);
+			_exit(0);
+		}
+		if (newest) {
+			wait_for(newest);
+			newest = 0;
+		}
+	}
+	timer_off();
+	if (in_child)
+		_exit(0);
+	if (newest)
+		wait_for(newest);
+}
+
 /* ---- stacks that change ---- */
 
 static ucontext_t main_context, contexts[8];
@@ -465,7 +512,8 @@ static const struct {
 	{ "forks", forks_at_once }, { "clone", raw_clone },
 	{ "spawn", spawn_many }, { "exec", exec_self }, { "closeall", close_all }, { "descriptors", descriptors },
 	{ "blocked", signals_blocked }, { "faults", faults }, { "narrow", narrow }, { "storm", signal_storm },
-	{ "jumpout", jump_out }, { "coroutines", coroutines }, { "longjmp", long_jumps },
+	{ "jumpout", jump_out }, { "forkover", fork_over },
+	{ "coroutines", coroutines }, { "longjmp", long_jumps },
 };
 
 int main(int argc, char **argv)

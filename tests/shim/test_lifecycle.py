@@ -48,6 +48,7 @@ life("faults", 300, "a program that catches its own faults on another stack")
 life("narrow", 200, "a signal handler that allocates on a stack of 8 KiB")
 life("storm", 2000, "signal handlers interrupt the hooks", lost=200)
 life("jumpout", 2000, "signal handlers leave the hooks with siglongjmp", lost=2000)
+life("forkover", 500, "a signal handler forks over a hook, and the child comes back into it")
 life("coroutines", 20000, "coroutines with stacks of their own")
 life("longjmp", 20000, "longjmp out of deep stacks")
 
