@@ -341,7 +341,7 @@ static enum ink verdict_ink(const struct suspect *s)
 	return s->confidence == SUSPECT_POSSIBLE || s->verdict == SUSPECT_WARMING ? INK_YELLOW : INK_RED;
 }
 
-static void site_lines(FILE *out, const struct heap *heap, const char *label,
+static void site_lines(FILE *out, const struct heap *heap, const char *label, bool python,
 		       const struct suspect_site *sites, size_t count, size_t shown)
 {
 	char size[TEXT_SIZE], blocks[TEXT_SIZE];
@@ -354,7 +354,10 @@ static void site_lines(FILE *out, const struct heap *heap, const char *label,
 		}
 		fprintf(out, "  %-12s%s x, %s: ", i ? "" : label, text_count((int64_t)sites[i].count, blocks),
 			text_size((int64_t)sites[i].bytes, size));
-		report_stack(out, heap, sites[i].stack, 14);
+		if (python && sites[i].stack >= heap->stack_count)
+			fputs("no stack, as small Python objects have one only with LEAKDIFF_PYTHON=stacks\n", out);
+		else
+			report_stack(out, heap, sites[i].stack, 14);
 	}
 	if (count > shown)
 		fprintf(out, "              and %zu more site%s with %s (--json shows all)\n", count - shown, text_s(count - shown),
@@ -366,6 +369,8 @@ static void suspect_paragraph(FILE *out, const struct series *series, const stru
 	const struct heap *heap = series_last(series)->heap;
 	char size[TEXT_SIZE], count[TEXT_SIZE], retained[TEXT_SIZE];
 	char *reason = text_escape(s->reason);
+	bool python = s->cluster && s->cluster->node_count &&
+		      heap->types[heap->type[s->cluster->main]].source == HEAP_TYPE_PYTHON;
 
 	fprintf(out, "\n%s%zu. %s (%s)%s  %s", ink(verdict_ink(s)), rank, suspect_verdict_name(s->verdict),
 		suspect_confidence_name(s->confidence), ink(INK_NONE), text_size((int64_t)s->bytes, size));
@@ -421,8 +426,8 @@ static void suspect_paragraph(FILE *out, const struct series *series, const stru
 		fputs("  cycle       ", out);
 		report_chain(out, &s->cycle, 14);
 	}
-	site_lines(out, heap, "allocated", s->sites, s->site_count, SITES_SHOWN);
-	site_lines(out, heap, "with it", s->companions, s->companion_count, 1);
+	site_lines(out, heap, "allocated", python, s->sites, s->site_count, SITES_SHOWN);
+	site_lines(out, heap, "with it", false, s->companions, s->companion_count, 1);
 	report_trend(out, series, s);
 	if (reason) {
 		fputs("  why         ", out);

@@ -12,7 +12,7 @@
 #include "core/large.h"
 #include "core/reach.h"
 
-enum tier { TIER_GLOBAL, TIER_TLS, TIER_PYTHON, TIER_MAPPING, TIER_STACK, TIER_SLOT, TIER_LIBRARY,
+enum tier { TIER_GLOBAL, TIER_FRAME, TIER_TLS, TIER_PYTHON, TIER_MAPPING, TIER_STACK, TIER_SLOT, TIER_LIBRARY,
 	    TIER_SCRATCH, TIER_REGISTER, TIER_COUNT };
 
 static bool is_c_library(const char *module)
@@ -33,8 +33,9 @@ unsigned reach_root_tier(const struct heap_root *root)
 			return TIER_PYTHON;
 		return is_c_library(root->module) ? TIER_LIBRARY : TIER_GLOBAL;
 	case HEAP_ROOT_PY_MODULE:
-	case HEAP_ROOT_PY_FRAME:
 		return TIER_GLOBAL;
+	case HEAP_ROOT_PY_FRAME:
+		return TIER_FRAME;
 	case HEAP_ROOT_TLS:
 		return TIER_TLS;
 	case HEAP_ROOT_PY_C:
@@ -194,7 +195,7 @@ int reach_flood(const struct heap *heap, struct reach **ret_reach)
 		}
 		if (tier == TIER_LIBRARY)
 			failed = reach_loader_blocks(&flood) < 0;
-		while (flood.head < flood.tail || flood.later_count) {
+		while (flood.head < flood.tail || (flood.later_count && tier != TIER_GLOBAL)) {
 			bool last = flood.head == flood.tail;
 			uint32_t node = last ? flood.later[--flood.later_count] : flood.queue[flood.head++];
 

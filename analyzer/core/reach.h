@@ -4,14 +4,15 @@
  * The flood goes tier by tier, strongest roots first, and each tier floods completely before the
  * next one starts:
  *
- *   0 global   variables; Python's modules and frames
- *   1 tls      2 python: the interpreter's own state      3 mapping
- *                                                0 .. 3 are what is held: one region, REACH_HELD
- *   4 stack    frames of the program; outer frames before inner ones
- *   5 slot     words of such frames that none of the function's variables covers
- *   6 library  the C library's own data
- *   7 scratch  frames of the C library: saved registers, arguments
- *   8 register                                   each a region of its own, 4 .. 8 as 1 .. 5
+ *   0 global   variables; Python's modules
+ *   1 frame    Python's frames: a method that just runs holds its object, too
+ *   2 tls      3 python: the interpreter's own state      4 mapping
+ *                                                0 .. 4 are what is held: one region, REACH_HELD
+ *   5 stack    frames of the program; outer frames before inner ones
+ *   6 slot     words of such frames that none of the function's variables covers
+ *   7 library  the C library's own data
+ *   8 scratch  frames of the C library: saved registers, arguments
+ *   9 register                                   each a region of its own, 5 .. 9 as 1 .. 5
  *
  * (1) A node belongs to the region of the first tier that reaches it; REACH_NONE is the last region.
  * (2) An edge u -> v counts only when region[u] <= region[v] (reach_edge_counts()). This is the one
@@ -19,11 +20,12 @@
  *     at what a variable holds anyway does not share in holding it, and garbage holds nothing.
  *     Without it every stale stack slot would tear a block out of its cache's retained set.
  * (3) The parents form a forest of shortest paths within each tier: chains are read from it. What Python's
- *     functions, frames and tracebacks lead to is met last: shortcuts that hold everything explain nothing.
- * (4) References out of HEAP_HIDDEN nodes (leakdiff's own) are followed only from tier 6 on.
+ *     functions, frames and tracebacks lead to is met last, in tier 1 at the earliest: shortcuts that hold
+ *     everything explain nothing.
+ * (4) References out of HEAP_HIDDEN nodes (leakdiff's own) are followed only from tier 7 on.
  * (5) What the dynamic linker allocated for itself is held by the dynamic linker: its own pointers lie
  *     in memory that is read-only once the program runs, which is no root. Such blocks that nothing
- *     else reaches are met in tier 6 without a parent (LeakSanitizer does the same). */
+ *     else reaches are met in tier 7 without a parent (LeakSanitizer does the same). */
 #ifndef LEAKDIFF_REACH_H
 #define LEAKDIFF_REACH_H
 

@@ -533,10 +533,13 @@ static int say_before(struct suspect *suspect, char *words)
 	return 0;
 }
 
-/* How well a root's name tells who holds something: the suspect's own root, a name of the program, a section. */
+/* How well a root's name tells who holds something: the suspect's own root, a name of the program, a section or a
+ * function that just runs. */
 static int holder_order(const struct judge *j, const struct suspect *suspect, const struct holder *holder)
 {
-	return holder->root == suspect->root ? 0 : *j->heap->root[holder->root].name == '.' ? 2 : 1;
+	const struct heap_root *root = &j->heap->root[holder->root];
+
+	return holder->root == suspect->root ? 0 : root->kind == HEAP_ROOT_PY_FRAME || *root->name == '.' ? 2 : 1;
 }
 
 /* Several roots hold it: what one of them lets go of stays. */
@@ -551,12 +554,13 @@ static int say_holders(struct judge *j, struct suspect *suspect)
 	text_append(&text, "held by ");
 	for (int order = 0, said = 0; order < 3; order++)
 		for (uint32_t i = 0; i < h->count; i++) {
-			const char *name = j->heap->root[h->list[i].root].name;
+			const struct heap_root *root = &j->heap->root[h->list[i].root];
 
 			if (holder_order(j, suspect, &h->list[i]) != order)
 				continue;
-			text_printf(&text, "%s%s%s", said == 0 ? "" : said + 1 == (int)h->count && !h->more ? ", and by " : ", by ",
-				    order == 2 ? "a variable without a name in " : "", name);
+			text_printf(&text, "%s%s%s%s", said == 0 ? "" : said + 1 == (int)h->count && !h->more ? ", and by " : ", by ",
+				    order == 2 && *root->name == '.' ? "a variable without a name in " : "", root->name,
+				    root->kind == HEAP_ROOT_PY_FRAME ? " while it runs" : "");
 			if (h->list[i].count < suspect->count)
 				text_printf(&text, " (%" PRIu64 " of them)", h->list[i].count);
 			said++;

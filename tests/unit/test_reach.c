@@ -77,6 +77,33 @@ TEST(the_c_librarys_own_data_and_frames_come_after_the_programs)
 	model_done(&m);
 }
 
+TEST(a_method_that_runs_is_not_the_holder_of_what_its_module_holds)
+{
+	struct model m = { 0 };
+	struct reach *reach = NULL;
+	static const char *const types[] = { "function", "list" };
+
+	for (uint32_t i = 0; i < 4; i++)
+		model_block(&m, 0x1000 + i * 0x100, 16, 1 + i, i == 3 ? 1 : 0, MODEL_NO_STACK);
+	model_type(&m, types[1], HEAP_TYPE_PYTHON);
+	model_type(&m, types[0], HEAP_TYPE_PYTHON);
+	uint32_t frame = model_root(&m, HEAP_ROOT_PY_FRAME, "Connection.execute"), module = model_root(&m, HEAP_ROOT_PY_MODULE, "app");
+	model_edge(&m, MODEL_ROOT(frame), 1, 0);	/* self */
+	model_edge(&m, MODEL_ROOT(frame), 2, 8);	/* a local variable: the module's function also leads to it */
+	model_edge(&m, MODEL_ROOT(module), 0, 0);
+	model_edge(&m, MODEL_ROOT(module), 3, 8);
+	model_edge(&m, 0, 1, 0);
+	model_edge(&m, 3, 2, 0);
+	struct heap *heap = model_build(&m);
+	ASSERT_INT_EQ(reach_flood(heap, &reach), 0);
+	EXPECT_U64_EQ(reach_root_of(heap, reach, 1), module);
+	EXPECT_U64_EQ(reach_root_of(heap, reach, 2), frame);
+	EXPECT(reach_edge_counts(reach, heap->nodes + frame, 1));	/* and still it holds it, too */
+	reach_free(reach);
+	heap_free(heap);
+	model_done(&m);
+}
+
 TEST(a_frames_word_that_no_variable_covers_comes_after_its_variables)
 {
 	struct model m = { 0 };

@@ -104,6 +104,22 @@ def snapshot(pid, path):
     return path
 
 
+def account_of(pid, path):
+    """What is wrong with the account: its parts sum to RSS, which is the kernel's within 1 MiB and 1 % (the program waits)."""
+    account = json.loads(leakdiff("rss", path, "--json").stdout)["rss"][0]
+    total, kernel = account["total_bytes"], 0
+    parts = sum(v for k, v in account.items() if k.endswith("_bytes") and k != "total_bytes")
+
+    def agrees():
+        nonlocal kernel
+        with open("/proc/%d/smaps_rollup" % pid) as rollup:
+            kernel = next(int(line.split()[1]) << 10 for line in rollup if line.startswith("Rss:"))
+        return abs(total - kernel) <= (1 << 20) + 0.01 * kernel
+
+    wrong = [] if wait_until(agrees) else ["%d bytes are resident, the kernel says %d" % (total, kernel)]
+    return wrong + (["the parts sum to %d, not to %d" % (parts, total)] if parts != total else [])
+
+
 def differs(files, *options):
     answer = leakdiff(*files, "--json", *options)
     return json.loads(answer.stdout), answer.returncode
@@ -158,10 +174,11 @@ def try_case(case, size, load):
                 program = Program(case, size, load, folder)
             program.do(step)
             files.append(snapshot(program.pid, os.path.join(folder, "%d.snap" % number)))
+            wrong += account_of(program.pid, files[-1])
             if program.pid != program.parent and number in (0, len(case.steps) - 1):
                 snapshot(program.parent, os.path.join(folder, "parent%d.snap" % number))
         answer, status = differs(files)
-        wrong = judge(case, answer, status)
+        wrong += judge(case, answer, status)
         if program.pid != program.parent:	# the parent of a worker that grows has not grown
             parent, status = differs([os.path.join(folder, "parent%d.snap" % n) for n in (0, len(case.steps) - 1)])
             wrong += ["of the parent: %s" % told(s) for s in loud(parent["suspects"])]
