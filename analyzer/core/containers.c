@@ -221,6 +221,15 @@ static struct span class_of(const char *function)
 	return end > from ? (struct span){ function + from, end - from } : (struct span){ function, 0 };
 }
 
+/* The name of the method: what stands behind the class, without arguments. */
+static struct span method_of(const char *function)
+{
+	struct span owner = class_of(function);
+	const char *at = owner.at + owner.length + (owner.length ? 2 : 0);
+
+	return (struct span){ at, (unsigned)strcspn(at, "<(") };
+}
+
 /* The first function that is a method of std::NAME<...>; its arguments. */
 static bool find_class(const char *const *functions, unsigned count, const char *name, struct span *ret_rest)
 {
@@ -267,6 +276,41 @@ static void append_owner(struct text *text, const char *map, const char *set, st
 	text_append(text, ">");
 }
 
+/* "wchar_t", "char": of a string, also by its short name. */
+static bool is_string(struct span class, struct span *ret_letter)
+{
+	struct span rest;
+
+	if (equals(class, "std::string"))
+		*ret_letter = span_of("char");
+	else if (equals(class, "std::wstring"))
+		*ret_letter = span_of("wchar_t");
+	else
+		return is_std(class, "basic_string", &rest) && argument(rest, 0, ret_letter);
+	return true;
+}
+
+enum buffer { BUFFER_NONE = 0, BUFFER_DEQUE, BUFFER_VECTOR, BUFFER_STRING };
+
+/* The innermost container that keeps its elements side by side: farther out is what holds it. */
+static enum buffer find_buffer(const char *const *functions, unsigned count, struct span *ret_element)
+{
+	static const struct { const char *class; enum buffer is; } known[] = {
+		{ "_Deque_base", BUFFER_DEQUE }, { "deque", BUFFER_DEQUE }, { "_Vector_base", BUFFER_VECTOR },
+		{ "vector", BUFFER_VECTOR }, { "__split_buffer", BUFFER_VECTOR } };
+
+	for (unsigned i = 0; i < count; i++) {
+		struct span owner = class_of(functions[i]), rest;
+
+		if (is_string(owner, ret_element))
+			return BUFFER_STRING;
+		for (size_t k = 0; k < sizeof(known) / sizeof(*known); k++)
+			if (is_std(owner, known[k].class, &rest) && argument(rest, 0, ret_element))
+				return known[k].is;
+	}
+	return BUFFER_NONE;
+}
+
 /* What an allocator of `element` allocates for the container in whose methods it is called. */
 static bool name_element(const char *const *functions, unsigned count, struct span element, struct text *text)
 {
@@ -311,23 +355,25 @@ static bool name_element(const char *const *functions, unsigned count, struct sp
 		}
 		append_owner(text, "unordered_map", "unordered_set", inner);
 		text_append(text, " buckets");
-	} else if ((find_class(functions, count, "_Deque_base", &rest) || find_class(functions, count, "deque", &rest)) &&
-		   argument(rest, 0, &inner)) {
-		bool is_map = element.length && element.at[element.length - 1] == '*' &&
-			      !(inner.length && inner.at[inner.length - 1] == '*');
-
-		text_append(text, "std::deque<");
-		append_type(text, inner, 0);
-		text_append(text, is_map ? "> map" : "> chunk");
-	} else if ((find_class(functions, count, "_Vector_base", &rest) || find_class(functions, count, "vector", &rest) ||
-		    find_class(functions, count, "__split_buffer", &rest)) && argument(rest, 0, &inner)) {
-		text_append(text, "std::vector<");
-		append_type(text, inner, 0);
-		text_append(text, "> storage");
-	} else if (find_class(functions, count, "basic_string", &rest) && argument(rest, 0, &inner)) {
-		text_append(text, equals(inner, "wchar_t") ? "std::wstring storage" : "std::string storage");
 	} else {
-		return false;
+		switch (find_buffer(functions, count, &inner)) {
+		case BUFFER_NONE:
+			return false;
+		case BUFFER_DEQUE:
+			text_append(text, "std::deque<");
+			append_type(text, inner, 0);
+			text_append(text, element.length && element.at[element.length - 1] == '*' &&
+						  !(inner.length && inner.at[inner.length - 1] == '*') ? "> map" : "> chunk");
+			break;
+		case BUFFER_VECTOR:
+			text_append(text, "std::vector<");
+			append_type(text, inner, 0);
+			text_append(text, "> storage");
+			break;
+		case BUFFER_STRING:
+			text_append(text, equals(inner, "wchar_t") ? "std::wstring storage" : "std::string storage");
+			break;
+		}
 	}
 	return true;
 }
@@ -361,13 +407,17 @@ bool containers_name_stack(const char *const *functions, unsigned count, struct 
 				if (!is_std(element, "allocator", &inner) || !argument(inner, 0, &element))
 					continue;
 			}
+			if (!begins(method_of(functions[i]), "allocate"))
+				break;				/* it makes an element; what that allocates is no node */
 			return name_element(functions, count, element, text);
 		}
+		if (begins(method_of(functions[i]), "construct") || begins(method_of(functions[i]), "_Construct"))
+			break;
 		if (owner.length && *owner.at != 's' && *owner.at != '_')
 			break;					/* the program's own: what is farther out called it */
 	}
 	/* instantiated in the library itself, or inlined without a trace: only the string is sure */
-	if (is_std(class_of(functions[0]), "basic_string", &rest) && argument(rest, 0, &element) &&
+	if (is_string(class_of(functions[0]), &element) &&
 	    (equals(element, "char") || equals(element, "wchar_t"))) {
 		text_append(text, equals(element, "char") ? "std::string storage" : "std::wstring storage");
 		return true;

@@ -395,6 +395,13 @@ static int type_by_site(struct maker *maker, struct cell *cell)
 	return 0;
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+	size_t length = strlen(text), cut = strlen(end);
+
+	return length >= cut && !strcmp(text + length - cut, end);
+}
+
 /* A container of the standard library, by the functions on the way to the allocator. */
 static int type_by_container(struct maker *maker, struct cell *cell)
 {
@@ -407,6 +414,12 @@ static int type_by_container(struct maker *maker, struct cell *cell)
 	for (; count < stack->count && count < FUNCTIONS_MAX; count++)
 		functions[count] = maker->code->frames[maker->stacks->frame_ids[stack->first + count]].function;
 	found = containers_name_stack(functions, count, &name);
+	if (found && !name.broken && ends_with(name.data, "string storage")) {	/* a buffer as others are */
+		const char *letter = strstr(name.data, "wstring") ? "wchar_t" : "char";
+
+		text_done(&name);
+		text_printf(&name, "%s[] from %s", letter, maker->types->entries[stack->type].name);
+	}
 	if (found && !name.broken) {
 		cell->name = strings_intern(maker->code->strings, name.data);
 		cell->method = CELL_CONTAINER;

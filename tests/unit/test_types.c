@@ -272,6 +272,18 @@ TEST(what_a_container_allocates_is_named_by_its_elements)
 		"(__gnu_cxx::_Lock_policy)2> >::allocate(unsigned long, void const*)" };
 	static const char *const string[] = { "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >::"
 					      "_M_create(unsigned long&, unsigned long)", "main" };
+	static const char *const short_string[] = { "std::string::_M_assign", "set_path" };
+	static const char *const in_vector[] = {
+		"std::__new_allocator<char>::allocate", "std::string::_M_construct<char*>", "Point::Point",
+		"std::vector<Point>::_M_realloc_insert<Point>" };
+	static const char *const in_node[] = {		/* the key's text, as the node is made */
+		"std::string::_M_construct<char*>", "std::string::basic_string", "std::pair<std::string const, int>::pair",
+		"std::__new_allocator<std::_Rb_tree_node<std::pair<std::string const, int>>>::construct<std::pair<std::string const, "
+		"int>>", "std::_Rb_tree<std::string, std::pair<std::string const, int>>::_M_create_node", "main" };
+	static const char *const element[] = {		/* what a constructor makes for itself */
+		"std::pair<int const, Body>::pair<int const&>",
+		"std::allocator_traits<std::allocator<std::_Rb_tree_node<std::pair<int const, Body>>>>::construct<std::pair<int const, "
+		"Body>>", "std::_Rb_tree<int, std::pair<int const, Body>>::_M_create_node", "main" };
 	static const char *const own[] = { "handle_put", "main" }, *const broken[] = { "std::allocator<<<<>::allocate" };
 
 	EXPECT_STR_EQ(container(map_node, 2), "std::map<int, std::string> node");
@@ -281,6 +293,10 @@ TEST(what_a_container_allocates_is_named_by_its_elements)
 	EXPECT_STR_EQ(container(libcxx, 1), "std::map<int, Job> node");
 	EXPECT_STR_EQ(container(shared, 1), "std::shared_ptr<Session> control block");
 	EXPECT_STR_EQ(container(string, 2), "std::string storage");
+	EXPECT_STR_EQ(container(short_string, 2), "std::string storage");
+	EXPECT_STR_EQ(container(in_vector, 4), "std::string storage");
+	EXPECT_STR_EQ(container(in_node, 6), "std::string storage");
+	EXPECT_STR_EQ(container(element, 4), "none");
 	EXPECT_STR_EQ(container(own, 2), "none");
 	EXPECT_STR_EQ(container(broken, 1), "none");
 }
