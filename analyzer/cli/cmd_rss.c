@@ -238,7 +238,7 @@ static int print_sentences(const char *head, char **list, size_t count)
 		if (!line)
 			return -ENOMEM;
 		fputs(head, stdout);
-		table_wrap(stdout, line, (int)indent);
+		table_wrap(stdout, line, indent, indent);
 		free(line);
 	}
 	return 0;

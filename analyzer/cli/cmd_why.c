@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/cmd.h"
 #include "cli/json_types.h"
@@ -84,7 +85,7 @@ static int print_why(const struct heap *heap, const struct why *why)
 		print_evidence(heap, why);
 		if (heap->stack[why->node] != HEAP_NONE) {
 			fputs("allocated by ", stdout);
-			report_stack(stdout, heap, heap->stack[why->node], 2);
+			report_stack(stdout, heap, heap->stack[why->node], 2, strlen("allocated by "));
 		}
 		print_roots(heap, why);
 	}

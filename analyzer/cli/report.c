@@ -103,7 +103,7 @@ static bool is_outermost(const struct heap_frame *frame)
 	return !strcmp(frame->function, "main") || !strcmp(frame->function, "start_thread");
 }
 
-void report_stack(FILE *out, const struct heap *heap, uint32_t stack, size_t indent)
+void report_stack(FILE *out, const struct heap *heap, uint32_t stack, size_t indent, size_t column)
 {
 	struct text line = { 0 };
 	uint32_t first = 0, end, shown = 0;
@@ -138,7 +138,7 @@ void report_stack(FILE *out, const struct heap *heap, uint32_t stack, size_t ind
 	if (s->truncated)
 		text_append(&line, " < (cut at the depth limit)");
 	if (line.data)
-		table_wrap(out, line.data, indent);
+		table_wrap(out, line.data, indent, column);
 	text_done(&line);
 }
 
@@ -324,6 +324,7 @@ static int growth_table(FILE *out, const struct diff *diff, size_t limit)
 		table_add(table, cells);
 		free(type);
 	}
+	table_spare(table, 6, diff_state_name(DIFF_REFERENCED));
 	r = table_print(table, out, 2);
 	table_free(table);
 	if (diff->row_count > limit)
@@ -352,12 +353,13 @@ static void site_lines(FILE *out, const struct heap *heap, const char *label, bo
 			rest_bytes += sites[i].bytes;
 			continue;
 		}
-		fprintf(out, "  %-12s%s x, %s: ", i ? "" : label, text_count((int64_t)sites[i].count, blocks),
-			text_size((int64_t)sites[i].bytes, size));
+		int column = fprintf(out, "  %-12s%s x, %s: ", i ? "" : label, text_count((int64_t)sites[i].count, blocks),
+				     text_size((int64_t)sites[i].bytes, size));
+
 		if (python && sites[i].stack >= heap->stack_count)
 			fputs("no stack, as small Python objects have one only with LEAKDIFF_PYTHON=stacks\n", out);
 		else
-			report_stack(out, heap, sites[i].stack, 14);
+			report_stack(out, heap, sites[i].stack, 14, column > 14 ? (size_t)column : 14);
 	}
 	if (count > shown)
 		fprintf(out, "              and %zu more site%s with %s (--json shows all)\n", count - shown, text_s(count - shown),
@@ -431,7 +433,7 @@ static void suspect_paragraph(FILE *out, const struct series *series, const stru
 	report_trend(out, series, s);
 	if (reason) {
 		fputs("  why         ", out);
-		table_wrap(out, reason, 14);
+		table_wrap(out, reason, 14, 14);
 	}
 	free(reason);
 }
@@ -528,7 +530,7 @@ int report_diff(FILE *out, const struct series *series, const struct diff *diff,
 		if (!note)
 			return -ENOMEM;
 		fputs("note: ", out);
-		table_wrap(out, note, 6);
+		table_wrap(out, note, 6, 6);
 		free(note);
 	}
 	report_outlook(out, series);
@@ -606,6 +608,7 @@ int report_top(FILE *out, const struct series *series, const struct diff *diff, 
 			table_add(table, cells);
 		free(type);
 	}
+	table_spare(table, 6, diff_state_name(DIFF_REFERENCED));
 	r = table_print(table, out, 2);
 	table_free(table);
 	if (diff->row_count > limit)
@@ -636,7 +639,7 @@ static void garbage_lines(FILE *out, const struct leak_list *leaks)
 	text_append(&line, leaks->garbage_count > SITES_SHOWN ? "; --json shows all)" : ")");
 	putc('\n', out);
 	if (line.data)
-		table_wrap(out, line.data, 0);
+		table_wrap(out, line.data, 0, 0);
 	text_done(&line);
 }
 
@@ -671,17 +674,17 @@ int report_leaks(FILE *out, const struct series *series, const struct leak_list 
 		if (oldest >= 0)
 			fprintf(out, ", the oldest from %s ago", report_duration(oldest, age));
 		fputs("\n  ", out);
-		report_stack(out, heap, e->stack, 2);
+		report_stack(out, heap, e->stack, 2, 2);
 	}
 	if (leaks->count > limit)
 		fprintf(out, "\n(%zu more: --top N shows more, --json all)\n", leaks->count - limit);
 	if (native) {
 		fputs("\nwhy: ", out);
-		table_wrap(out, leaks->reason, 5);
+		table_wrap(out, leaks->reason, 5, 5);
 	}
 	if (python) {
 		fputs("\nwhy: ", out);
-		table_wrap(out, leaks->python_reason, 5);
+		table_wrap(out, leaks->python_reason, 5, 5);
 	}
 	garbage_lines(out, leaks);
 	report_limits(out, series);
@@ -705,7 +708,7 @@ int report_chains(FILE *out, const struct series *series, const struct chain_set
 		fputs(e->unreachable ? ": no root reaches it\n  " : "\n  ", out);
 		report_chain(out, &e->chain, 2);
 		fputs("  allocated by ", out);
-		report_stack(out, set->heap, set->heap->stack[e->node], 2);
+		report_stack(out, set->heap, set->heap->stack[e->node], 2, strlen("  allocated by "));
 	}
 	if (set->matched > set->count)
 		fprintf(out, "\n(%" PRIu64 " more block%s: --all shows each)\n", set->matched - set->count,

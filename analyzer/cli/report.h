@@ -33,8 +33,8 @@ int report_picture(FILE *out, const struct picture *picture, bool backwards) __a
 /* One chain, one step a line, each line after `indent` spaces. */
 void report_chain(FILE *out, const struct chain *chain, size_t indent);
 
-/* "handle_put server.c:120 < handle_conn server.c:88 < main": frames of an allocation stack. */
-void report_stack(FILE *out, const struct heap *heap, uint32_t stack, size_t indent);
+/* "handle_put server.c:120 < handle_conn server.c:88 < main": frames of an allocation stack, wrapped (table_wrap). */
+void report_stack(FILE *out, const struct heap *heap, uint32_t stack, size_t indent, size_t column);
 
 /* What a person calls the process: "nginx" of "/usr/sbin/nginx -g daemon off;". */
 void report_command(FILE *out, const struct heap_meta *meta);

@@ -15,6 +15,7 @@
 struct table {
 	size_t columns, rows, room;
 	char *align;
+	size_t spare;			/* a column that may be left out; `columns` = none */
 	char **cells;			/* rows * columns; row 0 is the header */
 	bool broken;
 };
@@ -50,6 +51,7 @@ struct table *table_new(const char *const *headers, const char *align)
 	if (!table)
 		return NULL;
 	table->columns = strlen(align);
+	table->spare = table->columns;
 	table->align = strdup(align);
 	if (!table->align) {
 		free(table);
@@ -106,9 +108,17 @@ static void print_cut(FILE *out, const char *text, size_t width)
 	}
 }
 
+void table_spare(struct table *table, size_t column, const char *usual)
+{
+	for (size_t r = 1; r < table->rows && !table->broken; r++)
+		if (strcmp(table->cells[r * table->columns + column], usual) != 0)
+			return;
+	table->spare = column;
+}
+
 int table_print(const struct table *table, FILE *out, int indent)
 {
-	size_t screen = table_screen_width(), *width;
+	size_t screen = table_screen_width(), *width, whole = (size_t)indent, spare = table->columns;
 
 	if (table->broken)
 		return -ENOMEM;
@@ -121,6 +131,10 @@ int table_print(const struct table *table, FILE *out, int indent)
 		if (need > width[i % table->columns])
 			width[i % table->columns] = need;
 	}
+	for (size_t c = 0; c < table->columns; c++)
+		whole += width[c] + (c ? GAP : 0);
+	if (screen && whole > screen)
+		spare = table->spare;
 	for (size_t r = 0; r < table->rows; r++) {
 		size_t used = (size_t)indent;
 
@@ -130,6 +144,8 @@ int table_print(const struct table *table, FILE *out, int indent)
 			size_t have = table_text_width(cell);
 			bool is_last = c + 1 == table->columns;
 
+			if (c == spare)
+				continue;
 			if (table->align[c] == 'r')
 				fprintf(out, "%*s", (int)(width[c] - have), "");
 			if (is_last && screen > used)
@@ -158,9 +174,10 @@ struct table *table_free(struct table *table)
 	return NULL;
 }
 
-void table_wrap(FILE *out, const char *text, size_t indent)
+void table_wrap(FILE *out, const char *text, size_t indent, size_t column)
 {
-	size_t screen = table_screen_width(), column = indent;
+	size_t screen = table_screen_width();
+	bool is_first = true;		/* on its line, where it stands whatever its length */
 
 	if (!screen)
 		screen = 100;		/* prose is broken even in a file */
@@ -171,13 +188,14 @@ void table_wrap(FILE *out, const char *text, size_t indent)
 
 		snprintf(word, sizeof(word), "%.*s", (int)(length < 255 ? length : 255), text);
 		width = table_text_width(word);
-		if (column > indent && column + 1 + width > screen) {
+		if ((!is_first && column + 1 + width > screen) || (is_first && column > indent && column + width > screen)) {
 			fprintf(out, "\n%*s", (int)indent, "");
 			column = indent;
-		} else if (column > indent) {
+		} else if (!is_first) {
 			putc(' ', out);
 			column++;
 		}
+		is_first = false;
 		fwrite(text, 1, length, out);
 		column += width;
 		text += length;

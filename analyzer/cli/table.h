@@ -27,7 +27,11 @@ size_t table_screen_width(void);
 /* Columns that a UTF-8 string takes. */
 size_t table_text_width(const char *text);
 
-/* Print text at `indent`, broken at spaces to the screen; the first line continues the one that stands. */
-void table_wrap(FILE *out, const char *text, size_t indent);
+/* Leave this column out where the table is wider than the terminal, if all rows that were added say but what is usual. */
+void table_spare(struct table *table, size_t column, const char *usual);
+
+/* Print text at `indent`, broken at spaces to the screen; the first line continues the one that stands, whose next
+ * column is `column`. */
+void table_wrap(FILE *out, const char *text, size_t indent, size_t column);
 
 #endif

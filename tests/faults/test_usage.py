@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wrong usage ends with 64 and one sentence; a reader that closes the pipe early is no error."""
+import fcntl
 import os
 import re
+import struct
 import sys
+import termios
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -118,5 +121,29 @@ done = run([COMMAND, "export", second, "-f", "pprof"], env=clean_environment(), 
 refused(done, "pprof on a terminal", status=64)
 expect(run([COMMAND, "export", second, "-f", "collapsed"], env=clean_environment(), stdout=theirs).returncode == 0,
        "collapsed on a terminal should work")
+
+# -- a narrow terminal: what is usual goes first, and stacks are broken at its edge
+os.close(ours)
+os.close(theirs)
+for columns in (80, 120):
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    shown = start([COMMAND, first, second], env=clean_environment(NO_COLOR="1", TERM="xterm"), stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    try:
+        while True:
+            seen += os.read(ours, 65536)
+    except OSError:         # the other end is closed
+        pass
+    os.close(ours)
+    lines = [re.sub("^.*\r(?=.)|\x1b[^A-Za-z]*[A-Za-z]", "", line.rstrip("\r")) for line in seen.decode().split("\n")]
+    table = next((line for line in lines if line.lstrip().startswith("growth ")), "")
+    stacks = [line for line in lines if " < " in line or line.startswith(" " * 14)]
+    expect(shown.wait() == 1 and table.endswith("type") and stacks, "a diff on %d columns: %r" % (columns, seen[-400:]))
+    expect(all(len(line) <= columns for line in stacks), "on %d columns lines of stacks should fit: %s" % (columns, stacks))
+    rows = lines[lines.index(table) + 1:] if table else []
+    rows = rows[:rows.index("")] if "" in rows else rows
+    expect(all(len(row) <= columns for row in rows if not row.startswith("  (")), "on %d columns rows should fit: %s" % (columns, rows))
 service.end("at the end")
 finish()
