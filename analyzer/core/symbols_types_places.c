@@ -106,7 +106,24 @@ static bool describe_place(const Dwarf_Op *ops, size_t count, struct types_place
 	return true;
 }
 
-static int add_variable(struct types_function *function, Dwarf_Die *die)
+/* A variable that lies in one place for good does so while its block runs: others may use that place after it.
+ * block  NULL = the function's own. */
+static int add_block_places(struct types_function *function, Dwarf_Die *block, struct types_place place)
+{
+	uint64_t before = function->place_count;
+	Dwarf_Addr base, start, end;
+	ptrdiff_t at = 0;
+	int r = 0;
+
+	while (block && r >= 0 && (at = dwarf_ranges(block, at, &base, &start, &end)) > 0) {
+		place.start = start;
+		place.end = end;
+		r = add_place(function, place);
+	}
+	return r < 0 || function->place_count > before ? r : add_place(function, place);
+}
+
+static int add_variable(struct types_function *function, Dwarf_Die *die, Dwarf_Die *block)
 {
 	struct types_place place = { .variable = (uint32_t)function->variable_count };
 	uint64_t before = function->place_count;
@@ -125,7 +142,7 @@ static int add_variable(struct types_function *function, Dwarf_Die *die)
 			continue;
 		place.start = start;
 		place.end = end;
-		r = add_place(function, place);
+		r = start == 0 && end == (Dwarf_Addr)-1 ? add_block_places(function, block, place) : add_place(function, place);
 	}
 	if (r < 0 || function->place_count == before)
 		return r;
@@ -169,8 +186,14 @@ static int add_allocator(struct types_file *file, struct types_function *functio
 	return r;
 }
 
-static int collect(struct types_file *file, struct types_function *function, Dwarf_Die *parent, unsigned depth,
-		   unsigned *left)
+static bool has_addresses(Dwarf_Die *die)
+{
+	return dwarf_hasattr(die, DW_AT_low_pc) || dwarf_hasattr(die, DW_AT_ranges);
+}
+
+/* block  the innermost one around `parent` whose addresses are known. */
+static int collect(struct types_file *file, struct types_function *function, Dwarf_Die *parent, Dwarf_Die *block,
+		   unsigned depth, unsigned *left)
 {
 	Dwarf_Die die;
 	int r = 0;
@@ -181,7 +204,7 @@ static int collect(struct types_file *file, struct types_function *function, Dwa
 		switch (dwarf_tag(&die)) {
 		case DW_TAG_variable:
 		case DW_TAG_formal_parameter:
-			r = add_variable(function, &die);
+			r = add_variable(function, &die, block);
 			break;
 		case DW_TAG_call_site:
 		case DW_TAG_GNU_call_site:
@@ -190,12 +213,12 @@ static int collect(struct types_file *file, struct types_function *function, Dwa
 		case DW_TAG_inlined_subroutine:
 			r = add_allocator(file, function, &die);
 			if (r >= 0)
-				r = collect(file, function, &die, depth + 1, left);
+				r = collect(file, function, &die, has_addresses(&die) ? &die : block, depth + 1, left);
 			break;
 		case DW_TAG_lexical_block:
 		case DW_TAG_try_block:
 		case DW_TAG_catch_block:
-			r = collect(file, function, &die, depth + 1, left);
+			r = collect(file, function, &die, has_addresses(&die) ? &die : block, depth + 1, left);
 			break;
 		}
 	} while (r >= 0 && (*left)-- > 1 && types_next(&die));
@@ -231,7 +254,7 @@ static int read_function(struct types_file *file, Dwarf_Die *die, uint32_t *ret_
 	unsigned left = ENTRIES_MAX;
 	int r;
 
-	r = collect(file, &function, die, 0, &left);
+	r = collect(file, &function, die, NULL, 0, &left);
 	if (function.place_count)
 		qsort(function.places, function.place_count, sizeof(*function.places), compare_places);
 	if (function.call_count)

@@ -58,6 +58,7 @@ static const struct expected {
 	{ "thread", "t_last", "t_last", "struct entry *", 0, "" },
 	{ "local", "local_entry", "local_entry", "struct entry", 16, ".key" },
 	{ "local", "local_pointer", "local_pointer", "struct holder *", 0, "" },
+	{ "local", "after", "after", "table[3]", 0, "[0].buckets" },
 };
 
 struct asked {
@@ -306,7 +307,7 @@ static void check_way(const struct way *way)
 	ASSERT(prepare());
 	if (build(way, false, "plain") == 0) {
 		ASSERT(ask(&asked, "plain"));
-		EXPECT_INT_EQ(check_all(&asked, way, "plain"), 13);
+		EXPECT_INT_EQ(check_all(&asked, way, "plain"), 14);
 		check_entry(&asked);
 		done(&asked);
 	}

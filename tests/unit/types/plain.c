@@ -135,6 +135,24 @@ NOINLINE int locals(int n)
 	return local_entry.grid[1][2] + (local_pointer != NULL);
 }
 
+/* Two variables in one place, one after the other. */
+NOINLINE int turns(int n)
+{
+	{
+		struct list before[3];
+
+		memset(before, n, sizeof(before));
+		fixture_address("other", "before", before);
+	}
+	{
+		table after[3];
+
+		memset(after, n, sizeof(after));
+		fixture_local("after", after, __builtin_dwarf_cfa());
+		return after[1].count != 0;
+	}
+}
+
 struct peer *make_peer(void);
 
 int main(int argc, char **argv)
@@ -157,5 +175,5 @@ int main(int argc, char **argv)
 	fixture_address("data", "g_first", &g_first);
 	fixture_address("data", "g_peer", &g_peer);
 	fixture_thread("t_last", &t_last);
-	return locals(argc) == 12345;
+	return locals(argc) + turns(argc) == 12345;
 }
