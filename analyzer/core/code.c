@@ -232,13 +232,19 @@ static bool is_runtime_module(const char *name, uint32_t flags)
 }
 
 /* Templates and generic code of the language's own library, instantiated in the program. */
-static bool is_runtime_function(const char *name, const char *language)
+static bool is_runtime_function(const struct symbols_frame *frame)
 {
-	if (!strcmp(language, "rust"))
-		return begins(name, "alloc::") || begins(name, "core::") || begins(name, "std::") ||
-		       begins(name, "__rust_") || begins(name, "<alloc::") ||
-		       begins(name, "<core::") || begins(name, "<T as alloc::");
-	return begins(name, "std::") || begins(name, "__gnu_cxx::") || begins(name, "void std::");
+	static const char *const rust_sources[] = { "library/alloc/src/", "library/core/src/", "library/std/src/",
+						    "/rust/deps/" };
+	const char *name = frame->function;
+
+	if (strcmp(frame->language, "rust"))
+		return begins(name, "std::") || begins(name, "__gnu_cxx::") || begins(name, "void std::");
+	for (size_t i = 0; i < sizeof(rust_sources) / sizeof(*rust_sources); i++)
+		if (strstr(frame->file, rust_sources[i]))
+			return true;
+	return begins(name, "alloc::") || begins(name, "core::") || begins(name, "std::") || begins(name, "hashbrown::") ||
+	       begins(name, "__rust_") || begins(name, "<alloc::") || begins(name, "<core::") || begins(name, "<T as alloc::");
 }
 
 /* ---- frames ---- */
@@ -328,7 +334,7 @@ static int add_native(struct code *code, uint32_t module, uint64_t addr,
 			.language = found[i].language, .line = found[i].line, .inlined = found[i].inlined,
 			.wrapper = found[i].function && is_wrapper_function(code, found[i].function) };
 
-		frame.library = runtime || frame.wrapper || is_runtime_function(found[i].function, found[i].language);
+		frame.library = runtime || frame.wrapper || is_runtime_function(&found[i]);
 		if (!is_allocator_function(frame.function))
 			only_allocator = false;
 		if (frame.function && !*frame.function)

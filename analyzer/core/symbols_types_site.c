@@ -183,7 +183,7 @@ static const char *variable_name(struct search *search, uint32_t variable)
 {
 	const char *name = types_name(search->file, &search->function->variables[variable]);
 
-	return name ? name : "?";
+	return name ? name : "";
 }
 
 /* Of two things that a pointer may point at, the one that says more: a class, not its base; a structure, not a word. */
@@ -235,6 +235,8 @@ static int see_variables(struct search *search, const struct path *path, uint64_
 		value = &path->registers[place->reg];
 		if (value->holds != HOLDS_RESULT || (is_inside(value->offset) && place->where == TYPES_IS_SUM))
 			continue;
+		if (!*variable_name(search, place->variable))	/* drop_in_place(&new.first) in Rust: of the first member */
+			continue;
 		r = variable_layout(search, place->variable, &layout);
 		if (r < 0)
 			return r;
@@ -278,7 +280,7 @@ static int value_from_variables(struct search *search, uint64_t pc, unsigned reg
 		best = target;
 		*ret_value = (struct value){ HOLDS_ADDRESS, target,
 					     place->where == TYPES_IS_SUM ? -place->offset : 0 };
-		*ret_name = variable_name(search, place->variable);
+		*ret_name = *variable_name(search, place->variable) ? variable_name(search, place->variable) : "?";
 	}
 	return 0;
 }

@@ -8,6 +8,7 @@
                                                answer says that there is nothing better
     tails.c                                    blocks whose size alone would mislead; names that are not UTF-8;
                                                the name that a program was called by
+    tails.rs                                   Rust, where there is a rustc
 
 Compilers that are not there are passed over, and said."""
 import concurrent.futures
@@ -213,6 +214,23 @@ def check_called(folder, program):
     expect("tails-by-link" in [r["type"] for r in rows], "its blocks are those of tails-by-link: %s" % rows[:2])
 
 
+def check_rust(folder):
+    """The functions of Rust's own library, inlined or not, name no site; no Option is taken for what it leads to."""
+    if not shutil.which("rustc"):
+        print("passed over: rust")
+        return
+    program, captures = os.path.join(folder, "tails.rust"), scratch("rust")
+    made = run(["rustc", "-g", "-O", "-o", program, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tails.rs")])
+    expect(made.returncode == 0, "tails.rs should be compiled: %s" % made.stderr[-500:])
+    expect(run([program], env=shim_environment(captures, LEAKDIFF_AT_EXIT="1")).returncode == 0, "tails.rs runs")
+    path = [os.path.join(captures, name) for name in os.listdir(captures) if name.endswith(".snap")][0]
+    rows = json.loads(leakdiff("top", path, "--json").stdout)["rows"]
+    bodies = [r for r in rows if r["size"] == 4096]
+    expect(sum(r["count"] for r in bodies) == 100 and all("tails::make tails.rs:13" in r["type"] for r in bodies),
+           "a hundred histories from make: %s" % bodies)
+    expect(not any("Option" in r["type"] or "alloc.rs" in r["type"] for r in rows), "no Option, no site in the library: %s" % rows)
+
+
 def check_tails(folder):
     """An object with a text behind it is no array; a library's own block is not what its caller calls something else."""
     source, keeper = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tails.c"), os.path.join(folder, "libpthread_keeper.so")
@@ -236,6 +254,7 @@ def check_tails(folder):
     expect(len(texts) == 1 and not any("struct answer" in name for name in rows), "three texts of 48 bytes: %s" % rows)
     check_called(folder, program)
     check_odd(folder, source, keeper)
+    check_rust(folder)
 
 
 def main():
