@@ -2,6 +2,7 @@
  * L3  cmd_recover.c - `leakdiff recover DIR|PID`: what a crashed or killed process left behind. */
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -295,7 +296,10 @@ static int find_process(uint32_t pid, struct recovery **ret_recovery)
 		}
 		free(folders[i]);
 	}
-	if (status == CMD_OK && !found)
+	if (status == CMD_OK && !found && (kill((pid_t)pid, 0) == 0 || errno == EPERM))
+		status = cmd_trouble("process %" PRIu32 " still runs: what a process leaves behind is there when it has ended; "
+				     "leakdiff snap %" PRIu32 " takes a snapshot of one that runs", pid, pid);
+	else if (status == CMD_OK && !found)
 		status = cmd_trouble("process %" PRIu32 " left nothing where the library keeps its files; if it ran with "
 				     "LEAKDIFF_DIR or as another user, give that folder", pid);
 	*ret_recovery = found;

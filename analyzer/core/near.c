@@ -3,15 +3,19 @@
  *
  * Level by level from the object. Backwards, one pass over all edges finds the referrers of a whole
  * level, so no reverse graph is kept. A node shows at most `width` neighbours; the others are one
- * cut with their number. */
+ * cut with their number. Of many objects that match a few are begun with: the rest of the picture is
+ * for their neighbours. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/pattern.h"
 #include "core/text.h"
+
+#define BEGINNINGS (PICTURE_NODES / 5)
 
 struct near {
 	const struct series *series;
@@ -105,16 +109,32 @@ static int level_forwards(struct near *n, size_t first, size_t end)
 static int level_backwards(struct near *n, size_t first, size_t end)
 {
 	uint32_t sources = n->heap->nodes + n->heap->roots;
-	int r = 0;
+	bool *wanted = calloc(n->heap->nodes + 1ull, sizeof(*wanted));
+	int r = wanted ? 0 : -ENOMEM;
 
+	for (size_t i = first; i < end && wanted; i++)
+		if (n->id[i] < n->heap->nodes)
+			wanted[n->id[i]] = true;
 	/* Roots first: they say most, and must not lose their place to the width. */
 	for (int pass = 0; pass < 2; pass++)
 		for (uint32_t v = pass ? 0 : n->heap->nodes; v < (pass ? n->heap->nodes : sources) && r == 0; v++)
 			for (uint64_t e = n->heap->edge_start[v]; e < n->heap->edge_start[v + 1] && r == 0; e++)
-				for (size_t i = first; i < end && r == 0; i++)
+				for (size_t i = first; wanted[n->heap->edge_to[e]] && i < end && r == 0; i++)
 					if (n->id[i] == n->heap->edge_to[e])
 						r = meet(n, (int)i, v);
+	free(wanted);
 	return r;
+}
+
+/* "what struct table refers to", "what refers to these 6 objects" */
+static char *title_of(const struct near *n, const uint32_t *nodes, size_t count)
+{
+	char *type = count == 1 ? chain_type_of(n->heap, nodes[0]) : text_format("these %zu objects", count);
+	char *title = !type ? NULL : n->backwards ? text_format("what refers to %s", type) :
+		      text_format("what %s refer%s to", type, count == 1 ? "s" : "");
+
+	free(type);
+	return title;
 }
 
 int pattern_of_neighbours(const struct series *series, const uint32_t *nodes, size_t count,
@@ -124,13 +144,16 @@ int pattern_of_neighbours(const struct series *series, const uint32_t *nodes, si
 	struct near n = { .series = series, .heap = series_last(series)->heap, .width = width,
 			  .backwards = direction == PATTERN_BACKREFS };
 	size_t shown = count < width ? count : width, first = 0;
+	char *title;
 	int r = 0;
 
-	n.picture = picture_new(n.backwards ? "what refers to it" : "what it refers to");
+	if (shown > BEGINNINGS)
+		shown = BEGINNINGS;
+	title = title_of(&n, nodes, shown);
+	n.picture = title ? picture_new(title) : NULL;
+	free(title);
 	if (!n.picture)
 		return -ENOMEM;
-	if (shown > PICTURE_NODES / 2)
-		shown = PICTURE_NODES / 2;
 	for (size_t i = 0; i < shown && r >= 0; i++)
 		r = add(&n, nodes[i], true);
 	for (unsigned level = 0; level < depth && r >= 0; level++) {

@@ -277,7 +277,7 @@ TEST(a_neighbourhood_is_as_wide_and_deep_as_asked_and_says_what_is_missing)
 	struct series *series;
 	struct heap *heap;
 	struct picture *picture = NULL;
-	uint32_t start = 0;
+	uint32_t start = 0, all[20];
 
 	uint32_t type = model_type(&m, "t", HEAP_TYPE_KIND), g = model_root(&m, HEAP_ROOT_GLOBAL, "g");
 	for (uint32_t i = 0; i < 21; i++) {
@@ -302,6 +302,16 @@ TEST(a_neighbourhood_is_as_wide_and_deep_as_asked_and_says_what_is_missing)
 	picture_free(picture);
 	ASSERT_INT_EQ(pattern_of_neighbours(series, &start, 1, PATTERN_BACKREFS, 1, 5, &picture), 0);
 	EXPECT_U64_EQ(picture->node_count, 2);
+	EXPECT_CONTAINS(picture->title, "what refers to ");
+	picture_free(picture);
+	/* of many that match a few begin, or there is no room for what is around them */
+	for (uint32_t i = 0; i < 20; i++)
+		all[i] = i + 1;
+	ASSERT_INT_EQ(pattern_of_neighbours(series, all, 20, PATTERN_BACKREFS, 2, 20, &picture), 0);
+	EXPECT_U64_EQ(picture->node_count, PICTURE_NODES / 5 + 2);
+	EXPECT_STR_EQ(picture->title, "what refers to these 6 objects");
+	ASSERT_U64_EQ(picture->left_out_count, 1);
+	EXPECT_STR_EQ(picture->left_out[0], "14 more objects match");
 	picture_free(picture);
 	series_free(series);
 	heap_free(heap);
