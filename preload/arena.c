@@ -98,12 +98,16 @@ void *ld__arena_map(size_t bytes)
 	ret = ld__sys6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (ld__sys_failed(ret))
 		return NULL;
-	/* tried once: a service may have locked itself in with a filter of system calls since */
 	if (!atomic_load_explicit(&no_names, memory_order_relaxed) &&
 	    ld__sys5(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, ret, bytes, "leakdiff") < 0)
 		atomic_store(&no_names, 1);
 	ld__arena_own((void *)ret, bytes);
 	return (void *)ret;
+}
+
+void ld__arena_stop_naming(void)
+{
+	atomic_store(&no_names, 1);
 }
 
 void ld__arena_unmap(void *start, size_t bytes)

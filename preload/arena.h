@@ -13,6 +13,9 @@
 void *ld__arena_map(size_t bytes);
 void ld__arena_unmap(void *start, size_t bytes);
 
+/* From now on mappings get no names: who makes that call would be ended for it. */
+void ld__arena_stop_naming(void);
+
 /* Small permanent allocation, 16-byte aligned, any thread, never freed. NULL when refused. */
 void *ld__arena_alloc(size_t bytes);
 char *ld__arena_strdup(const char *text);

@@ -66,7 +66,7 @@ static _Atomic uint32_t state = SWITCH_ON;	/* what the word in the page is when 
 static atomic_flag booted = ATOMIC_FLAG_INIT;
 static atomic_flag reviving = ATOMIC_FLAG_INIT;
 static _Atomic uint32_t failed, stale, process_id;
-static bool constructed;
+static bool constructed, locked_in;
 static uint64_t allocator_start, allocator_end;
 
 uint32_t ld__process_pid(void)
@@ -289,7 +289,9 @@ static bool revive(void)
 {
 	bool quiet;
 
-	if (ld__in_snapshot_child || atomic_flag_test_and_set(&reviving))
+	if (locked_in)
+		*ld__switch = SWITCH_OFF;
+	if (locked_in || ld__in_snapshot_child || atomic_flag_test_and_set(&reviving))
 		return false;
 	ld__guard_enter();
 	atomic_store(&process_id, ld__sys_getpid());
@@ -513,8 +515,25 @@ out:
  * not act for its parent, and a vfork child that exits is in its parent's memory. */
 static bool is_our_end(void)
 {
-	return constructed && !ld__in_snapshot_child && *ld__switch != SWITCH_WIPED &&
+	return constructed && !locked_in && !ld__in_snapshot_child && *ld__switch != SWITCH_WIPED &&
 	       ld__process_pid() == ld__sys_getpid();
+}
+
+void ld__process_lock_in(void)
+{
+	bool is_child = *ld__switch == SWITCH_WIPED;
+
+	/* a vfork child, which is to become another program, is in its parent's memory */
+	if (locked_in || (!is_child && ld__process_pid() != ld__sys_getpid()))
+		return;
+	ld__capture_fail("the program locks itself in with a filter of system calls (seccomp) that ends it for calls of ours");
+	/* what a fork child that has recorded nothing inherited is its parent's */
+	if (constructed && !is_child) {
+		if (ld__agent_stop)
+			ld__agent_stop();
+		ld__ring_unlink();
+	}
+	locked_in = true;
 }
 
 void ld__process_quit(void)

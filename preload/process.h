@@ -35,6 +35,9 @@ void ld__process_fork(enum process_fork_phase phase);
 void ld__process_agent_pause(void);
 void ld__process_agent_wanted(void);
 
+/* The program is about to install a filter of system calls that would end us: everything ends before. */
+void ld__process_lock_in(void);
+
 /* The process ends without exit(3): take away what must not stay behind. Async-signal-safe; does
  * nothing in a vfork child or in a fork child that has recorded nothing. */
 void ld__process_quit(void);

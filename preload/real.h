@@ -45,6 +45,7 @@
 	X(int, setresgid, (gid_t, gid_t, gid_t))                                                    \
 	X(int, setgroups, (size_t, const gid_t *))                                                  \
 	X(int, initgroups, (const char *, gid_t))                                                   \
+	X(int, prctl, (int, ...))                                                                   \
 	X(int, capset, (void *, const void *))                                                      \
 	X(int, epoll_wait, (int, struct epoll_event *, int, int))                                   \
 	X(int, epoll_pwait, (int, struct epoll_event *, int, int, const sigset_t *))

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -17,6 +19,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -453,6 +456,54 @@ static void fork_over(void)
 		wait_for(newest);
 }
 
+/* A filter that knows this program's calls only: 1 by prctl, 2 by seccomp, 3 for all threads; 4: a vfork
+ * child's, 5: one that refuses what it does not know. */
+static void install(uint32_t otherwise)
+{
+	static const unsigned known[] = { SYS_brk, SYS_mmap, SYS_munmap, SYS_write, SYS_newfstatat, SYS_exit_group,
+					  SYS_clock_nanosleep, SYS_clone, SYS_wait4, SYS_set_robust_list, SYS_madvise,
+					  SYS_rt_sigprocmask, SYS_unlinkat, SYS_getpid, SYS_tgkill };
+	enum { COUNT = sizeof(known) / sizeof(known[0]) };
+	struct sock_filter filter[COUNT + 3] = { BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0) };
+	struct sock_fprog program = { COUNT + 3, filter };
+
+	for (unsigned i = 0; i < COUNT; i++)
+		filter[1 + i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, known[i], (unsigned char)(COUNT - i), 0);
+	filter[COUNT + 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, otherwise);
+	filter[COUNT + 2] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		exit(77);
+	if (number == 1 ? prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) :
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, number == 3 ? SECCOMP_FILTER_FLAG_TSYNC : 0, &program))
+		exit(77);
+}
+
+static void lock_in(void)
+{
+	pid_t child;
+
+	churn(1000);
+	if (number != 4) {
+		install(number == 5 ? SECCOMP_RET_ERRNO | EPERM : SECCOMP_RET_KILL_PROCESS);
+	} else {
+		child = vfork();
+		if (!child) {
+			install(SECCOMP_RET_KILL_PROCESS);
+			syscall(SYS_exit_group, 0);
+		}
+		wait_for(child);
+	}
+	churn(100000);
+	child = fork();
+	if (!child) {
+		churn(1000);
+		_exit(0);
+	}
+	wait_for(child);
+	if (number == 3)
+		sleep(2);		/* a guest would look around once a second */
+}
+
 /* ---- stacks that change ---- */
 
 static ucontext_t main_context, contexts[8];
@@ -512,7 +563,7 @@ static const struct {
 	{ "forks", forks_at_once }, { "clone", raw_clone },
 	{ "spawn", spawn_many }, { "exec", exec_self }, { "closeall", close_all }, { "descriptors", descriptors },
 	{ "blocked", signals_blocked }, { "faults", faults }, { "narrow", narrow }, { "storm", signal_storm },
-	{ "jumpout", jump_out }, { "forkover", fork_over },
+	{ "jumpout", jump_out }, { "forkover", fork_over }, { "lockin", lock_in },
 	{ "coroutines", coroutines }, { "longjmp", long_jumps },
 };
 

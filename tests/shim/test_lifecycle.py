@@ -49,6 +49,14 @@ life("narrow", 200, "a signal handler that allocates on a stack of 8 KiB")
 life("storm", 2000, "signal handlers interrupt the hooks", lost=200)
 life("jumpout", 2000, "signal handlers leave the hooks with siglongjmp", lost=2000)
 life("forkover", 500, "a signal handler forks over a hook, and the child comes back into it")
+for how, what, line in ((1, "by prctl", True), (2, "by seccomp", True), (3, "for all threads", True),
+                        (4, "of a vfork child", False), (5, "that refuses", False)):
+    locked = run(program("life"), "lockin", str(how))
+    if locked.code == 77:
+        print("skipped: no filters of system calls here", file=sys.stderr)
+        break
+    check(locked.code == 0 and "ledger 0 0 0 0" in locked.out, f"a filter of system calls {what}: the program lives ({locked.code})")
+    check((locked.err.count("switched off") == 1) == line, f"a filter of system calls {what}: recording goes on unless it would end us")
 life("coroutines", 20000, "coroutines with stacks of their own")
 life("longjmp", 20000, "longjmp out of deep stacks")
 
