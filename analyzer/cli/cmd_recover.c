@@ -359,7 +359,7 @@ static const struct cmd_option cmd_options[] = {
 const struct cmd cmd_recover = {
 	.name = "recover",
 	.synopsis = "recover DIR|PID [--events N] [--remove] [--json]",
-	.summary = "what crashed or killed processes left behind: last snapshot, last events",
+	.summary = "what processes that were killed left: last snapshot, last events",
 	.detail = "A process that ends in order takes its event rings away; those of one that was killed stay in its\n"
 		  "folder, DIR. They hold the last allocations and frees of each thread: size, address, time before\n"
 		  "the last one. A capture stream that nobody read becomes a snapshot. Exit status: 0; 2 when there is\n"

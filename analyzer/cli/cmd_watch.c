@@ -325,7 +325,7 @@ static const struct cmd_option cmd_options[] = {
 const struct cmd cmd_watch = {
 	.name = "watch",
 	.synopsis = "watch PID [--every 60s] [--count N] [--keep N] [-o DIR] [--json]",
-	.summary = "take snapshots at intervals and show growth and verdicts as they arrive",
+	.summary = "take snapshots at intervals; growth and verdicts as they arrive",
 	.detail = "Each snapshot is compared with those that are kept: the first, the last, and a few between. Others\n"
 		  "that this run made are deleted, and that is said. Ends when the process ends, by Ctrl-C or q.\n"
 		  "Exit status: 0, or 2 when no snapshot could be taken.",

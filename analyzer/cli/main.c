@@ -93,6 +93,10 @@ int main(int argc, char **argv)
 
 			return cmd_finish(run(cmd, 2, words));
 		}
+		if (argc > 2) {
+			cmd_trouble("there is no command '%s'; leakdiff --help lists all", argv[2]);
+			return cmd_finish(CMD_USAGE);
+		}
 		print_help(stdout);
 		return cmd_finish(CMD_OK);
 	}

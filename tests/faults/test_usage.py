@@ -22,6 +22,10 @@ done = leakdiff()
 expect(done.returncode == 64 and not done.stdout and len(done.stderr.splitlines()) > 5,
        "no words at all: expected 64 and the help on stderr, got %s" % (done,))
 
+refused(leakdiff("help", "frobnicate"), "help for an unknown command", status=64)
+expect(leakdiff("help", "snap").stdout == leakdiff("snap", "--help").stdout, "help snap should be snap --help")
+expect(all(len(line) <= 80 for line in leakdiff("--help").stdout.splitlines()), "--help should fit 80 columns")
+
 for command in COMMANDS:
     refused(leakdiff(command, "--frobnicate"), "leakdiff %s --frobnicate" % command, status=64)
     refused(leakdiff(command, "-Q"), "leakdiff %s -Q" % command, status=64)
