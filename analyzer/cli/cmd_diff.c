@@ -6,6 +6,7 @@
 #include "cli/accepted.h"
 #include "cli/cmd.h"
 #include "cli/draw.h"
+#include "cli/estimates.h"
 #include "cli/json.h"
 #include "cli/limits.h"
 #include "cli/load.h"
@@ -27,8 +28,19 @@ static struct {
 	struct draw_files files;
 } options = { .top = UINT64_MAX, .fail_above = UINT64_MAX };
 
+static int say_estimates(const struct series *series, size_t rows)
+{
+	struct estimates estimates;
+	int r = estimates_read(series, &estimates);
+
+	if (r == 0)
+		r = estimates_print(stdout, &estimates, rows);
+	estimates_done(&estimates);
+	return r;
+}
+
 /* The answer of a person or of a script. */
-static int say(const struct loaded *loaded, const struct diff *diff, const struct suspects *suspects,
+static int say(const struct loaded *loaded, enum diff_by by, const struct diff *diff, const struct suspects *suspects,
 	       const struct acceptance *acceptance)
 {
 	int r;
@@ -36,7 +48,11 @@ static int say(const struct loaded *loaded, const struct diff *diff, const struc
 	if (options.json)
 		return json_write_diff(loaded->series, diff, suspects, acceptance,
 				       options.top == UINT64_MAX ? SIZE_MAX : options.top);
-	r = report_diff(stdout, loaded->series, diff, suspects, options.top == UINT64_MAX ? ROWS_OF_A_SCREEN : options.top);
+	size_t rows = options.top == UINT64_MAX ? ROWS_OF_A_SCREEN : options.top;
+
+	r = report_diff(stdout, loaded->series, diff, suspects, rows);
+	if (r == 0 && by == DIFF_BY_SITE)
+		r = say_estimates(loaded->series, rows);
 	accepted_say(stdout, acceptance, options.unused, options.fail_above != UINT64_MAX);
 	return r;
 }
@@ -67,7 +83,7 @@ static int answer(const struct loaded *loaded, const struct diff_options *rows, 
 			status = draw_picture(picture, &options.files);
 	}
 	if (r == 0)
-		r = say(loaded, diff, suspects, acceptance);
+		r = say(loaded, rows->by, diff, suspects, acceptance);
 	if (r < 0)
 		status = load_trouble(r);
 	else if (!status)

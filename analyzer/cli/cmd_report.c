@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/cmd.h"
+#include "cli/estimates.h"
 #include "cli/load.h"
 #include "cli/output.h"
 #include "cli/page.h"
@@ -92,10 +93,21 @@ static void short_list(FILE *out, const struct suspects *suspects)
 		fprintf(out, "<p class=\"dim\">and %zu more below</p>\n", suspects->count - 5);
 }
 
+static int estimates_section(FILE *out, const struct page_facts *facts)
+{
+	struct estimates estimates;
+	int r = estimates_read(facts->series, &estimates);
+
+	if (r == 0)
+		estimates_page(out, &estimates);
+	estimates_done(&estimates);
+	return r;
+}
+
 static int write_page(FILE *out, const struct page_facts *facts)
 {
 	static int (*const sections[])(FILE *, const struct page_facts *) = {
-		page_suspects, page_leaks, page_growth, page_ages, page_account, page_snapshots, page_notes,
+		page_suspects, page_leaks, page_growth, estimates_section, page_ages, page_account, page_snapshots, page_notes,
 	};
 	const struct heap_meta *meta = &series_last(facts->series)->heap->meta;
 	char *name = NULL, *title;

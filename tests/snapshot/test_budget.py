@@ -56,6 +56,18 @@ for site, (count, size) in truth.items():
     expect(samples > 100 and 0 < error < size / 4, "%s: the error is stated: %d of %d" % (site, error, size))
     expect(abs(estimated_bytes - size) < 5 * error, "%s: %d bytes estimated, %d are right, %d is the error" % (site, estimated_bytes, size, error))
 
+# The comparison by site and the page show them, too.
+text = leakdiff(snapshot.path, snapshot.path, "--by", "site").stdout
+page = os.path.join(scratch("page"), "page.html")
+leakdiff("report", snapshot.path, snapshot.path, "-o", page)
+with open(page, encoding="utf-8") as f:
+    html = f.read()
+expect("estimated by site" not in leakdiff(snapshot.path, snapshot.path).stdout, "rows by type have no estimates")
+for site in truth:
+    row = re.search(r"^ +0 B +([\d.]+ \w+) +([\d.]+ \w+) +\2 +[\d.]+ \w+ +[\d ]+ +%s" % site, text.split("estimated by site")[-1], re.M)
+    expect(row, "%s is estimated by site, with its error: %s" % (site, text))
+    expect(site in html.split("Estimated by site")[-1].split("</section>")[0], "%s is estimated in the page" % site)
+
 # It is of that mode alone, and a full one says so in one line.
 service = Service(LEAKDIFF_BUDGET="1%")
 expect("budget" not in leakdiff("status", service.pid).stdout and status(service.pid)["budget"] is None, "mode full has no budget")

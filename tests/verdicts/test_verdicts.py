@@ -5,7 +5,7 @@
     test_verdicts.py --long           every kind three times, in three sizes, with and without load
     test_verdicts.py --programs [S]   real programs under a steady load: five snapshots, S seconds apart (default 3)
     test_verdicts.py --table [FILE]   the long form; writes the tables of docs/VERDICTS.md between its marks
-                                      (with --programs: the table of programs alone)
+                                      (with --programs or --kinds: that table alone)
     test_verdicts.py KIND...          these alone; KEEP=1 keeps the snapshots
 
 What the kinds do is in kinds.c. An answer is right when the verdict, the confidence, the holder and the
@@ -262,7 +262,7 @@ def main(words):
     kinds, healthy = [], []
     if "--programs" not in words:
         kinds = run_cases(cases, 3, (256, 1024, 8192), (0, 2)) if long else run_cases(cases, 1, (1024,), (1,))
-    if not chosen or [c for c in chosen if c in programs.PROGRAMS]:
+    if "--kinds" not in words and (not chosen or [c for c in chosen if c in programs.PROGRAMS]):
         names = [c for c in chosen if c in programs.PROGRAMS] or (
             list(programs.PROGRAMS) if long or "--programs" in words else programs.SHORT)
         healthy = run_programs(names, seconds)
