@@ -33,8 +33,10 @@ static struct config config = {
 	.depth = DEPTH_DEFAULT,
 	.ring_events = RING_DEFAULT,
 	.python = CONFIG_PYTHON_AUTO,
+	.wrappers = "",
 };
 static const char *folder_wanted;
+static char wrappers_wanted[1024];	/* a copy: services write over their environment */
 static dev_t stderr_device;
 static ino_t stderr_inode;
 static bool stderr_known;
@@ -376,6 +378,20 @@ static bool parse_log(const char *text)
 static bool parse_max_pause(const char *text)
 {
 	return parse_duration(text, &config.max_pause_ns);
+}
+
+static bool parse_wrappers(const char *text)
+{
+	size_t length = strlen(text);
+
+	if (length >= sizeof(wrappers_wanted))
+		return false;
+	for (size_t i = 0; i < length; i++)
+		if ((unsigned char)text[i] < ' ')
+			return false;
+	memcpy(wrappers_wanted, text, length + 1);
+	config.wrappers = wrappers_wanted;
+	return true;
 }
 
 static bool parse_nothing(const char *text)

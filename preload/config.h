@@ -24,6 +24,7 @@ struct config {
 	bool values;
 	int signal;			/* 0 = none */
 	int log;			/* 0 = errors only, 1 = also what it does */
+	const char *wrappers;		/* names with semicolons between them; "" = none */
 	uint64_t max_pause_ns;		/* 0 = no limit, for snapshots that the library starts itself */
 };
 

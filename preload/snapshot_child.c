@@ -256,6 +256,8 @@ static void write_meta(void)
 	ld__writer_meta(w, "mode", modes[ld__config()->mode]);
 	ld__writer_meta(w, "capture", facts->capture_state);
 	ld__writer_meta_number(w, "depth", ld__config()->depth);
+	if (*ld__config()->wrappers)
+		ld__writer_meta(w, "wrappers", ld__config()->wrappers);
 	ld__writer_meta_number(w, "pause_ns", job->shared->pause_ns);
 	ld__writer_meta_number(w, "stop_ns", job->stop_ns);
 	ld__writer_meta_number(w, "drain_ns", job->drain_ns);

@@ -18,6 +18,7 @@
 #define LIBRARY_NAME "libleakdiff.so"
 
 static const char *folder, *mode, *budget, *every, *at_rss;
+static struct cmd_list wrappers;
 static bool at_exit, off;
 static struct sigaction inherited_sigpipe, inherited_sigxfsz;
 
@@ -197,6 +198,20 @@ static int check_settings(void)
 	return 0;
 }
 
+static int set_wrappers(void)
+{
+	struct text all = { 0 };
+	char *names;
+	int r;
+
+	for (size_t i = 0; i < wrappers.count; i++)
+		text_printf(&all, "%s%s", i ? ";" : "", wrappers.items[i]);
+	names = text_take(&all);
+	r = names ? set("LEAKDIFF_WRAPPERS", names) : cmd_trouble("not enough memory");
+	free(names);
+	return r;
+}
+
 static int set_environment(void)
 {
 	int r = set_preload();
@@ -215,6 +230,8 @@ static int set_environment(void)
 		r = set("LEAKDIFF_AT_RSS", at_rss);
 	if (!r && at_exit)
 		r = set("LEAKDIFF_AT_EXIT", "1");
+	if (!r && wrappers.count)
+		r = set_wrappers();
 	if (!r && off)
 		r = set("LEAKDIFF_START", "off");
 	return r;
@@ -307,6 +324,7 @@ static const struct cmd_option options[] = {
 	{ "at-rss", 0, CMD_STRING, "SIZE",
 	  "take a snapshot when resident memory reaches 2G, or 80% of the limit", &at_rss },
 	{ "at-exit", 0, CMD_FLAG, NULL, "take a snapshot when the program ends", &at_exit },
+	{ "wrapper", 0, CMD_LIST, "NAME", "a function that only hands on what it allocates: its callers are the sites", &wrappers },
 	{ "off", 0, CMD_FLAG, NULL, "begin dormant, until leakdiff on PID", &off },
 	{ .name = NULL },
 };
@@ -314,7 +332,7 @@ static const struct cmd_option options[] = {
 const struct cmd cmd_run = {
 	.name = "run",
 	.synopsis = "run [-o DIR] [--mode full|lite|sample] [--budget 1%] [--every 60s] [--at-rss 80%|2G] "
-		    "[--at-exit] [--off] -- CMD ...",
+		    "[--at-exit] [--wrapper NAME]... [--off] -- CMD ...",
 	.summary = "start a program under the library",
 	.detail = "The exit status and signals are those of CMD.",
 	.options = options,

@@ -31,6 +31,7 @@ struct ingest {
 	struct stream *stream;
 	struct symbols_reader *reader;
 	struct code code;
+	const char **wrappers;
 	struct types types;
 	struct layouts layouts;
 	struct ingest_stacks stacks;
@@ -538,6 +539,29 @@ static void write_clock(struct ingest *ingest)
 
 /* ---- the stages ---- */
 
+/* Wrappers of the allocator: those that the service was told of, then those that the caller names. */
+static int name_wrappers(struct ingest *ingest)
+{
+	const char *told = fact(ingest, "wrappers");
+	size_t count = 0;
+
+	ingest->wrappers = calloc(ingest->options->wrapper_count + (told ? strlen(told) : 0) + 1, sizeof(*ingest->wrappers));
+	if (!ingest->wrappers)
+		return -ENOMEM;
+	while (told && *told) {
+		size_t length = strcspn(told, ";");
+
+		if (length && !(ingest->wrappers[count++] = strings_intern_bytes(ingest->code.strings, told, length)))
+			return -ENOMEM;
+		told += length + (told[length] == ';');
+	}
+	for (size_t i = 0; i < ingest->options->wrapper_count; i++)
+		ingest->wrappers[count++] = ingest->options->wrappers[i];
+	ingest->code.wrappers = ingest->wrappers;
+	ingest->code.wrapper_count = count;
+	return 0;
+}
+
 static int run_stages(struct ingest *ingest)
 {
 	int r;
@@ -550,8 +574,9 @@ static int run_stages(struct ingest *ingest)
 							 fact_number(ingest, "pid"));
 	if (r < 0)
 		return r;
-	ingest->code.wrappers = ingest->options->wrappers;
-	ingest->code.wrapper_count = ingest->options->wrapper_count;
+	r = name_wrappers(ingest);
+	if (r < 0)
+		return r;
 	if (ingest->reader)
 		symbols_use_reader(ingest->code.symbols, ingest->reader);
 	symbols_use_cache(ingest->code.symbols);
@@ -601,6 +626,7 @@ static void ingest_done(struct ingest *ingest)
 	types_done(&ingest->types);
 	layouts_done(&ingest->layouts);
 	code_done(&ingest->code);
+	free(ingest->wrappers);
 	symbols_reader_stop(ingest->reader);
 	stream_free(ingest->stream);
 	free(ingest->facts);

@@ -49,7 +49,8 @@ static bool is_default(const struct config *c)
 {
 	return c->mode == CONFIG_FULL && c->start_on && !c->every_ns && !c->at_rss_bytes &&
 	       !c->at_rss_percent && !c->at_exit && c->depth == 64 && c->ring_events == 4096 &&
-	       c->python == CONFIG_PYTHON_AUTO && !c->values && !c->signal && !c->log && !c->budget_ppm;
+	       c->python == CONFIG_PYTHON_AUTO && !c->values && !c->signal && !c->log && !c->budget_ppm &&
+	       !*c->wrappers;
 }
 
 TEST(empty_environment_gives_the_defaults_in_silence)
@@ -63,7 +64,8 @@ static bool all_set(const struct config *c)
 	return c->mode == CONFIG_LITE && !c->start_on && c->every_ns == 90000000000ull &&
 	       c->at_rss_bytes == 2ull << 30 && c->at_exit && c->depth == 128 &&
 	       c->ring_events == 1024 && c->python == CONFIG_PYTHON_OBJECTS && c->values &&
-	       c->signal == 12 && c->log == 1 && c->max_pause_ns == 50000000 && c->budget_ppm == 12500;
+	       c->signal == 12 && c->log == 1 && c->max_pause_ns == 50000000 && c->budget_ppm == 12500 &&
+	       !strcmp(c->wrappers, "take;pool::get<int, 4>");
 }
 
 TEST(every_setting_is_understood)
@@ -72,7 +74,7 @@ TEST(every_setting_is_understood)
 		    "LEAKDIFF_AT_RSS=2G", "LEAKDIFF_AT_EXIT=1", "LEAKDIFF_DEPTH=128",
 		    "LEAKDIFF_RING=1000", "LEAKDIFF_PYTHON=objects", "LEAKDIFF_VALUES=1",
 		    "LEAKDIFF_SIGNAL=12", "LEAKDIFF_LOG=1", "LEAKDIFF_MAX_PAUSE=50ms",
-		    "LEAKDIFF_BUDGET=1.25%"));
+		    "LEAKDIFF_BUDGET=1.25%", "LEAKDIFF_WRAPPERS=take;pool::get<int, 4>"));
 	EXPECT_STR_EQ(said, "");
 }
 
@@ -93,7 +95,7 @@ TEST(malformed_settings_name_themselves_and_leave_the_default)
 			       "AT_RSS=2X", "AT_EXIT=2", "DEPTH=0", "DEPTH=129", "DEPTH=12x",
 			       "RING=255", "RING=99999999999999999999", "PYTHON=maybe", "VALUES=on",
 			       "SIGNAL=9", "SIGNAL=65", "LOG=7", "MAX_PAUSE=1 s",
-			       "BUDGET=1", "BUDGET=0%", "BUDGET=0.00001%", "BUDGET=100.1%", "BUDGET=1.%%" };
+			       "WRAPPERS=a\tb", "BUDGET=1", "BUDGET=0%", "BUDGET=0.00001%", "BUDGET=100.1%", "BUDGET=1.%%" };
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		char variable[64], name[32], expected[64];
