@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L5  objects.c - see objects.h.
  *
- * Nothing is kept for an object beside what python*.c keep: an object's node is found by its address, a
- * node's object as the first one behind its beginning. Names go through a small cache, since a million
+ * Nearly nothing is kept for an object beside what python*.c keep: ids and indices both ascend with addresses, so
+ * a row of objects in an arena is a row of nodes, and one word says where both begin. Elsewhere an object's node is
+ * found by its address. A node's object is the first one behind its beginning. Names go through a small cache, since a million
  * instances share a dozen attribute names. */
 #include "objects.h"
 
@@ -15,6 +16,8 @@
 #define NAMES 4096u			/* cache slots, a power of two */
 #define FIRST_ROOM 65536u
 #define SEGMENTS_MAX 8192u
+#define ROW 16u				/* objects */
+#define ROW_WHOLE (1u << 31)		/* their nodes follow each other */
 
 struct segment {
 	uint64_t start, end;
@@ -34,6 +37,7 @@ struct name {
 
 struct objects {
 	uint32_t count;
+	uint32_t *rows;			/* node of the first of ROW objects, and ROW_WHOLE; else 0 */
 	struct segment *segments;	/* writable parts of modules, ascending */
 	uint32_t segment_count;
 	struct type *types;		/* by type_index */
@@ -149,7 +153,8 @@ struct objects *ld__objects_new(void)
 		return NULL;
 	list_segments(objects);
 	objects->count = (uint32_t)ld__python_enumerate(offer_blocks, NULL);
-	return objects;
+	objects->rows = kernel_map((objects->count / ROW + 1ull) * sizeof(*objects->rows));
+	return objects->rows ? objects : NULL;
 }
 
 uint32_t ld__objects_count(const struct objects *objects)
@@ -197,13 +202,20 @@ void ld__objects_find_arenas(struct objects *objects, struct nodes *nodes)
 	}
 }
 
-/* The node of an object, STREAM_NONE = it is part of the interpreter's own data. */
-static uint32_t node_of(const struct nodes *nodes, uint64_t object)
+/* The node of an object by its address; STREAM_NONE = it is part of the interpreter's own data. */
+static uint32_t node_at(const struct nodes *nodes, uint64_t object)
 {
 	uint64_t offset;
 	uint32_t node = ld__nodes_find(nodes, object, &offset);
 
 	return node != STREAM_NONE && nodes->flags[node] & NODE_OBJECT ? node : STREAM_NONE;
+}
+
+static uint32_t node_of(const struct objects *objects, uint32_t index)
+{
+	uint32_t row = objects->rows[index / ROW];
+
+	return row ? (row & ~ROW_WHOLE) + index % ROW : node_at(objects->nodes, ld__python_address(index));
 }
 
 static uint32_t object_of(const struct nodes *nodes, uint32_t node)
@@ -268,8 +280,15 @@ void ld__objects_join(struct objects *objects, struct nodes *nodes, struct rtti 
 			objects->types[i].index = ld__rtti_add(rtti, objects->types[i].addr,
 							       ld__python_type_name(objects->types[i].addr),
 							       STREAM_TYPE_PYTHON);
-	for (uint32_t i = 0; i < objects->count; i++)
+	for (uint32_t i = 0; i < objects->count; i++) {
+		uint32_t node = node_at(nodes, ld__python_address(i)), *row = &objects->rows[i / ROW];
+
+		if (i % ROW == 0)
+			*row = node < ROW_WHOLE - ROW ? node | ROW_WHOLE : 0;
+		else if (*row && node != (*row & ~ROW_WHOLE) + i % ROW)
+			*row = 0;
 		ld__python_buffers(i, mark_buffer, objects);
+	}
 }
 
 void ld__objects_describe(struct objects *objects, uint32_t node, struct object_facts *ret_facts)
@@ -312,7 +331,9 @@ static void give_reference(const struct python_reference *ref, void *data)
 	uint32_t node;
 
 	if (ref->is_object) {
-		node = node_of(nodes, ref->target);
+		uint32_t row = objects->rows[ref->index / ROW];
+
+		node = row ? (row & ~ROW_WHOLE) + ref->index % ROW : node_at(nodes, ref->target);
 		if (node == STREAM_NONE)	/* None, a static type: no node */
 			return;
 	} else {
@@ -364,7 +385,7 @@ uint32_t ld__objects_origin(struct objects *objects, uint32_t node)
 
 static bool is_placed(uint32_t index, void *data)
 {
-	return node_of(((struct objects *)data)->nodes, ld__python_address(index)) != STREAM_NONE;
+	return node_of(data, index) != STREAM_NONE;
 }
 
 /* Index in THREADS as it is written: threads that ended are left out. */
@@ -491,7 +512,7 @@ static void write_cache(const struct python_cache *cache, void *data)
 {
 	struct objects *objects = data;
 	struct stream_pycache out = {
-		.node = node_of(objects->nodes, ld__python_address(cache->index)), .entries = cache->entries, .maxsize = cache->maxsize,
+		.node = node_of(objects, cache->index), .entries = cache->entries, .maxsize = cache->maxsize,
 		.hits = cache->hits, .misses = cache->misses,
 	};
 

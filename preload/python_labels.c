@@ -305,7 +305,8 @@ static void give_dict(uint64_t dict, bool as_attributes)
 			continue;
 		}
 		if (ld__py_find((uint64_t)(uintptr_t)value) != PY_NO_ITEM)	/* before the trouble of printing */
-			ld__py_give_named((uint64_t)(uintptr_t)value, STREAM_LABEL_KEY, ld__py_key_text(k));
+			ld__py_give((uint64_t)(uintptr_t)value, STREAM_LABEL_KEY, 0, ld__py_key_text(k),
+				    is_str(k) ? k | 1 : 0, true);	/* quoted: not the text of the name */
 	}
 }
 
@@ -774,6 +775,8 @@ static void give_all(uint64_t index)
 void ld__python_references(uint32_t index,
 			   void (*visit)(const struct python_reference *ref, void *data), void *data)
 {
+	if (py_info(py_item(index))->leaf)
+		return;
 	ld__py_give_to(visit, data);
 	source = ld__py_object(index);
 	if (!ld__py_guarded(give_all, index))

@@ -185,6 +185,8 @@ struct py_type_info {
 	uint8_t kind;			/* enum py_kind */
 	bool exact;			/* the built-in type itself, no subclass */
 	bool has_members, opaque;	/* opaque: fields of its own that nothing names */
+	bool leaf;			/* strings and numbers: they refer to nothing */
+	bool buffers;			/* may own memory beside its own */
 };
 
 #define ITEM_TYPE(t) ((t) & 0xffffffu)
@@ -237,6 +239,13 @@ uint64_t ld__py_object(uint32_t index);			/* quick for the same and the next one
 struct py_type_info *ld__py_type_info(uint64_t type);	/* NULL when out of memory; moves when types grow */
 bool ld__py_is_gc(const struct py_type_info *info, uint64_t object);
 uint32_t ld__py_presize(const struct py_type_info *info, uint64_t object);
+
+/* An ordinary str whose text is ASCII, inside the object, and there alone. */
+static inline bool py_is_ascii(const struct py_type_info *info, uint64_t object)
+{
+	return info->kind == PY_STR && info->exact && (py_int(object, 32) & 96) == 96 &&
+	       (ld__py.version >= 312 || !py_word(object, 40));
+}
 
 /* The cache dict of an lru_cache wrapper, 0 when it is not found. */
 uint64_t ld__py_lru_dict(const struct py_type_info *info, uint64_t object);

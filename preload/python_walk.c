@@ -62,14 +62,23 @@ uint64_t ld__py_object(uint32_t index)
 
 uint32_t ld__python_index_from(uint64_t addr)
 {
-	uint64_t object = ld__marks_next(&ld__py_heap.marks, addr);
+	static uint64_t asked, answer;		/* the same question twice */
+	uint64_t object;
 
-	if (!object)
-		return PY_NO_ITEM;
-	if (object != last_object) {		/* the next one, unless the question jumps */
+	if (addr == asked && last_object == answer && last_index != PY_NO_ITEM)
+		return last_index;
+	object = last_index != PY_NO_ITEM && addr > last_object
+		? ld__marks_next(&ld__py_heap.marks, last_object + 8) : 0;
+	if (object >= addr && object) {		/* the next one, unless the question jumps */
+		last_index++;
+	} else {
+		object = ld__marks_next(&ld__py_heap.marks, addr);
+		if (!object)
+			return PY_NO_ITEM;
 		last_index = ld__marks_number_of(&ld__py_heap.marks, object);
-		last_object = object;
 	}
+	last_object = answer = object;
+	asked = addr;
 	return last_index;
 }
 
@@ -143,6 +152,18 @@ static void find_sizeof(struct py_type_info *info)
 		info->sizeof_call = (void *)(uintptr_t)py_word(definition, 8);
 }
 
+/* Whether ld__python_buffers() has anything to look for. */
+static bool may_own(const struct py_type_info *info)
+{
+	switch (info->kind) {
+	case PY_LIST: case PY_DICT: case PY_SET: case PY_STR: case PY_BYTEARRAY: case PY_ARRAY: case PY_DEQUE:
+	case PY_TYPE: case PY_MODULE: case PY_LRU_CACHE:
+		return true;
+	default:
+		return info->dictoffset || (info->flags & FLAG_MANAGED_DICT);
+	}
+}
+
 static bool members_exist(uint64_t type)
 {
 	for (int depth = 0; type && depth < 64; type = py_word(type, TP_BASE), depth++)
@@ -164,6 +185,8 @@ static void fill_type(struct py_type_info *info, uint64_t type)
 	info->kind = kind_of(type, info->flags, &info->exact);
 	info->has_members = members_exist(type);
 	info->opaque = (info->kind == PY_OTHER || info->kind == PY_GREENLET) && info->basicsize > 16 && info->basicsize < 65536;
+	info->leaf = info->exact && (info->kind == PY_STR || info->kind == PY_ATOM);
+	info->buffers = may_own(info);
 	find_sizeof(info);
 }
 
@@ -190,18 +213,23 @@ static bool grow_type_slots(uint64_t room)
 
 struct py_type_info *ld__py_type_info(uint64_t type)
 {
+	static uint32_t last;			/* the same type as before, often */
 	uint64_t i = hash(type);
 	uint32_t count = (uint32_t)(ld__py_heap.types.bytes / sizeof(struct py_type_info));
-	struct py_type_info *info, made = { 0 };
+	struct py_type_info *info = (void *)ld__py_heap.types.at, made = { 0 };
 
+	if (last < count && info[last].type == type)
+		return info + last;
 	for (;; i++) {
 		uint32_t slot = ld__py_heap.type_slots[i & ld__py_heap.type_mask];
 
 		if (!slot)
 			break;
 		info = (struct py_type_info *)(void *)ld__py_heap.types.at + (slot - 1);
-		if (info->type == type)
+		if (info->type == type) {
+			last = slot - 1;
 			return info;
+		}
 	}
 	if (count >= 0xfffffe)
 		return NULL;
@@ -243,6 +271,10 @@ static uint64_t size_of(const struct py_type_info *info, uint64_t object)
 	int64_t items;
 	py_object *answer;
 
+	if (py_is_ascii(info, object))		/* what their __sizeof__ says, without a call and an int */
+		return (ld__py.version < 312 ? 48u : 40u) + py_word(object, 16) + 1;
+	if (info->kind == PY_LIST && info->exact)
+		return info->basicsize + py_word(object, 32) * 8 + ld__py_presize(info, object);
 	if (info->sizeof_call) {
 		if (info->sizeof_flags == 4) {
 			py_object *(*call)(py_object *, py_object *) =
@@ -276,12 +308,6 @@ static uint64_t size_of(const struct py_type_info *info, uint64_t object)
 
 /* --- the walk ------------------------------------------------------------------------------ */
 
-/* Strings and numbers refer to nothing: no need to wait for them. */
-static bool is_leaf(const struct py_type_info *info)
-{
-	return info->exact && (info->kind == PY_STR || info->kind == PY_ATOM);
-}
-
 /* An object is met: mark it. */
 static void note(uint64_t object)
 {
@@ -298,7 +324,7 @@ static void note(uint64_t object)
 		out_of_memory |= added == -ENOMEM;
 		return;
 	}
-	if (object > position || is_leaf(info))
+	if (object > position || info->leaf)
 		return;
 	waits = ld__py_vector_add(&waiting, sizeof(*waits));
 	if (waits)
@@ -525,7 +551,7 @@ static void set_broken(uint64_t object)
 /* Meet everything that an object refers to. */
 static void discover(uint64_t object)
 {
-	if (is_leaf(ld__py_type_info(py_type(object))))
+	if (ld__py_type_info(py_type(object))->leaf)
 		return;
 	if (!ld__py_guarded(traverse, object)) {
 		set_broken(object);
@@ -581,14 +607,6 @@ static bool number_all(void)
 	for (uint64_t i = 0; i < broken.bytes / sizeof(*bad); i++)
 		py_item(ld__py_find(bad[i]))->type |= ITEM_FAULTED;
 	return true;
-}
-
-static void count_call(uint64_t object)
-{
-	uint32_t index = ld__py_find(object);
-
-	if (!(py_item(index)->type & ITEM_FAULTED))
-		traverse(object);
 }
 
 /* --- where the walk begins ----------------------------------------------------------------- */
@@ -942,7 +960,9 @@ uint64_t ld__python_enumerate(void (*offer)(void *data), void *data)
 	counting = true;
 	for (uint32_t n = 0; n < py_count(); n++) {
 		object = ld__marks_next(&ld__py_heap.marks, object + 8);
-		if (!ld__py_guarded(count_call, object))
+		if (py_info(py_item(n))->leaf || (py_item(n)->type & ITEM_FAULTED))
+			continue;
+		if (!ld__py_guarded(traverse, object))
 			py_item(n)->type |= ITEM_FAULTED;
 	}
 	walk_frames();
@@ -974,6 +994,10 @@ void ld__python_objects(void (*visit)(const struct python_object *object, void *
 void ld__python_buffers(uint32_t index,
 			void (*visit)(const struct python_buffer *buffer, void *data), void *data)
 {
+	const struct py_type_info *info = py_info(py_item(index));
+
+	if (!info->buffers || py_is_ascii(info, ld__py_object(index)))
+		return;
 	buffer_visit = visit;
 	buffer_data = data;
 	ld__py_guarded(own_buffers, index);

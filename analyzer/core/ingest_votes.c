@@ -10,7 +10,9 @@
  *     a small offset of a pointer to something aligned is a tag in the low bits.
  * (3) A cell takes the candidate of more than half of its votes. It keeps what the code at its site said
  *     unless the pointers say with one voice that it is something else; a buffer gives way to a structure.
- * (4) Passes end when nothing changes, at the latest after PASSES_MAX. */
+ * (4) Passes end when nothing changes, at the latest after PASSES_MAX.
+ * (5) Most of a Python heap's references are Python's own and never vote: the few that may are kept by the
+ *     first pass, and later ones look at them alone. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +21,7 @@
 #include "core/ingest_cells.h"
 
 #define PASSES_MAX 8
+#define KEPT_MAX (1u << 18)		/* references that may vote; more are decoded again in each pass */
 #define MEMO_SLOTS 8192u		/* answers remembered; a power of two */
 #define AMBIGUOUS UINT32_MAX
 
@@ -37,6 +40,8 @@ struct voting {
 	struct hash_index embedded_index;
 	struct memo_pointer *pointers;
 	struct memo_holds *holds;
+	struct stream_edge *kept;
+	uint32_t kept_count;		/* more than KEPT_MAX: kept is not whole */
 	bool changed;
 };
 
@@ -269,13 +274,54 @@ static void decide(struct voting *voting, struct cell *cell)
 	voting->changed = true;
 }
 
-static int pass(struct voting *voting, const struct cell_root *roots, const struct cell_root_edge *edges,
+/* A reference of native memory. */
+static void follow(struct voting *voting, const struct stream_edge *edge)
+{
+	const struct cells *cells = voting->cells;
+	uint32_t number = cells->of_node[edge->source], layout, header = 0, pointee;
+	uint64_t bytes = voting->stream->node_bytes[edge->source];
+
+	if (number == CELL_SINGLE) {
+		layout = cells->singles[edge->source].layout;
+	} else {
+		layout = cells->cells[number].layout;
+		header = cells->cells[number].header;
+	}
+	if (layout == LAYOUT_VOID || edge->value < header || bytes <= header)
+		return;
+	struct cell_origin origin = { layout, false, bytes - header, edge->value - header };
+
+	pointee = pointee_at(voting, layout, origin.bytes, origin.offset);
+	if (pointee != LAYOUT_VOID)
+		vote(voting, edge->target, edge->interior ? edge->target_offset : 0, pointee, &origin);
+}
+
+static int follow_all(struct voting *voting, bool first)
+{
+	struct stream_cursor cursor;
+	struct stream_edge edge;
+	int r;
+
+	if (!first && voting->kept_count <= KEPT_MAX) {
+		for (uint32_t i = 0; i < voting->kept_count; i++)
+			follow(voting, &voting->kept[i]);
+		return 0;
+	}
+	stream_cursor_start(voting->stream, false, &cursor);
+	while ((r = stream_cursor_next(&cursor, &edge)) > 0) {
+		if (edge.label != STREAM_LABEL_OFFSET || voting->cells->of_node[edge.source] == CELL_NONE)
+			continue;
+		if (first && voting->kept_count <= KEPT_MAX && voting->kept_count++ < KEPT_MAX)
+			voting->kept[voting->kept_count - 1] = edge;
+		follow(voting, &edge);
+	}
+	return r;
+}
+
+static int pass(struct voting *voting, bool first, const struct cell_root *roots, const struct cell_root_edge *edges,
 		uint64_t edge_count)
 {
 	struct cells *cells = voting->cells;
-	const struct stream *stream = voting->stream;
-	struct stream_cursor cursor;
-	struct stream_edge edge;
 	int r;
 
 	voting->changed = false;
@@ -295,26 +341,7 @@ static int pass(struct voting *voting, const struct cell_root *roots, const stru
 		if (pointee != LAYOUT_VOID)
 			vote(voting, edges[i].target, edges[i].target_offset, pointee, &origin);
 	}
-	stream_cursor_start(stream, false, &cursor);
-	while ((r = stream_cursor_next(&cursor, &edge)) > 0) {
-		uint32_t number = cells->of_node[edge.source], layout, header = 0, pointee;
-
-		if (edge.label != STREAM_LABEL_OFFSET || number == CELL_NONE)
-			continue;
-		if (number == CELL_SINGLE) {
-			layout = cells->singles[edge.source].layout;
-		} else {
-			layout = cells->cells[number].layout;
-			header = cells->cells[number].header;
-		}
-		if (layout == LAYOUT_VOID || edge.value < header || stream->node_bytes[edge.source] <= header)
-			continue;
-		struct cell_origin origin = { layout, false, stream->node_bytes[edge.source] - header, edge.value - header };
-
-		pointee = pointee_at(voting, layout, origin.bytes, origin.offset);
-		if (pointee != LAYOUT_VOID)
-			vote(voting, edge.target, edge.interior ? edge.target_offset : 0, pointee, &origin);
-	}
+	r = follow_all(voting, first);
 	for (uint32_t i = 0; i < cells->count && r >= 0; i++)
 		decide(voting, &cells->cells[i]);
 	return r < 0 ? -ENOMEM : 0;
@@ -328,11 +355,12 @@ int cells_propagate(struct cells *cells, const struct stream *stream, const stru
 
 	voting.pointers = calloc(MEMO_SLOTS, sizeof(*voting.pointers));
 	voting.holds = calloc(MEMO_SLOTS, sizeof(*voting.holds));
-	if (voting.pointers && voting.holds)
+	voting.kept = malloc(KEPT_MAX * sizeof(*voting.kept));
+	if (voting.pointers && voting.holds && voting.kept)
 		r = find_embedded(&voting);
 	voting.changed = true;
 	while (r >= 0 && voting.changed && passes < PASSES_MAX) {
-		r = pass(&voting, roots, edges, edge_count);
+		r = pass(&voting, !passes, roots, edges, edge_count);
 		passes++;
 	}
 	/* what was said by one and denied by as many is less sure */
@@ -345,6 +373,7 @@ int cells_propagate(struct cells *cells, const struct stream *stream, const stru
 	free(voting.embedded);
 	free(voting.pointers);
 	free(voting.holds);
+	free(voting.kept);
 	hash_index_done(&voting.embedded_index);
 	return r < 0 ? r : passes;
 }
