@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L3  cmd_threads.c - `leakdiff threads SNAP`: where every thread, task and greenlet stood. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cmd.h"
+#include "cli/load.h"
 #include "cli/threads.h"
 #include "core/names.h"
 #include "core/snapshot_file.h"
 #include "core/store.h"
 #include "core/text.h"
+
+#define NAMES_SHOWN 4
 
 static bool json, native;
 
@@ -52,18 +56,42 @@ static void print_frames(const struct threads_frame *frames, size_t count)
 	}
 }
 
-static void print_list(const struct threads_list *list)
+/* Who stands in the same place as entry `first`: "task Task-2", "3 tasks: Task-2, Task-3, Task-4". */
+static void print_names(const struct threads_list *list, size_t first, size_t count)
 {
+	char text[TEXT_SIZE];
+	size_t shown = 0;
+
+	if (count > 1)
+		printf("%s ", text_count((int64_t)count, text));
+	put(list->entries[first].kind);
+	fputs(count > 1 ? "s:" : "", stdout);
+	for (size_t i = first; i < list->count && shown < NAMES_SHOWN; i++) {
+		if (list->entries[i].first != first || !*list->entries[i].name)
+			continue;
+		fputs(shown++ ? ", " : " ", stdout);
+		put(list->entries[i].name);
+	}
+	if (count > 1 && count > shown)
+		printf(" and %s more (--json names all)", text_count((int64_t)(count - shown), text));
+}
+
+static int print_list(const struct threads_list *list)
+{
+	size_t *count = calloc(list->count + 1, sizeof(*count));
+
+	if (!count)
+		return -ENOMEM;
+	for (size_t i = 0; i < list->count; i++)
+		count[list->entries[i].first]++;
 	for (size_t i = 0; i < list->count; i++) {
 		const struct threads_entry *entry = &list->entries[i];
 
+		if (entry->first != i)
+			continue;
 		if (i)
 			putchar('\n');
-		put(entry->kind);
-		if (*entry->name) {
-			putchar(' ');
-			put(entry->name);
-		}
+		print_names(list, i, count[i]);
 		if (entry->tid && !strstr(entry->name, "(tid "))
 			printf(" (tid %llu)", (unsigned long long)entry->tid);
 		if (*entry->state) {
@@ -77,6 +105,8 @@ static void print_list(const struct threads_list *list)
 			print_frames(entry->native, entry->native_count);
 		}
 	}
+	free(count);
+	return 0;
 }
 
 static int run(int argc, char **argv)
@@ -100,10 +130,9 @@ static int run(int argc, char **argv)
 		store_free(store);
 		return status;
 	}
-	if (!json)
-		print_list(&list);
-	else if (json_write_threads(&list) < 0)
-		status = CMD_TROUBLE;
+	r = json ? json_write_threads(&list) : print_list(&list);
+	if (r == -ENOMEM)		/* what could not be written cmd_finish() says */
+		status = load_trouble(r);
 	threads_done(&list);
 	store_free(store);
 	return cmd_finish(status);
@@ -113,8 +142,8 @@ const struct cmd cmd_threads = {
 	.name = "threads",
 	.synopsis = "threads SNAP [--native] [--json]",
 	.summary = "where threads, asyncio tasks and greenlets stood",
-	.detail = "Innermost frame first. Frames of Python name their local variables; values are shown only if the\n"
-		  "service ran with LEAKDIFF_VALUES=1.",
+	.detail = "Innermost frame first; tasks and greenlets that stand in one place are shown together. Frames of\n"
+		  "Python name their local variables; values are shown only if the service ran with LEAKDIFF_VALUES=1.",
 	.options = options,
 	.run = run,
 };

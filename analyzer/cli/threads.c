@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hash_index.h"
 #include "core/store.h"
 #include "core/text.h"
 
@@ -164,6 +165,66 @@ static int take_python_frame(int columns, char **values, bool is_header, void *d
 	return entry ? add_frame(&entry->frames, &entry->frame_count, values) : 0;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return !a || !b ? a == b : !strcmp(a, b);
+}
+
+static bool are_alike(const struct threads_entry *a, const struct threads_entry *b)
+{
+	if (a->frame_count != b->frame_count || strcmp(a->kind, b->kind) != 0 || strcmp(a->state, b->state) != 0)
+		return false;
+	for (size_t i = 0; i < a->frame_count; i++) {
+		const struct threads_frame *x = &a->frames[i], *y = &b->frames[i];
+
+		if (x->line != y->line || strcmp(x->function, y->function) != 0 || strcmp(x->file, y->file) != 0 ||
+		    !same_text(x->locals, y->locals))
+			return false;
+	}
+	return true;
+}
+
+static uint32_t hash_of(const struct threads_entry *entry)
+{
+	uint64_t hash = entry->frame_count;
+
+	for (size_t i = 0; i < entry->frame_count; i++) {
+		hash = hash_mix(hash, entry->frames[i].line);
+		for (const char *c = entry->frames[i].function; *c; c++)
+			hash = hash_mix(hash, (unsigned char)*c);
+	}
+	return hash_fold(hash);
+}
+
+static bool stands_there(const void *owner, uint32_t number, const void *key)
+{
+	return are_alike(&((const struct threads_list *)owner)->entries[number], key);
+}
+
+/* Thousands of tasks in one place are one thing to read. */
+static int find_alike(struct threads_list *list)
+{
+	struct hash_index index = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; i < list->count && r == 0; i++) {
+		struct threads_entry *entry = &list->entries[i];
+		uint32_t hash, found;
+
+		entry->first = i;
+		if (!strcmp(entry->kind, "thread"))
+			continue;
+		hash = hash_of(entry);
+		found = hash_index_find(&index, hash, stands_there, list, entry);
+		if (found == HASH_NONE)
+			r = hash_index_add(&index, hash, (uint32_t)i);
+		else
+			entry->first = found;
+	}
+	hash_index_done(&index);
+	return r;
+}
+
 int threads_read(struct store *store, struct threads_list *ret_list, char **ret_error)
 {
 	static const struct {
@@ -194,6 +255,8 @@ int threads_read(struct store *store, struct threads_list *ret_list, char **ret_
 		entry->native = NULL;
 		entry->native_count = 0;
 	}
+	if (r == 0)
+		r = find_alike(ret_list);
 	if (r < 0)
 		threads_done(ret_list);
 	return r;

@@ -23,6 +23,7 @@ struct threads_entry {
 	size_t frame_count;
 	struct threads_frame *native;	/* the native frames of a thread that runs Python */
 	size_t native_count;
+	size_t first;			/* the first entry of its kind that stands in the same place; itself for threads */
 };
 
 struct threads_list {

@@ -87,6 +87,9 @@ def asyncio_tasks():
     threads = json.loads(support.leakdiff("threads", path, "--json").stdout)["threads"]
     standing = [t for t in threads if t["kind"] == "task" and any(f["function"].endswith("notify") for f in t["stack"])]
     expect(len(standing) == 30, "asyncio: 30 tasks stand in notify(): %d" % len(standing))
+    text = support.leakdiff("threads", path).stdout
+    expect(re.search(r"^30 tasks: \S+, \S+, \S+, \S+ and 26 more \(--json names all\)", text, re.M) and text.count("notify") == 1,
+           "asyncio: those in one place stand together: %s" % text[:600])
 
 
 def greenlets():
