@@ -481,6 +481,27 @@ static bool overlaps(const struct maps *maps, uint64_t start)
 	return ld__maps_find(maps, start) != NULL;
 }
 
+/* Resident bytes of what the program mapped in memory that cannot be looked at: its share of the mapping's. */
+static uint64_t mapped_share(const struct builder *builder, const struct map_entry *map)
+{
+	const struct claims *claims = &builder->claims[CLAIM_PROGRAM];
+	const struct nodes *nodes = builder->input->nodes;
+	uint64_t covered = 0;
+
+	if (map->file || map->shared || map->rss_bytes == MAP_NUMBER_UNKNOWN)
+		return 0;
+	for (uint32_t i = 0; i < claims->count && claims->items[i].start < map->end; i++) {
+		const struct claim *one = &claims->items[i];
+		uint64_t from = one->start > map->start ? one->start : map->start;
+		uint64_t to = one->end < map->end ? one->end : map->end;
+
+		if (from < to && !(nodes->flags[one->id] & (NODE_POOLS | NODE_FOLDED)))
+			covered += to - from;
+	}
+	return covered >= map->end - map->start ? map->rss_bytes :
+	       (uint64_t)((unsigned __int128)map->rss_bytes * covered / (map->end - map->start));
+}
+
 /* Memory that the service (or we) keep out of forks is not in the child, but it is the service's. */
 static void add_unforked(struct builder *builder)
 {
@@ -506,6 +527,7 @@ static void add_unforked(struct builder *builder)
 			.rss_bytes = map->rss_bytes,
 			.pss_bytes = map->pss_bytes,
 			.swap_bytes = map->swap_bytes,
+			.live_bytes = own ? 0 : mapped_share(builder, map),
 			.map = STREAM_NONE,
 			.module = STREAM_NONE,
 			.name = map->name,

@@ -135,7 +135,7 @@ void ingest_account_split(const struct stream *stream, const struct heap_account
 
 		if (map->rss_bytes == UINT64_MAX)
 			continue;
-		if (map->kind == STREAM_MAP_PROGRAM)
+		if (map->kind == STREAM_MAP_PROGRAM || map->kind == STREAM_MAP_KERNEL)	/* kept out of forks, see regions.c */
 			mappings = sum(mappings, in_it);
 		else if (map->kind == STREAM_MAP_PYTHON)
 			python = sum(python, in_it);

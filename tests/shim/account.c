@@ -152,6 +152,8 @@ static void obey(const char *word, long n)
 		g_shared = map(n, MAP_SHARED);
 	else if (!strcmp(word, "lazy"))
 		madvise(g_lazy = map(n, MAP_PRIVATE), (size_t)n << 20, MADV_FREE);
+	else if (!strcmp(word, "unforked"))	/* the snapshot's process does not have it */
+		madvise((char *)map(n, MAP_PRIVATE) + (1 << 20), (size_t)(n - 2) << 20, MADV_DONTFORK);
 	for (long i = 0; !strcmp(word, "large") && i < n; i++)
 		memset(g_large[larges++] = malloc(1 << 20), 1, 1 << 20);
 	if (!strcmp(word, "cache")) {
