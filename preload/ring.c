@@ -22,7 +22,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 
 #include "preload/arena.h"
@@ -233,6 +235,26 @@ void ld__ring_retire(void)
 		atomic_store(&owners[ring->index], RETIRED);
 }
 
+/* Does nobody listen there any more? The process may be one of another pid namespace that shares the folder. */
+static bool is_deserted(const char *folder, const char *name)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	size_t length = strlen(folder);
+	long fd, r;
+
+	if (length + 1 + strlen(name) >= sizeof(address.sun_path))
+		return false;
+	memcpy(address.sun_path, folder, length);
+	address.sun_path[length] = '/';
+	strcpy(address.sun_path + length + 1, name);
+	fd = ld__sys3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	r = ld__sys3(SYS_connect, fd, &address, sizeof(address));
+	ld__sys1(SYS_close, fd);
+	return r == -ECONNREFUSED;
+}
+
 /* Rings of processes that were killed are kept for `leakdiff recover`, but not for ever and not
  * without number: a service may kill its helpers all day. */
 static void remove_old_files(const char *folder)
@@ -240,12 +262,9 @@ static void remove_old_files(const char *folder)
 	struct { uint64_t inode; int64_t offset; uint16_t bytes; uint8_t type; char name[]; } *entry;
 	char names[2048] __attribute__((aligned(8)));
 	uint32_t kept = 0;
-	int64_t now_s;
-	struct timespec now;
+	int64_t now_s = (int64_t)(ld__sys_clock_ns(CLOCK_REALTIME) / 1000000000u);
 	long fd, n;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	now_s = now.tv_sec;
 	fd = ld__sys4(SYS_openat, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return;
@@ -262,11 +281,11 @@ static void remove_old_files(const char *folder)
 			    ld__sys2(SYS_kill, pid, 0) != -ESRCH ||
 			    fstatat((int)fd, entry->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 				continue;
-			if (S_ISSOCK(st.st_mode) ||
+			if (S_ISSOCK(st.st_mode) ? is_deserted(folder, entry->name) :
 			    now_s - st.st_mtime > (kept < KEPT_MOST ? KEPT_SECONDS : KEPT_SECONDS_LEAST))
 				ld__sys3(SYS_unlinkat, fd, entry->name, 0);
 			else
-				kept++;
+				kept += !S_ISSOCK(st.st_mode);
 		}
 	}
 	ld__sys1(SYS_close, fd);

@@ -26,7 +26,17 @@ def answer(path, data, fds=()):
         return (struct.unpack("<II", got[:8])[1], got[8:].decode()) if got else None
 
 
-service = Service()
+# Sockets that dead processes left go; one that somebody listens on is of another pid namespace.
+folder = scratch("snap")
+left, kept = (socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2))
+for listener, number in ((left, 99999991), (kept, 99999992)):
+    listener.bind(os.path.join(folder, "%d.sock" % number))
+    listener.listen()
+left.close()
+service = Service(folder=folder)
+expect(os.path.exists(os.path.join(folder, "99999992.sock")) and not os.path.exists(os.path.join(folder, "99999991.sock")),
+       "a socket that is listened on should stay, one that is not should go: %s" % os.listdir(folder))
+kept.close()
 expect(leakdiff("status", service.pid).returncode == 0, "status")
 sock = os.path.join(service.folder, "%d.sock" % service.pid)
 expect(os.stat(sock).st_mode & 0o777 == 0o600, "the socket should have mode 0600")
