@@ -35,26 +35,18 @@ static struct {
 	struct budget_counts counts;
 } last;
 
-static uint64_t clock_ns(clockid_t id)
-{
-	struct timespec t = { 0, 0 };
-
-	clock_gettime(id, &t);		/* cannot fail for these clocks, so errno stays */
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 uint64_t ld__budget_ticks(void)
 {
 #if defined(__x86_64__)
 	if (ld__clock_is_time())
 		return __builtin_ia32_rdtsc();
 #endif
-	return clock_ns(CLOCK_MONOTONIC);
+	return ld__sys_clock_ns(CLOCK_MONOTONIC);
 }
 
 uint64_t ld__budget_thread_ns(void)
 {
-	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	return ld__sys_clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 void ld__budget_add_drain(uint64_t ns)
@@ -64,8 +56,8 @@ void ld__budget_add_drain(uint64_t ns)
 
 static void begin_stretch(const struct budget_counts *counts)
 {
-	last.monotonic_ns = clock_ns(CLOCK_MONOTONIC);
-	last.cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	last.monotonic_ns = ld__sys_clock_ns(CLOCK_MONOTONIC);
+	last.cpu_ns = ld__sys_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	last.ticks = ld__budget_ticks();
 	last.drain_ns = atomic_load_explicit(&drain_ns, memory_order_relaxed);
 	last.counts = *counts;
@@ -118,8 +110,8 @@ uint32_t ld__budget_next(uint32_t lg, uint32_t parts_per_million, const struct b
 
 bool ld__budget_due(void)
 {
-	return clock_ns(CLOCK_MONOTONIC) - last.monotonic_ns >= PERIOD_NS &&
-	       clock_ns(CLOCK_PROCESS_CPUTIME_ID) - last.cpu_ns >= CPU_LEAST_NS;
+	return ld__sys_clock_ns(CLOCK_MONOTONIC) - last.monotonic_ns >= PERIOD_NS &&
+	       ld__sys_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - last.cpu_ns >= CPU_LEAST_NS;
 }
 
 /* a * b / c without overflow in between */
@@ -130,12 +122,12 @@ static uint64_t scale(uint64_t a, uint64_t b, uint64_t c)
 
 void ld__budget_adjust(const struct budget_counts *counts)
 {
-	uint64_t wall_ns = clock_ns(CLOCK_MONOTONIC) - last.monotonic_ns, ticks = ld__budget_ticks() - last.ticks;
+	uint64_t wall_ns = ld__sys_clock_ns(CLOCK_MONOTONIC) - last.monotonic_ns, ticks = ld__budget_ticks() - last.ticks;
 	uint64_t event_ticks = scale(counts->events - last.counts.events,
 				     counts->timed_ticks - last.counts.timed_ticks,
 				     counts->timed_events - last.counts.timed_events);
 	struct budget_spent spent = {
-		.cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - last.cpu_ns,
+		.cpu_ns = ld__sys_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - last.cpu_ns,
 		.stacks_ns = scale(counts->stack_ticks - last.counts.stack_ticks, wall_ns, ticks),
 		.rest_ns = scale(event_ticks, wall_ns, ticks) +
 			   atomic_load_explicit(&drain_ns, memory_order_relaxed) - last.drain_ns,

@@ -78,14 +78,6 @@ bool ld__clock_is_time(void)
 #endif
 }
 
-static int64_t nanoseconds(clockid_t id)
-{
-	struct timespec t = { 0, 0 };
-
-	clock_gettime(id, &t);		/* cannot fail for these clocks, so errno stays */
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 void ld__clock_sample(struct stream_clock *ret_sample)
 {
 	struct stream_clock best = { 0, 0, 0 };
@@ -94,8 +86,8 @@ void ld__clock_sample(struct stream_clock *ret_sample)
 	/* the narrowest of three brackets: an interruption between the readings would skew times */
 	for (int i = 0; i < 3; i++) {
 		uint64_t before = ld__clock_now(), after;
-		int64_t real = nanoseconds(CLOCK_REALTIME);
-		int64_t monotonic = nanoseconds(CLOCK_MONOTONIC);
+		int64_t real = (int64_t)ld__sys_clock_ns(CLOCK_REALTIME);
+		int64_t monotonic = (int64_t)ld__sys_clock_ns(CLOCK_MONOTONIC);
 
 		after = ld__clock_now();
 		if (after - before < best_width) {

@@ -93,7 +93,6 @@ LD_EXPORT void _Exit(int status)
 static struct ring *wait_begin(int timeout_ms)
 {
 	struct guard *g = &ld__guard;
-	struct timespec now;
 	struct ring *ring;
 
 	if (timeout_ms <= 0 || !capturing(g))
@@ -101,10 +100,8 @@ static struct ring *wait_begin(int timeout_ms)
 	ring = ld__record_ring(g);
 	if (!ring)
 		return NULL;
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	ring->wait_timeout_ms = timeout_ms;
-	__atomic_store_n(&ring->wait_start_ns, (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
-			 __ATOMIC_RELEASE);
+	__atomic_store_n(&ring->wait_start_ns, ld__sys_clock_ns(CLOCK_MONOTONIC), __ATOMIC_RELEASE);
 	return ring;
 }
 

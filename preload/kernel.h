@@ -74,13 +74,7 @@ static inline void kernel_unmap(void *start, uint64_t bytes)
 		ld__sys2(SYS_munmap, start, PAGE_UP(bytes));
 }
 
-static inline uint64_t kernel_clock_ns(int clock)
-{
-	struct timespec now = { 0, 0 };
-
-	ld__sys2(SYS_clock_gettime, clock, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
+#define kernel_clock_ns ld__sys_clock_ns
 static inline uint64_t kernel_now_ns(void)
 {
 	return kernel_clock_ns(CLOCK_MONOTONIC);

@@ -70,6 +70,15 @@ static inline uint32_t ld__sys_getpid(void)
 	return (uint32_t)ld__sys0(SYS_getpid);
 }
 
+/* The kernel's own clock: clock_gettime(3) may be another library's (libfaketime), which allocates. */
+static inline uint64_t ld__sys_clock_ns(clockid_t id)
+{
+	struct timespec t = { 0, 0 };
+
+	ld__sys2(SYS_clock_gettime, id, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 static inline void ld__sys_sleep_ns(uint64_t ns)
 {
 	struct timespec t = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
