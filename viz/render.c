@@ -11,11 +11,9 @@
 #include "viz.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <graphviz/gvc.h>
@@ -141,41 +139,16 @@ static int write_all(int fd, const char *data, size_t length)
 	return 0;
 }
 
-/* Write beside the target and rename; a target that is no regular file (/dev/stdout, a pipe) is
- * written in place, since there is nothing to keep. */
 static int write_file(const char *path, const char *data, size_t length)
 {
-	char *temporary = text_format("%s.%ld.tmp", path, (long)getpid());
-	struct stat old;
-	bool in_place = stat(path, &old) == 0 && !S_ISREG(old.st_mode);
-	int fd, r;
+	struct temporary_file file;
+	int r = temporary_open(path, &file), finished;
 
-	if (!temporary)
-		return -ENOMEM;
-	if (in_place)
-		fd = open(path, O_WRONLY | O_CLOEXEC);
-	else
-		fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-	if (fd < 0) {
-		r = -errno;
-		free(temporary);
+	if (r < 0)
 		return r;
-	}
-	if (!in_place)
-		temporary_add(temporary);
-
-	r = write_all(fd, data, length);
-	if (!in_place && r == 0 && fsync(fd) < 0)
-		r = -errno;
-	if (close(fd) < 0 && r == 0)
-		r = -errno;
-	if (!in_place && r == 0 && rename(temporary, path) < 0)
-		r = -errno;
-	if (!in_place && r < 0)
-		unlink(temporary);
-	temporary_drop(temporary);
-	free(temporary);
-	return r;
+	r = write_all(file.fd, data, length);
+	finished = temporary_finish(&file, r == 0);
+	return r < 0 ? r : finished;
 }
 
 int viz_render_data(const struct picture *picture, enum viz_format format, char **ret_data, size_t *ret_length,

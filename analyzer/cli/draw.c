@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L1  draw.c - pictures into the files that were asked for. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +11,12 @@
 static int draw_one(const struct picture *picture, enum viz_format format, const char *path)
 {
 	char *error = NULL;
-	int r = path ? viz_render(picture, format, path, &error) : 0;
+	int r;
 
+	if (!path)
+		return 0;
+	fflush(stdout);			/* the picture may go there too */
+	r = viz_render(picture, format, path, &error);
 	if (r < 0)
 		cmd_trouble("%s", error ? error : strerror(-r));
 	free(error);

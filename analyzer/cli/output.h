@@ -5,9 +5,11 @@
 
 #include <stddef.h>
 
+#include "core/temporary.h"
+
 struct output {
 	const char *path;
-	char *temporary;		/* NULL: `path` is no regular file and is written in place */
+	struct temporary_file file;
 };
 
 /* From here on what is printed goes to a file: beside `path` until output_end() puts it there, or into

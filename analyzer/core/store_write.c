@@ -2,7 +2,8 @@
  * L2  store_write.c - makes a snapshot file: rows in, a whole file or nothing out.
  *
  * (1) Everything goes to a temporary file in the folder of the target, mode 0600 from its first
- *     moment. rename() is the only step that touches the target, and the last that can fail.
+ *     moment. rename() is the only step that touches the target, and the last that can fail. A device or a
+ *     pipe is refused: the file would take its place.
  * (2) There is no journal: until the rename nobody else knows the file, and after a failure it is
  *     deleted, so there is nothing to roll back to.
  * (3) The first error wins; later rows are ignored and the commit reports it.
@@ -195,7 +196,14 @@ int store_writer_open(const char *path, int uid, int gid, struct store_writer **
 	writer->path = strdup(path);
 	if (!writer->path)
 		goto failed;
-	r = stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? -EISDIR : create_temporary(writer);
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+		r = -EISDIR;
+	} else if (temporary_is_fixed(path)) {
+		r = writer->status = -EINVAL;
+		writer->error = text_format("%s is no regular file: a snapshot cannot be written there; name a file", path);
+	} else {
+		r = create_temporary(writer);
+	}
 	if (r < 0)
 		goto failed;
 	r = open_database(writer);

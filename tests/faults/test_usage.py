@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import stat
 import struct
 import sys
 import termios
@@ -125,6 +126,35 @@ done = run([COMMAND, "export", second, "-f", "pprof"], env=clean_environment(), 
 refused(done, "pprof on a terminal", status=64)
 expect(run([COMMAND, "export", second, "-f", "collapsed"], env=clean_environment(), stdout=theirs).returncode == 0,
        "collapsed on a terminal should work")
+
+# -- what is no file keeps its place: it is written as it stands, and a snapshot is refused
+fixed = scratch("fixed")
+named = os.path.join(fixed, "out")
+os.symlink("/proc/self/fd/1", named)
+for words, mark in (((first, second, "--svg", named), b"</svg>"), (("export", second, "-f", "collapsed", "-o", named), b";main "),
+                    (("report", second, "-o", named), b"</html>")):
+    with open(os.path.join(fixed, "whole"), "w+b") as out:
+        done = run([COMMAND, *words], env=clean_environment(), stdout=out)
+        out.seek(0)
+        seen = out.read()
+    expect(done.returncode in (0, 1) and mark in seen and os.path.islink(named), "%s to /dev/stdout that is a file: %s, %r" % (words[-2], done, seen[-100:]))
+    if words[0] == first:
+        expect(b"live memory grew" in seen, "text and picture should both be there: %r" % seen[-200:])
+refused(leakdiff("snap", service.pid, "-o", named), "snap to a descriptor", words=("regular file",))
+fifo = os.path.join(fixed, "fifo")
+os.mkfifo(fifo)
+refused(leakdiff("snap", service.pid, "-o", fifo), "snap to a pipe", words=("regular file",))
+expect(sorted(os.listdir(fixed)) == ["fifo", "out", "whole"] and os.path.islink(named) and stat.S_ISFIFO(os.stat(fifo).st_mode),
+       "what was there should be as it was: %s" % os.listdir(fixed))
+reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+done = leakdiff("export", second, "-f", "collapsed", "-o", fifo)
+expect(done.returncode == 0 and b";main " in os.read(reader, 65536), "export into a pipe: %s" % (done,))
+os.close(reader)
+os.symlink("whole", os.path.join(fixed, "link"))
+done = leakdiff("export", second, "-f", "collapsed", "-o", os.path.join(fixed, "link"))
+expect(done.returncode == 0 and os.path.islink(os.path.join(fixed, "link")), "export by a link should write what it leads to: %s" % (done,))
+with open(os.path.join(fixed, "whole"), "rb") as f:
+    expect(b";main " in f.read() and sorted(os.listdir(fixed)) == ["fifo", "link", "out", "whole"], "and leave no other file: %s" % os.listdir(fixed))
 
 # -- a narrow terminal: what is usual goes first, and stacks are broken at its edge
 os.close(ours)
