@@ -81,7 +81,11 @@ static int find_anchor(struct follower *f, const struct cluster *cluster, struct
 		return 0;
 	for (uint32_t id = cluster->point; id < last->heap->nodes && w->anchors < ANCHOR_STEPS; id = tree->idom[id])
 		w->anchor[w->anchors++] = id;
-	return f->series->same_process ? 0 : label_path_make(last->heap, last->reach, cluster->point, &w->path);
+	uint32_t root = reach_root_of(last->heap, last->reach, cluster->point);
+
+	/* several threads may have a root of one name: then all of them are meant */
+	return f->series->same_process || root == HEAP_NONE || *last->heap->root[root].thread ? 0 :
+	       label_path_make(last->heap, last->reach, cluster->point, &w->path);
 }
 
 static int find_wanted(struct follower *f)
@@ -178,8 +182,7 @@ static int find_past_anchors(const struct follower *f, size_t k, uint32_t *past)
 
 /* Where the cluster's place is in a heap of another process: HEAP_NONE where no root is called alike, or only the
  * root is there. */
-static int find_by_names(const struct follower *f, const struct heap *heap, const int64_t *any, const struct wanted *w,
-			 uint32_t *ret_node)
+static int find_by_names(const struct heap *heap, const int64_t *any, const struct wanted *w, uint32_t *ret_node)
 {
 	*ret_node = HEAP_NONE;
 	for (uint32_t i = 0; i < heap->roots && w->path.count; i++)
@@ -190,7 +193,6 @@ static int find_by_names(const struct follower *f, const struct heap *heap, cons
 				*ret_node = HEAP_NONE;
 			return r;
 		}
-	(void)f;
 	return 0;
 }
 
@@ -201,7 +203,7 @@ static int find_places(struct follower *f, size_t k, struct where *where, const 
 	uint32_t *past = NULL;
 	int r = 0;
 
-	if (!is_last && f->series->same_process) {
+	if (!is_last && f->series->heaps[k].later && f->series->same_process) {
 		past = malloc(((size_t)f->trends->count + 1) * ANCHOR_STEPS * sizeof(*past));
 		r = past ? find_past_anchors(f, k, past) : -ENOMEM;
 	}
@@ -210,7 +212,7 @@ static int find_places(struct follower *f, size_t k, struct where *where, const 
 		uint32_t node = HEAP_NONE;
 
 		if (!f->series->same_process)
-			r = find_by_names(f, where->heap, any, w, &node);
+			r = find_by_names(where->heap, any, w, &node);
 		else if (is_last)
 			node = w->anchors ? w->anchor[0] : HEAP_NONE;
 		for (uint32_t i = 0; past && i < w->anchors && node == HEAP_NONE; i++)
@@ -317,7 +319,7 @@ static void add_gone(struct follower *f, size_t k, const struct tally *tallies)
 static int add_up(struct follower *f, size_t k, bool by_type)
 {
 	const struct series_heap *h = &f->series->heaps[k];
-	bool is_last = k + 1 == f->series->count, past = !is_last && f->series->same_process;
+	bool is_last = k + 1 == f->series->count, past = !is_last && f->series->same_process && h->later;
 	int64_t *exact = is_last ? f->last_exact : malloc(((size_t)h->heap->roots + 1) * sizeof(*exact));
 	int64_t *any = is_last ? f->last_any : malloc(((size_t)h->heap->roots + 1) * sizeof(*any));
 	uint32_t *place = is_last ? f->last_place : malloc(((size_t)f->trends->count + 1) * sizeof(*place));

@@ -102,7 +102,7 @@ static inline uint32_t model_root(struct model *m, enum heap_root_kind kind, con
 
 	m->root = model_grow(m->root, n, sizeof(*m->root));
 	m->root[n] = (struct heap_root){ .kind = kind, .name = name, .module = "service",
-		.thread = kind == HEAP_ROOT_GLOBAL ? "" : "main",
+		.thread = kind == HEAP_ROOT_GLOBAL || kind == HEAP_ROOT_PY_MODULE ? "" : "main",
 		.start = kind == HEAP_ROOT_REGISTER ? 0 : 0x600000 + n * 0x1000,
 		.end = kind == HEAP_ROOT_REGISTER ? 0 : 0x600000 + n * 0x1000 + 64 };
 	return m->heap.roots++;
