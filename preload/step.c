@@ -45,6 +45,7 @@
 #include "preload/arena.h"
 #include "preload/modules.h"
 #include "preload/stacks.h"
+#include "preload/step_recall.h"
 #include "preload/sys.h"
 
 #define RULE_BITS 16u
@@ -63,6 +64,7 @@
 #define THREAD_STACK_DEFAULT (UINT64_C(2) << 20)
 #define UNLOAD_RUNNING 0xffffu		/* low bits of `unloads`: how many run; above: how many ended */
 #define UNLOAD_ENDED 0x10000u
+#define RECALL_AFTER 4096u		/* walks of a thread before it is worth that memory */
 
 enum entry_flag {
 	ENTRY_LIVE = 1,			/* a CFA from here on outwards is computed from this bp */
@@ -92,6 +94,11 @@ struct step {
 	uint64_t busy;			/* frame of the capture that is at work, 0 = none */
 	uint32_t foreign;		/* captures outside the bounds, since they were found */
 	uint64_t stacks, stepped, compared;
+	struct recall *recall;		/* stacks before the last; NULL in a thread with few */
+	const struct recall_record *recalled;	/* the last capture's, NULL when it walked */
+	uint64_t recalled_pc;
+	uint64_t era;			/* of what recall holds */
+	uint32_t depth, walks;
 	struct step *next;		/* of all */
 	struct entry last[STEP_DEPTH_MAX];
 	uint64_t paths[STEP_DEPTH_MAX];	/* hash of a frame's address and all outside of it */
@@ -137,6 +144,7 @@ struct step *ld__step_new(void)
 void ld__step_reset(struct step *step)
 {
 	step->count = 0;
+	step->era++;
 	step->low = step->high = 0;
 	step->foreign = 0;
 	step->busy = 0;
@@ -145,6 +153,7 @@ void ld__step_reset(struct step *step)
 void ld__step_set_bounds(struct step *step, uint64_t low, uint64_t high)
 {
 	step->count = 0;
+	step->era++;
 	step->low = low;
 	step->high = high;
 	step->foreign = 0;
@@ -178,8 +187,16 @@ void ld__step_counts(struct step_counts *ret_counts)
 
 uint32_t ld__step_last(const struct step *step, void **ret_pcs, uint32_t capacity, int *ret_truncated)
 {
+	const struct recall_record *r = step->recalled;
 	uint32_t n = step->count < capacity ? step->count : capacity;
 
+	if (r) {
+		n = r->frames + 1u < capacity ? r->frames + 1u : capacity;
+		for (uint32_t i = 0; i < n; i++)
+			ret_pcs[i] = (void *)(uintptr_t)(i ? r->words[i - 1] : step->recalled_pc);
+		*ret_truncated = r->end == END_CUT || n < r->frames + 1u;
+		return n;
+	}
 	for (uint32_t i = 0; i < n; i++)
 		ret_pcs[i] = (void *)(uintptr_t)step->last[step->count - 1 - i].pc;
 	*ret_truncated = step->end == END_CUT || n < step->count;
@@ -437,6 +454,7 @@ extern void *__libc_stack_end __attribute__((weak));
 static void bounds_set(struct step *step, uint64_t low, uint64_t high)
 {
 	step->count = 0;
+	step->era++;
 	step->low = low;
 	step->high = high;
 }
@@ -797,6 +815,60 @@ static inline int walk(struct step *step, struct walk *w, uint32_t depth, uint32
 	return 0;
 }
 
+/* Write down what the walk that ended in `last` loaded, unless that is more than a record holds. */
+static bool recall_fill(const struct step *step, struct recall_record *r, const struct walk *first,
+			uint32_t stack)
+{
+	const struct entry *inner = &step->last[step->count - 1];
+
+	r->era = step->era;
+	r->bp = first->bp;
+	r->uses_bp = inner->flags & ENTRY_LIVE;
+	r->stack = stack;
+	r->end = (uint8_t)step->end;
+	r->count = 0;
+	r->frames = (uint16_t)(step->count - 1);
+	for (const struct entry *e = inner - 1; e >= step->last; e--) {
+		if ((e->flags & ENTRY_BY_RULE) || !recall_add(r, first->sp, e->sp - 8, e->pc))
+			return false;
+	}
+	for (const struct entry *e = inner - 1; e >= step->last; e--) {
+		if ((e->flags & ENTRY_CHECK) &&
+		    !recall_add(r, first->sp, e->sp + (uint64_t)(int64_t)e->bp_slot * 8, e->bp))
+			return false;
+	}
+	return step->end != END_ZERO || recall_add(r, first->sp, step->end_sp - 8, 0);
+}
+
+/* The set of a walk's first state. */
+static inline uint32_t recall_set(const struct step *step, const struct walk *w)
+{
+	uint64_t rule = slot_read(rule_slot(w->pc), w->pc), cfa = w->sp + (uint64_t)RULE_CFA_DISTANCE(rule);
+
+	if (!RULE_IS_PLAIN(rule) || RULE_CFA(rule) != RULE_CFA_SP || cfa <= w->sp || outside(w, cfa - 8, step->high))
+		return recall_set_of(w->sp, w->pc, 0);
+	return recall_set_of(w->sp, w->pc, load(cfa - 8));
+}
+
+/* A stack was walked: shall it be found without a walk the next time? */
+static __attribute__((noinline)) void recall_learn(struct step *step, uint32_t set, const struct walk *first,
+						   uint32_t stack)
+{
+	struct recall_record *r;
+	uint32_t way;
+
+	if (!step->recall) {
+		if (step->walks++ % RECALL_AFTER == RECALL_AFTER - 1)
+			step->recall = ld__arena_map(sizeof(*step->recall));
+		return;
+	}
+	if (step->count < 2 || !stack)
+		return;
+	r = recall_miss(step->recall, set, step->era, stack, &way);
+	if (r && recall_fill(step, r, first, stack))
+		recall_keep(step->recall, set, way, first->sp, first->pc);
+}
+
 static __attribute__((noinline, cold)) int hand_over(struct step *step, int reason)
 {
 	if (step)
@@ -810,7 +882,9 @@ int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint3
 	const uint64_t *words = frame;
 	uint64_t at = (uint64_t)(uintptr_t)frame,
 		 now = atomic_load_explicit(&unloads, memory_order_acquire);
-	struct walk w;
+	const struct recall_record *known;
+	struct walk w, first;
+	uint32_t set = 0;
 	int r;
 
 	if (!rules)
@@ -831,10 +905,15 @@ int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint3
 		if (now & UNLOAD_RUNNING)
 			return hand_over(step, 1 + CFI_UNLOADING);
 		step->count = 0;
+		step->era++;
 		step->unloads = now;
 	}
 	if (depth > STEP_DEPTH_MAX)
 		depth = STEP_DEPTH_MAX;
+	if (step->depth != depth) {
+		step->depth = depth;
+		step->era++;
+	}
 
 	w.sp = at + 16;
 	w.bp = words[0];
@@ -842,9 +921,23 @@ int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint3
 	w.bp_slot = -1;
 	w.by_rule = 0;
 	w.fresh = 0;
-	r = walk(step, &w, depth, ret_stack);
-	if (r)
-		return hand_over(step, r);
+	known = NULL;
+	if (step->recall) {
+		set = recall_set(step, &w);
+		known = recall_find(step->recall, set, step->era, w.sp, w.pc, w.bp);
+	}
+	step->recalled = known;
+	if (known) {
+		step->recalled_pc = w.pc;
+		step->compared += known->frames;
+		*ret_stack = known->stack;
+	} else {
+		first = w;
+		r = walk(step, &w, depth, ret_stack);
+		if (r)
+			return hand_over(step, r);
+		recall_learn(step, set, &first, *ret_stack);
+	}
 	step->stacks++;
 	atomic_signal_fence(memory_order_seq_cst);
 	step->busy = 0;

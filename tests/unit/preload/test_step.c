@@ -284,6 +284,117 @@ TEST(random_trees_have_the_stacks_that_libunwind_finds)
 	EXPECT_TRUE(counts.compared > counts.stepped);
 }
 
+/* ------------------------------------------------------------------ stacks that come back */
+
+#define LEVELS 6u
+typedef void way(uint32_t level, uint32_t which);
+static way *const ways[LEVELS][2];
+
+static NOINLINE void go(uint32_t level, uint32_t which)
+{
+	if (level == LEVELS)
+		probe();
+	else
+		ways[level][which >> level & 1](level + 1, which);
+	__asm__ volatile("");
+}
+
+/* All 64 ways have stack pointers of their own. */
+#define WAY(level)                                                                                  \
+	static NOINLINE void narrow_##level(uint32_t next, uint32_t which)                          \
+	{                                                                                           \
+		go(next, which);                                                                    \
+		__asm__ volatile("# narrow " #level);                                               \
+	}                                                                                           \
+	static NOINLINE void wide_##level(uint32_t next, uint32_t which)                            \
+	{                                                                                           \
+		char pad[32u << (level)];                                                           \
+		__asm__ volatile("" : : "r"(pad) : "memory");                                       \
+		go(next, which);                                                                    \
+		__asm__ volatile("" : : "r"(pad) : "memory");                                       \
+	}
+WAY(0) WAY(1) WAY(2) WAY(3) WAY(4) WAY(5)
+static way *const ways[LEVELS][2] = { { narrow_0, wide_0 }, { narrow_1, wide_1 }, { narrow_2, wide_2 },
+				      { narrow_3, wide_3 }, { narrow_4, wide_4 }, { narrow_5, wide_5 } };
+
+static uint64_t frames_stepped(void)
+{
+	struct step_counts counts;
+
+	ld__step_counts(&counts);
+	return counts.stepped;
+}
+
+/* Each stack differs from the one before from its outer frames on. */
+static NOINLINE void rounds(uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		for (uint32_t which = 0; which < 1u << LEVELS; which++)
+			go(0, which);
+	}
+}
+
+TEST(stacks_that_come_back_are_found_without_a_step)
+{
+	static const uint32_t parts[3] = { 2, 80, 2 };	/* from one place, or they were other stacks */
+	uint64_t stepped[3];
+
+	setup();
+	counters_clear();
+	depth_limit = STEP_DEPTH_MAX;
+	for (int i = 0; i < 3; i++) {
+		uint64_t before = frames_stepped();
+
+		rounds(parts[i]);
+		stepped[i] = frames_stepped() - before;
+	}
+	printf("64 stacks twice in turn: %" PRIu64 " frames stepped over at first, %" PRIu64 " later\n", stepped[0],
+	       stepped[2]);
+	EXPECT_TRUE(stepped[0] > 500 && stepped[2] < stepped[0] / 2);
+	EXPECT_U64_EQ(differing, 0);
+	EXPECT_U64_EQ(handed_over, 0);
+}
+
+static NOINLINE void leaf_of_both(uint32_t times)
+{
+	while (times-- > 0)
+		probe();
+	__asm__ volatile("");
+}
+static NOINLINE void middle_of_both(uint32_t times) { leaf_of_both(times); __asm__ volatile("# middle"); }
+static NOINLINE void outer_of_one(uint32_t times) { middle_of_both(times); __asm__ volatile("# one"); }
+static NOINLINE void outer_of_two(uint32_t times) { middle_of_both(times); __asm__ volatile("# two"); }
+
+TEST(a_stack_that_differs_far_out_is_not_taken_for_the_one_that_is_known)
+{
+	uint64_t walks = 0;
+
+	setup();
+	counters_clear();
+	depth_limit = STEP_DEPTH_MAX;
+	for (uint32_t i = 0; i < 5000; i++) {
+		outer_of_one(1 + i % 3);
+		outer_of_two(1 + i % 2);
+		walks += 2 + i % 3 + i % 2;
+	}
+	EXPECT_U64_EQ(compared, walks);
+	EXPECT_U64_EQ(differing, 0);
+	EXPECT_U64_EQ(handed_over, 0);
+}
+
+TEST(another_depth_is_another_stack)
+{
+	setup();
+	counters_clear();
+	for (uint32_t i = 0; i < 3000; i++) {
+		depth_limit = i / 3 % 2 ? 4 : STEP_DEPTH_MAX;
+		outer_of_one(2);
+	}
+	depth_limit = STEP_DEPTH_MAX;
+	EXPECT_U64_EQ(compared, 6000);
+	EXPECT_U64_EQ(differing, 0);
+}
+
 static void *tree_thread(void *argument)
 {
 	random_state += (uint64_t)(uintptr_t)argument * 0x1234567;

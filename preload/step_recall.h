@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L2  step_recall.h - stacks that one thread had lately, each found again by one comparison of words.
+ *
+ *   hash of the innermost frames -> set -> (sp, pc) of the innermost one, 4 keys, one cache line -> record
+ *   record    stack id | where above sp a word was loaded, and what it was | ...
+ *
+ * A walk is a function of its first state and of the words that it loads (see step.c). So a stack that was
+ * walked before is at hand again when its innermost frame has the same sp, pc and, if it matters, rbp, and all
+ * those words are as they were: then no rule is looked up, nothing is stepped over and nothing interned. The last
+ * stack serves a thread that allocates again and again at one place; this serves one that goes to and fro.
+ *
+ * (1) A stack is kept when a walk has found it twice: those that never come back cost one store each, and do
+ *     not drive out those that do.
+ * (2) What was kept before the bounds of the thread's stack changed, or before code was unloaded, is of another
+ *     era and never looked at: so every word that is loaded lies in the thread's own stack.
+ * (3) A key is cleared before its record is written: a signal handler that leaves with siglongjmp() leaves none
+ *     that is half done. */
+#ifndef LEAKDIFF_STEP_RECALL_H
+#define LEAKDIFF_STEP_RECALL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RECALL_BITS 7u
+#define RECALL_SETS (1u << RECALL_BITS)
+#define RECALL_WAYS 4u
+#define RECALL_MISSED 1024u
+#define RECALL_WORDS 32u		/* of one stack: return addresses, and rbp where it matters */
+
+struct recall_record {
+	uint64_t era, bp;
+	uint32_t stack;
+	uint16_t count;			/* of words, in fours: the first one repeated */
+	uint16_t frames;		/* the innermost not counted: its pc is the key's */
+	uint8_t uses_bp, end;
+	uint16_t at[RECALL_WORDS];	/* in 8 bytes from sp; return addresses first, innermost first */
+	uint64_t words[RECALL_WORDS];
+};
+
+struct recall_set {
+	struct { uint64_t sp, pc; } keys[RECALL_WAYS];	/* pc 0: free */
+};
+
+struct recall {
+	struct recall_set sets[RECALL_SETS];
+	uint32_t missed[RECALL_MISSED];	/* stacks that were not found once, by their ids */
+	uint32_t turn;
+	struct recall_record records[RECALL_SETS][RECALL_WAYS];
+};
+
+/* pc_outside: of the next frame, since many stacks end in one function that others call to allocate. 0 when it
+ * takes more than a look to know it. */
+static inline uint32_t recall_set_of(uint64_t sp, uint64_t pc, uint64_t pc_outside)
+{
+	return (uint32_t)(((sp >> 3) + pc * 0x2545f4914f6cdd1dull + pc_outside * 0xd1342543de82ef95ull) *
+				  0x9e3779b97f4a7c15ull >>
+			  (64 - RECALL_BITS));
+}
+
+/* Are all words that were loaded then as they were? */
+static inline bool recall_holds(const struct recall_record *r, uint64_t sp)
+{
+	const volatile uint64_t *stack = (const volatile uint64_t *)(uintptr_t)sp;
+
+	for (uint32_t i = 0; i < r->count; i += 4) {
+		if ((stack[r->at[i]] ^ r->words[i]) | (stack[r->at[i + 1]] ^ r->words[i + 1]) |
+		    (stack[r->at[i + 2]] ^ r->words[i + 2]) | (stack[r->at[i + 3]] ^ r->words[i + 3]))
+			return false;
+	}
+	return true;
+}
+
+/* The stack whose innermost frame is in this state, NULL when it is not known. at: its set. */
+static inline const struct recall_record *recall_find(const struct recall *recall, uint32_t at, uint64_t era,
+						      uint64_t sp, uint64_t pc, uint64_t bp)
+{
+	const struct recall_set *set = &recall->sets[at];
+
+	for (uint32_t way = 0; way < RECALL_WAYS; way++) {
+		const struct recall_record *r = &recall->records[at][way];
+
+		if (set->keys[way].pc == pc && set->keys[way].sp == sp && r->era == era &&
+		    (!r->uses_bp || r->bp == bp) && recall_holds(r, sp))
+			return r;
+	}
+	return NULL;
+}
+
+/* A stack was not found. The record to fill in when it shall be kept, NULL when not yet. The caller ends with
+ * recall_keep(). */
+static inline struct recall_record *recall_miss(struct recall *recall, uint32_t at, uint64_t era, uint32_t stack,
+						uint32_t *ret_way)
+{
+	uint32_t *missed = &recall->missed[stack % RECALL_MISSED], way = 0;
+
+	if (*missed != stack) {
+		*missed = stack;
+		return NULL;
+	}
+	*missed = 0;
+	while (way < RECALL_WAYS && recall->sets[at].keys[way].pc && recall->records[at][way].era == era)
+		way++;
+	if (way == RECALL_WAYS)
+		way = recall->turn++ % RECALL_WAYS;
+	recall->sets[at].keys[way].pc = 0;
+	atomic_signal_fence(memory_order_seq_cst);
+	*ret_way = way;
+	return &recall->records[at][way];
+}
+
+/* One more word that was loaded. Returns false when the record has no room for it. */
+static inline bool recall_add(struct recall_record *r, uint64_t sp, uint64_t at, uint64_t word)
+{
+	uint64_t distance = (at - sp) / 8;
+
+	if (r->count == RECALL_WORDS || distance > UINT16_MAX)
+		return false;
+	r->at[r->count] = (uint16_t)distance;
+	r->words[r->count++] = word;
+	return true;
+}
+
+static inline void recall_keep(struct recall *recall, uint32_t at, uint32_t way, uint64_t sp, uint64_t pc)
+{
+	struct recall_record *r = &recall->records[at][way];
+	struct recall_set *set = &recall->sets[at];
+
+	for (; r->count % 4; r->count++) {
+		r->at[r->count] = r->at[0];
+		r->words[r->count] = r->words[0];
+	}
+	atomic_signal_fence(memory_order_seq_cst);
+	set->keys[way].sp = sp;
+	set->keys[way].pc = pc;
+}
+
+#endif
