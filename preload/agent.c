@@ -453,7 +453,9 @@ static void loop(void)
 		check_files();
 		fds[0] = (struct pollfd) { .fd = agent.signal_fd, .events = POLLIN };
 		fds[1] = (struct pollfd) { .fd = agent.listen_fd, .events = POLLIN };
+		ld__clock_keep();	/* only while this wait, a second at most, is all that we do */
 		r = ld__sys3(SYS_poll, fds, 2, poll_timeout());
+		ld__clock_drop();
 		if (r > 0 && fds[0].revents & POLLIN)
 			kernel_read(agent.signal_fd, signals, sizeof(signals));
 		if (r == 0 && left_alone())
@@ -685,6 +687,7 @@ bool ld__agent_mirror_rights(void)
 
 void ld__agent_after_fork_child(void)
 {
+	ld__clock_drop();
 	agent.state = AGENT_NONE;
 	agent.tid = 0;
 	agent.request = 0;

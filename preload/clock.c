@@ -15,6 +15,7 @@
 
 uint64_t ld__clock_counter;
 uint32_t ld__clock_shared;
+uint64_t ld__clock_floor;
 #if defined(__x86_64__)
 uint32_t ld__clock_tsc;
 #endif
@@ -55,6 +56,32 @@ void ld__clock_init(void)
 	ld__clock_sample(&first);
 }
 
+/* Unless nobody keeps it, or it is higher already. */
+static void raise_floor(uint64_t now)
+{
+	uint64_t floor = __atomic_load_n(&ld__clock_floor, __ATOMIC_RELAXED);
+
+	while (floor && floor < now &&
+	       !__atomic_compare_exchange_n(&ld__clock_floor, &floor, now, true, __ATOMIC_SEQ_CST,
+					    __ATOMIC_RELAXED))
+		;
+}
+
+void ld__clock_keep(void)
+{
+	uint64_t none = 0;
+
+	if (ld__clock_is_time() &&
+	    !__atomic_compare_exchange_n(&ld__clock_floor, &none, ld__clock_read(), false,
+					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		ld__clock_now();
+}
+
+void ld__clock_drop(void)
+{
+	__atomic_store_n(&ld__clock_floor, 0, __ATOMIC_SEQ_CST);
+}
+
 uint64_t ld__clock_now(void)
 {
 	uint64_t now;
@@ -63,6 +90,7 @@ uint64_t ld__clock_now(void)
 	__builtin_ia32_lfence();
 #endif
 	now = ld__clock_read();
+	raise_floor(now);
 #if defined(__x86_64__)
 	__builtin_ia32_lfence();	/* the caller's loads come after the reading: pairs with drain.c */
 #endif

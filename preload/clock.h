@@ -17,6 +17,12 @@
 void ld__clock_init(void);
 uint64_t ld__clock_now(void);		/* for the hot path: clock_inline.h */
 
+/* Nobody who has been told a time by ld__clock_now() meets an event of a later birth below it, though events need
+ * not read the clock: it leaves what it told behind as a floor for them. Whoever calls keep() promises to call it
+ * again, or drop(), within a second or so. */
+void ld__clock_keep(void);
+void ld__clock_drop(void);
+
 /* Is it the TSC (a time), not the counter (an order only)? */
 bool ld__clock_is_time(void);
 

@@ -12,6 +12,9 @@ extern LD_HIDDEN uint64_t ld__clock_counter;
 extern LD_HIDDEN uint32_t ld__clock_tsc;	/* 1 = use the TSC */
 #endif
 extern LD_HIDDEN uint32_t ld__clock_shared;	/* 1 = more than one thread has read it for events */
+extern LD_HIDDEN uint64_t ld__clock_floor;	/* see ld__clock_keep() in clock.h; 0 = nobody keeps it */
+
+#define CLOCK_READ_EVERY 32u
 
 static inline uint64_t ld__clock_read(void)
 {
@@ -40,6 +43,25 @@ static inline uint64_t ld__clock_order(uint64_t last)
 		return last + 1;
 #else
 	(void)last;
+#endif
+	return ld__clock_read();
+}
+
+/* The same for an allocation, whose birth is a time as well. While one thread makes all events and the floor is
+ * kept, one in 32 (or when a wait has ended: `is_due`) reads the clock; the others follow it, and never lie below
+ * the floor. So a birth is early by what 32 events take, or by the time between two visits of the keeper, but
+ * never before a time that anyone had been told. */
+static inline uint64_t ld__clock_birth(uint64_t last, int is_due)
+{
+#if defined(__x86_64__)
+	uint64_t floor = __atomic_load_n(&ld__clock_floor, __ATOMIC_RELAXED);
+
+	if (__builtin_expect(ld__clock_tsc & !__atomic_load_n(&ld__clock_shared, __ATOMIC_RELAXED) &
+				     !is_due & (floor != 0), 1))
+		return last < floor ? floor : last + 1;
+#else
+	(void)last;
+	(void)is_due;
 #endif
 	return ld__clock_read();
 }

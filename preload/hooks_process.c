@@ -109,8 +109,12 @@ static struct ring *wait_begin(int timeout_ms)
  * with no wait running. */
 static void wait_end(struct ring *ring)
 {
-	if (ring && ring == ld__guard.ring)
+	struct ring *own = ld__guard.ring;
+
+	if (ring && ring == own)
 		__atomic_store_n(&ring->wait_start_ns, 0, __ATOMIC_RELEASE);
+	if (own)
+		own->clock_due = 0;	/* what comes after a wait is not born before it */
 }
 
 LD_EXPORT int epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms)

@@ -44,6 +44,7 @@ struct ring {
 	_Alignas(64) uint64_t head;	/* events ever published */
 	uint64_t limit;			/* head may not pass it without looking at tail again */
 	uint64_t last_clock;
+	uint64_t clock_due;		/* an allocation from that event on reads the clock */
 	void **pcs;			/* room for one stack, in our arena */
 	struct stack_memo *memo;	/* the last stack that libunwind walked */
 	struct python_memo *python;	/* the last Python stack; made when there is one */
@@ -112,7 +113,7 @@ static inline bool ld__ring_has_room(struct ring *ring, uint32_t slots)
 
 /* Publish one event in the calling thread's own ring; the caller has made sure of room. The slot is
  * written before head passes it (pairs with the acquire load of head in drain.c). */
-static inline void ld__ring_push(struct guard *g, struct ring *ring, uint32_t kind, uint64_t addr,
+static inline __attribute__((always_inline)) void ld__ring_push(struct guard *g, struct ring *ring, uint32_t kind, uint64_t addr,
 				 uint64_t bytes, uint32_t stack)
 {
 	struct event *event;
@@ -122,7 +123,15 @@ static inline void ld__ring_push(struct guard *g, struct ring *ring, uint32_t ki
 	g->phase = PHASE_PUSH;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	event = &ld__ring_events(ring)[ring->head & ring->event_mask];
-	clock = kind == EVENT_FREE ? ld__clock_order(ring->last_clock) : ld__clock_read();
+	if (kind == EVENT_FREE) {
+		clock = ld__clock_order(ring->last_clock);
+	} else {
+		int is_due = ring->head >= ring->clock_due;
+
+		clock = ld__clock_birth(ring->last_clock, is_due);
+		if (__builtin_expect(is_due, 0))
+			ring->clock_due = ring->head + CLOCK_READ_EVERY;
+	}
 	if (__builtin_expect(clock <= ring->last_clock, 0))
 		clock = ring->last_clock + 1;
 	ring->last_clock = clock;

@@ -71,6 +71,52 @@ TEST(counter_that_replaces_an_untrusted_tsc_keeps_the_same_promise)
 }
 #endif
 
+TEST(births_follow_the_clock_and_never_lie_below_a_time_that_was_told)
+{
+	uint64_t told, birth, next, later;
+
+	ld__clock_init();
+	if (!ld__clock_is_time())
+		return;			/* a counter is read for each event */
+	ld__clock_shared = 0;
+	ld__clock_keep();
+	told = ld__clock_now();
+	birth = ld__clock_birth(0, 0);
+	EXPECT(birth >= told);
+	next = ld__clock_birth(birth, 0);
+	EXPECT_U64_EQ(next, birth + 1);
+	usleep(1000);
+	EXPECT_U64_EQ(ld__clock_birth(next, 0), next + 1);
+	told = ld__clock_now();
+	EXPECT(ld__clock_birth(next, 0) >= told);
+	usleep(1000);
+	ld__clock_keep();
+	EXPECT(ld__clock_birth(next, 0) > told);
+	later = ld__clock_birth(next, 1);
+	EXPECT(later > ld__clock_birth(next, 0));
+	EXPECT(later < ld__clock_read());
+
+	ld__clock_drop();
+	usleep(1000);
+	birth = ld__clock_birth(next, 0);
+	EXPECT(birth > later);
+	told = ld__clock_now();
+	EXPECT(told > birth);
+	EXPECT_U64_EQ(ld__clock_floor, 0);
+}
+
+TEST(births_of_several_threads_read_the_clock)
+{
+	uint64_t before;
+
+	ld__clock_keep();
+	ld__clock_shared = 1;
+	before = ld__clock_read();
+	EXPECT(ld__clock_birth(before, 0) > before);
+	ld__clock_shared = 0;
+	ld__clock_drop();
+}
+
 TEST(samples_relate_births_to_time)
 {
 	struct stream_clock first, later;
