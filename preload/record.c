@@ -418,8 +418,8 @@ static inline bool is_allocators_own(const struct guard *g, enum enter how)
 	return UNLIKELY(how == ENTER_NESTED) && g->phase == PHASE_REAL && !plain_allocator;
 }
 
-void ld__record_alloc(struct guard *g, enum enter how, uint32_t kind, const void *block, size_t bytes,
-		      const void *frame)
+void ld__record_alloc_slow(struct guard *g, enum enter how, uint32_t kind, const void *block, size_t bytes,
+			   const void *frame)
 {
 	if (is_allocators_own(g, how))
 		return;
@@ -445,7 +445,7 @@ void ld__record_realloc_end(struct guard *g, enum enter how, const void *old, co
 {
 	if (how == ENTER_NESTED) {
 		if (block)
-			ld__record_alloc(g, how, STREAM_NODE_REALLOC, block, bytes, frame);
+			ld__record_alloc_slow(g, how, STREAM_NODE_REALLOC, block, bytes, frame);
 	} else if (block) {
 		push_with_stack(g, how, EVENT_REALLOC_END, block, bytes, frame);
 	} else {

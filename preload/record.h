@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "preload/budget.h"
 #include "preload/guard.h"
 #include "preload/ring.h"
 
@@ -42,6 +43,12 @@ static inline uint64_t ld__stack_pointer(void)
 	return sp;
 }
 
+/* Is there nothing to do but to call the real function? */
+static inline bool ld__hook_is_off(void)
+{
+	return *ld__switch == SWITCH_OFF;
+}
+
 static inline enum enter ld__hook_enter(struct guard *g)
 {
 	uint64_t sp = ld__stack_pointer();
@@ -49,7 +56,7 @@ static inline enum enter ld__hook_enter(struct guard *g)
 	if (UNLIKELY(g->depth))
 		return ld__record_nested(g, sp);
 	if (UNLIKELY(*ld__switch != SWITCH_ON))
-		return ld__record_wake(g, sp);
+		return ld__hook_is_off() ? ENTER_FORWARD : ld__record_wake(g, sp);
 	g->sp = sp;
 	g->depth = 1;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -68,8 +75,24 @@ static inline void ld__hook_leave(struct guard *g, enum enter how)
 #define WHERE __builtin_frame_address(0)
 
 /* An allocation that succeeded. kind: enum stream_node_kind. */
-void ld__record_alloc(struct guard *g, enum enter how, uint32_t kind, const void *block, size_t bytes,
-		      const void *frame);
+void ld__record_alloc_slow(struct guard *g, enum enter how, uint32_t kind, const void *block, size_t bytes,
+			   const void *frame);
+
+/* Of a block whose stack is not sampled there is little to do. */
+static inline void ld__record_alloc(struct guard *g, enum enter how, uint32_t kind, const void *block,
+				    size_t bytes, const void *frame)
+{
+	uint32_t lg = __atomic_load_n(&ld__sample_lg, __ATOMIC_RELAXED);
+	struct ring *ring = g->ring;
+
+	if (lg && LIKELY(how == ENTER_RECORD && !ld__budget_on && ring && g->sample_lg == lg && !(bytes >> lg) &&
+			 bytes < g->sample_bytes && ld__ring_has_room(ring, 1 + RING_SLACK))) {
+		g->sample_bytes -= bytes;
+		ld__ring_push(g, ring, kind, (uint64_t)(uintptr_t)block, bytes, 0);
+	} else {
+		ld__record_alloc_slow(g, how, kind, block, bytes, frame);
+	}
+}
 
 /* A block that is about to be given up. */
 void ld__record_free_slow(struct guard *g, enum enter how, const void *block);
