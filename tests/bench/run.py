@@ -163,9 +163,12 @@ def measure_pairs(quick):
 
 
 def compare_with_heaptrack(results, ours):
-    if ours.name in results and HEAPTRACK_LIBRARY.name in results:
-        a, b = results[ours.name]["added_ns"], results[HEAPTRACK_LIBRARY.name]["added_ns"]
-        print("  %s adds %.2f of what heaptrack's library adds" % (ours.name, a / b if b else 0))
+    parts = []
+    for peer, what in ((HEAPTRACK_LIBRARY, "heaptrack's library adds"), (HEAPTRACK_COMMAND, "heaptrack adds as its users run it")):
+        if ours.name in results and peer.name in results and results[peer.name]["added_ns"]:
+            parts.append("%.2f of what %s" % (results[ours.name]["added_ns"] / results[peer.name]["added_ns"], what))
+    if parts:
+        print("  %s adds %s" % (ours.name, ", ".join(parts)))
 
 
 # -- threads: does it scale? -------------------------------------------------------
@@ -244,7 +247,7 @@ def cpu_once(configuration, argv):
 
 def measure_programs(quick):
     rounds = 3 if quick else 5
-    configurations = usable([PLAIN, LITE, SHIM, HEAPTRACK_LIBRARY])
+    configurations = usable([PLAIN, LITE, SHIM, HEAPTRACK_LIBRARY, HEAPTRACK_COMMAND])
     works = [("C++ containers", [program("containers"), "400000" if quick else "1000000"])]
     if shutil.which("gcc"):
         folder = scratch("source")
