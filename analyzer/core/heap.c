@@ -160,12 +160,18 @@ static bool ends_with(const char *string, const char *end)
 	return length >= suffix && !strcmp(string + length - suffix, end);
 }
 
-bool heap_was_read(const struct heap *heap)
+bool heap_may_hide(const struct heap *heap, uint64_t things)
 {
-	for (size_t i = 0; i < heap->meta.note_count; i++)
-		if (ends_with(heap->meta.notes[i], STREAM_NOT_READ))
-			return false;
-	return true;
+	uint64_t words = 0;
+
+	for (size_t i = 0; i < heap->meta.note_count; i++) {
+		char *unit;
+		uint64_t amount = strtoull(heap->meta.notes[i], &unit, 10);
+
+		if (ends_with(heap->meta.notes[i], STREAM_NOT_READ))	/* "5394432 bytes that ...", "17 pages beyond ..." */
+			words += !strncmp(unit, " pages", 6) ? amount * 512 : amount / sizeof(uint64_t);
+	}
+	return words && things <= words;
 }
 
 bool heap_root_is_unnamed_slot(const struct heap_root *root)

@@ -229,8 +229,8 @@ int heap_references(const struct heap *heap, uint32_t source,
 		    int (*visit)(const struct heap_reference *ref, void *data), void *data)
 	__attribute__((warn_unused_result));
 
-/* Was all memory of the service scanned? What was not may hold references to anything. */
-bool heap_was_read(const struct heap *heap);
+/* Could references to so many lost things lie in memory of the service that was not scanned: has it so many words? */
+bool heap_may_hide(const struct heap *heap, uint64_t things);
 
 /* Are these the words of a frame that no variable covers, see HEAP_UNNAMED_SLOT? */
 bool heap_root_is_unnamed_slot(const struct heap_root *root);

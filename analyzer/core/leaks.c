@@ -30,7 +30,7 @@ static const char *judge_snapshot(const struct heap *heap, struct leak_list *lis
 {
 	bool whole = heap->meta.consistent && heap->meta.lost_events == 0;
 
-	if (!heap_was_read(heap)) {
+	if (heap_may_hide(heap, list->direct_blocks)) {
 		list->confidence = "possible";
 		return "a conservative scan found no reference, but some memory was not read (see the notes), and references "
 		       "may be there. Hidden pointers (compressed, XORed, tagged in high bits, or held by the kernel, a device "
@@ -177,10 +177,9 @@ int leak_list_make(const struct series *series, const char *pattern, struct supp
 		return -ENOMEM;
 	lost = (struct table){ .entries = &list->entries, .count = &list->count };
 	waiting = (struct table){ .entries = &list->garbage, .count = &list->garbage_count };
-	list->reason = strdup(judge_snapshot(heap, list));
 	list->python_reason = "Python's objects count no reference but their own, and the collector is off "
 			      "(gc.disable()): nobody will free them";
-	r = list->reason ? reach_find_leaks(heap, h->reach, &leaks) : -ENOMEM;
+	r = reach_find_leaks(heap, h->reach, &leaks);
 	if (r == 0) {
 		python = find_python(heap, leaks, h->reach);
 		r = python ? 0 : -ENOMEM;
@@ -216,6 +215,10 @@ int leak_list_make(const struct series *series, const char *pattern, struct supp
 			list->direct_blocks += weigh_count(heap, v);
 			list->direct_bytes += series_bytes(h, v);
 		}
+	}
+	if (r == 0) {
+		list->reason = strdup(judge_snapshot(heap, list));
+		r = list->reason ? 0 : -ENOMEM;
 	}
 	intern_done(&lost.keys);
 	intern_done(&waiting.keys);

@@ -440,7 +440,7 @@ static int judge_unreachable(struct judge *j, const struct cluster *cluster, str
 	} else if (is_young(&p) && p.total < NOISE_COUNT) {
 		confidence = SUSPECT_POSSIBLE;
 		text_append(&reason, "; all of it is very young and may be work in progress");
-	} else if (!heap_was_read(j->heap)) {
+	} else if (heap_may_hide(j->heap, cluster->item_count)) {
 		confidence = SUSPECT_POSSIBLE;
 		text_append(&reason, "; but some memory was not read, see the notes, and references may be there");
 	} else if (!j->heap->meta.consistent || j->heap->meta.lost_events || !j->series->same_process) {
