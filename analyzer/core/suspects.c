@@ -611,12 +611,31 @@ static int say_weak_root(struct judge *j, struct suspect *suspect)
 	return say_before(suspect, text_format("only the stack of %s holds it: it goes when that function returns", root->name));
 }
 
+/* As much was not read as is a sixteenth of live memory: the holder that was found may be one of chance. */
+static int say_unread(struct judge *j, struct suspect *suspect)
+{
+	uint64_t live = j->heap->account.live_bytes ? j->heap->account.live_bytes : j->live_bytes;
+	char *both;
+
+	if (suspect->cluster->unreachable || !heap_may_hide(j->heap, live / 16 / sizeof(uint64_t)))
+		return 0;
+	both = text_format("%s; what holds it may also lie in memory that was not read, see the notes",
+			   suspect->reason ? suspect->reason : "");
+	if (!both)
+		return -ENOMEM;
+	free(suspect->reason);
+	suspect->reason = both;
+	return 0;
+}
+
 /* A way to leak that is known is said first. */
 static int say_shape(struct judge *j, struct suspect *suspect)
 {
 	char *shape = NULL;
-	int r = say_unaccounted(j, suspect);
+	int r = say_unread(j, suspect);
 
+	if (r == 0)
+		r = say_unaccounted(j, suspect);
 	if (r == 0)
 		r = say_weak_root(j, suspect);
 	if (r == 0)

@@ -480,6 +480,29 @@ TEST(what_lost_its_last_reference_is_a_suspect_although_nothing_grew)
 	pair_done(&p);
 }
 
+TEST(a_holder_that_was_found_beside_memory_that_was_not_read_may_not_be_the_one)
+{
+	const char *notes[] = { "5394432 bytes that the service keeps out of forks were not read" };
+	uint64_t born[100];
+	struct pair p = { 0 };
+
+	for (uint32_t i = 0; i < 100; i++)
+		born[i] = 11 * SECOND + i * SECOND / 20;
+	build_table(&p.before, 0, NULL);
+	build_table(&p.after, 100, born);
+	pair_judge(&p);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT(!strstr(p.suspects->list[0].reason, "was not read"));
+	suspects_free(p.suspects);
+	p.heaps[1]->meta.notes = notes;
+	p.heaps[1]->meta.note_count = 1;
+	ASSERT_INT_EQ(suspects_find(p.series, &p.suspects), 0);
+	ASSERT_U64_EQ(p.suspects->count, 1);
+	EXPECT_CONTAINS(p.suspects->list[0].reason, "may also lie in memory that was not read");
+	EXPECT_STR_EQ(suspect_verdict_name(p.suspects->list[0].verdict), "growing");
+	pair_done(&p);
+}
+
 TEST(what_memory_that_was_not_read_may_hold_is_never_certainly_lost)
 {
 	const char *notes[] = { "5394432 bytes that the service keeps out of forks were not read" };
