@@ -370,38 +370,28 @@ static void seize(struct stop *stop, uint32_t tid)
 		return;
 	}
 	thread->error = STOP_PENDING;
-	stop->pending++;
 	ld__sys4(SYS_ptrace, PTRACE_INTERRUPT, tid, 0, 0);
 }
 
 /* What a thread that does not come has to say for itself. */
-static void look_at_pending(struct stop *stop, bool give_up)
+static void look_at(struct stop *stop, struct stop_thread *thread, bool give_up)
 {
-	for (uint32_t i = 0; i < stop->count; i++) {
-		struct stop_thread *thread = &stop->threads[i];
-		struct stop_syscall call;
-		char state;
+	struct stop_syscall call;
+	char state = thread_state(stop, thread->tid);
 
-		if (thread->error != STOP_PENDING)
-			continue;
-		state = thread_state(stop, thread->tid);
-		if (state == 'D') {
-			thread->stop = STREAM_STOP_PTRACE;
-			thread->error = 0;
-			thread->in_kernel = 1;
-			if (ld__stop_read_syscall(stop, thread->tid, &call)) {
-				thread->sp = call.sp;
-				thread->registers[STREAM_REGISTERS - 2] = call.pc;
-				thread->syscall = call.number;
-			}
-			stop->pending--;
-		} else if (!state || state == 'Z' || state == 'X') {
-			thread->error = STOP_GONE;
-			stop->pending--;
-		} else if (give_up) {
-			thread->error = -ETIMEDOUT;
-			stop->pending--;
+	if (state == 'D') {
+		thread->stop = STREAM_STOP_PTRACE;
+		thread->error = 0;
+		thread->in_kernel = 1;
+		if (ld__stop_read_syscall(stop, thread->tid, &call)) {
+			thread->sp = call.sp;
+			thread->registers[STREAM_REGISTERS - 2] = call.pc;
+			thread->syscall = call.number;
 		}
+	} else if (!state || state == 'Z' || state == 'X') {
+		thread->error = STOP_GONE;
+	} else if (give_up) {
+		thread->error = -ETIMEDOUT;
 	}
 }
 
@@ -411,30 +401,24 @@ static void note_stop(struct stop_thread *thread, int status)
 	thread->pass_on = status >> 16 == PTRACE_EVENT_STOP ? 0 : (uint16_t)WSTOPSIG(status);
 }
 
-static void wait_for_pending(struct stop *stop)
+/* One by one: the kernel finds the one that is named at once, and any one by looking through them all. */
+static void wait_for(struct stop *stop, struct stop_thread *thread)
 {
-	while (stop->pending) {
+	while (thread->error == STOP_PENDING) {
+		bool late = kernel_now_ns() >= stop->deadline_ns;
 		int status = 0;
-		long tid = ld__sys4(SYS_wait4, -1, &status, __WALL, 0);
-		struct stop_thread *thread;
+		long tid = ld__sys4(SYS_wait4, thread->tid, &status, late ? __WALL | WNOHANG : __WALL, 0);
 
-		if (tid <= 0) {			/* the tick, or nobody left */
-			look_at_pending(stop,
-					tid == -ECHILD || kernel_now_ns() >= stop->deadline_ns);
+		if (tid != (long)thread->tid) {		/* the tick, or it is gone */
+			look_at(stop, thread, late || tid == -ECHILD);
 			continue;
 		}
-		thread = ld__stop_find(stop, (uint32_t)tid);
-		if (!thread)
-			continue;
-		if (thread->error == STOP_PENDING)
-			stop->pending--;
 		if (!WIFSTOPPED(status)) {
 			thread->error = STOP_GONE;
 			continue;
 		}
 		thread->error = 0;
 		thread->stop = STREAM_STOP_PTRACE;
-		thread->in_kernel = 0;
 		note_stop(thread, status);
 		read_registers(stop, thread);
 	}
@@ -465,7 +449,8 @@ static int tracer_main(struct stop *stop)
 	for (uint32_t i = 0; i < stop->count; i++)
 		seize(stop, stop->threads[i].tid);
 	do {				/* a thread that was not stopped yet may have made another */
-		wait_for_pending(stop);
+		for (uint32_t i = 0; i < stop->count; i++)
+			wait_for(stop, &stop->threads[i]);
 		stop->fresh = 0;
 		ld__stop_list(stop, seize);
 	} while (stop->fresh && kernel_now_ns() < stop->deadline_ns);

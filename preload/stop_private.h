@@ -20,7 +20,7 @@ struct stop {
 	struct stop_thread *threads;
 	uint32_t count, capacity;
 	uint32_t refused;		/* threads beyond the capacity */
-	uint32_t pending, fresh;
+	uint32_t fresh;			/* threads that the last look at the list found */
 	uint32_t hint;			/* where the next thread that is asked for probably is */
 	uint32_t self_tid, pid;
 	uint32_t agent_tid;		/* who prepared it; another thread of ours may do the stop */

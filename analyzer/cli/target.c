@@ -26,7 +26,7 @@
 #define LIBRARY_NAME "libleakdiff.so"
 #define BEGIN_TRIES 25
 #define BEGIN_US 20000
-#define STOPPED_LOOKS 50	/* a second: a snapshot stops it too, but for a moment */
+#define STOPPED_LOOKS 50	/* a second: what stops it may be over at once */
 
 static int fail(char **ret_error, int error, char *sentence)
 {
@@ -92,12 +92,37 @@ static pid_t living_thread(pid_t pid)
 	return found;
 }
 
+/* A number from /proc/PID/status, 0 when it cannot be had. */
+static pid_t status_number(pid_t pid, const char *format)
+{
+	char path[64], line[256];
+	FILE *file;
+	int found = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	file = fopen(path, "re");
+	while (file && !found && fgets(line, sizeof(line), file))
+		if (sscanf(line, format, &found) != 1)
+			found = 0;
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* Its own child traces it: a snapshot is being taken, which takes its time where there is much to copy. */
+static bool is_in_snapshot(const struct target *target)
+{
+	pid_t tracer = status_number(target->thread, "TracerPid: %d");
+
+	return tracer && status_number(tracer, "PPid: %d") == target->pid;
+}
+
 bool target_is_stopped(const struct target *target)
 {
 	for (int look = 0; look < STOPPED_LOOKS; look++) {
 		char state = process_state(target->thread);
 
-		if (state != 'T' && state != 't')
+		if ((state != 'T' && state != 't') || (state == 't' && is_in_snapshot(target)))
 			return false;
 		usleep(BEGIN_US);
 	}

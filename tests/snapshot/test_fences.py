@@ -100,6 +100,14 @@ for how in (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL):
     expect(reaped, "a service that is killed while it is stopped should be gone for its parent")
     stop(client)
 
+# Thousands of threads: the caller waits as long as it takes, and says nothing of a process that is stopped.
+service = Service()
+service.ask("threads 3000")
+snapshot = service.snap()
+expect(int(snapshot.meta["thread_count"]) == 3001 and (snapshot.consistent or "in time" in snapshot.notes()),
+       "3000 threads should be stopped, or those that were not be told: %s %r" % (snapshot.meta["thread_count"], snapshot.notes()))
+stop(service.process)
+
 # Becomes another program again and again while snapshots are asked for: no image is left standing.
 folder = scratch("exec")
 service = start([sys.executable, "-c", """
