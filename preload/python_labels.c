@@ -286,6 +286,56 @@ static bool folded(uint64_t object, uint32_t flag)
 	return index != PY_NO_ITEM && (py_item(index)->type & flag);
 }
 
+static bool is_keyword(const char *text)
+{
+	static const char *const words[] = { "False", "None", "True", "and", "as", "assert", "async", "await", "break",
+		"class", "continue", "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if",
+		"import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while",
+		"with", "yield" };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (!strcmp(words[i], text))
+			return true;
+	return false;
+}
+
+/* May it be written behind a dot? Letters beyond ASCII are believed. */
+static bool is_identifier(const char *text)
+{
+	for (const char *at = text; *at; at++) {
+		char c = (char)(*at | 32);
+
+		if (*at != '_' && !(c >= 'a' && c <= 'z') && !((unsigned char)*at & 128) &&
+		    !(at > text && *at >= '0' && *at <= '9'))
+			return false;
+	}
+	return *text && !is_keyword(text);
+}
+
+/* An attribute whose name is a str object: .name, or .__dict__['class'] where that is no expression. */
+static void give_attribute(uint64_t target, uint64_t name)
+{
+	static uint64_t good;			/* the last name that was one */
+	const char *text;
+
+	if (name == good) {
+		ld__py_give(target, STREAM_LABEL_ATTR, 0, ld__py_text(name), name, true);
+		return;
+	}
+	text = ld__py_text(name);
+	if (is_identifier(text)) {
+		good = name;
+		ld__py_give(target, STREAM_LABEL_ATTR, 0, text, name, true);
+		return;
+	}
+	struct py_text words = { key_text, key_text + sizeof(key_text) - 1 };
+
+	ld__py_put(&words, "__dict__[");
+	put_key(&words, name, 0);
+	ld__py_put(&words, "]");
+	ld__py_give(target, STREAM_LABEL_ATTR, 0, key_text, name | 2, true);
+}
+
 /* Items of a dict. With `as_attributes` str keys become attributes of the owner. */
 static void give_dict(uint64_t dict, bool as_attributes)
 {
@@ -300,8 +350,7 @@ static void give_dict(uint64_t dict, bool as_attributes)
 		if (!shares_keys)
 			give_number(k, STREAM_LABEL_DICT_KEY, n);
 		if (as_attributes && is_str(k)) {
-			ld__py_give((uint64_t)(uintptr_t)value, STREAM_LABEL_ATTR, 0, ld__py_text(k), k,
-				       true);
+			give_attribute((uint64_t)(uintptr_t)value, k);
 			continue;
 		}
 		if (ld__py_find((uint64_t)(uintptr_t)value) != PY_NO_ITEM)	/* before the trouble of printing */
@@ -319,8 +368,7 @@ static void give_attributes(uint64_t dict)
 		return;
 	while (ld__py.PyDict_Next((py_object *)(uintptr_t)dict, &at, &key, &value))
 		if (is_str((uint64_t)(uintptr_t)key))
-			ld__py_give((uint64_t)(uintptr_t)value, STREAM_LABEL_ATTR, 0, ld__py_text((uint64_t)(uintptr_t)key),
-				    (uint64_t)(uintptr_t)key, true);
+			give_attribute((uint64_t)(uintptr_t)value, (uint64_t)(uintptr_t)key);
 }
 
 static void claim_dict_items(uint64_t dict)
@@ -359,7 +407,7 @@ static void give_instance(const struct py_type_info *info)
 			uint64_t name = py_word(values.names, 16l * i);
 
 			if (value && name && claim(value))
-				ld__py_give(value, STREAM_LABEL_ATTR, 0, ld__py_text(name), name, true);
+				give_attribute(value, name);
 		}
 		if (dict && ld__py_dict_is_embedded(dict)) {	/* given already, as the values they are */
 			claim(dict);
@@ -417,7 +465,22 @@ static void give_function(const struct py_type_info *info)
 	}
 }
 
-static void give_frame(uint64_t at, const char *awaited)
+/* A part of the frame of the source, which is a frame or, from 3.11 on, a generator with its frame inside. */
+static void claim_part(const char *generator, const char *name, uint64_t target)
+{
+	char words[48];
+	struct py_text text = { words, words + sizeof(words) - 1 };
+
+	if (generator) {
+		ld__py_put(&text, generator);
+		ld__py_put(&text, "_frame.");
+	}
+	ld__py_put(&text, name);
+	claim_attribute(words, target, NULL);
+}
+
+/* generator: "gi", "cr" or "ag"; NULL = the source is a frame. */
+static void give_frame(uint64_t at, const char *generator, const char *awaited)
 {
 	struct py_frame frame;
 
@@ -441,13 +504,14 @@ static void give_frame(uint64_t at, const char *awaited)
 		else
 			ld__py_give_named(value, STREAM_LABEL_NAMED, "temporary");
 	}
-	claim_attribute("f_code", frame.code, NULL);
-	claim_attribute("f_globals", frame.globals, NULL);
-	claim_attribute("f_builtins", frame.builtins, NULL);
-	claim_attribute("f_locals", frame.locals, NULL);
-	claim_attribute("f_func", frame.func, NULL);
-	if (frame.object != source)
-		claim_attribute("frame", frame.object, NULL);
+	claim_part(generator, "f_code", frame.code);
+	claim_part(generator, "f_globals", frame.globals);
+	claim_part(generator, "f_builtins", frame.builtins);
+	claim_part(generator, "f_locals", frame.locals);
+	if (frame.func && claim(frame.func))
+		ld__py_give_named(frame.func, STREAM_LABEL_NAMED, "function");
+	if (frame.object != source && frame.object && claim(frame.object))
+		ld__py_give_named(frame.object, STREAM_LABEL_NAMED, "frame");
 	if (ld__py.version < 311 && frame.back)
 		claim_attribute("f_back", frame.back, NULL);
 }
@@ -476,7 +540,7 @@ static void give_greenlet(const struct py_type_info *info)
 			ld__py_give_named(py_word(frame.slots, 8l * (frame.slot_count + i)),
 					  STREAM_LABEL_NAMED, "temporary");
 		ld__py_give_named(frame.code, STREAM_LABEL_ATTR, "f_code");
-		ld__py_give_named(frame.func, STREAM_LABEL_ATTR, "f_func");
+		ld__py_give_named(frame.func, STREAM_LABEL_NAMED, "function");
 		ld__py_give_named(frame.locals, STREAM_LABEL_ATTR, "f_locals");
 		ld__py_give_named(frame.object, STREAM_LABEL_NAMED, "frame");
 	}
@@ -597,6 +661,47 @@ static void give_elements(const struct py_type_info *info, uint32_t label)
 	targets.bytes = 0;
 }
 
+/* What stands at an offset of asyncio's futures and tasks. The words behind a future's own are the task's: what
+ * it waits for, its coroutine, name and context follow each other in every version. */
+static bool give_future_word(const struct py_type_info *info, long at, uint64_t target)
+{
+	long result = ld__py.version < 310 ? 56 : 64, coroutine = result + 32;
+	const char *attribute = at == 16 ? "_loop" : at == 48 ? "_exception" : at == result ? "_result" : NULL;
+	const char *word = at == 24 ? "callback" : at == 32 ? "context of callback" : at == 40 ? "callbacks" : NULL;
+
+	while (coroutine + 24 <= (long)info->basicsize) {
+		uint32_t index = ld__py_find(py_word(source, coroutine));
+
+		if (index != PY_NO_ITEM && py_info(py_item(index))->kind == PY_GENERATOR)
+			break;
+		coroutine += 8;
+	}
+	if (at > result && coroutine + 24 <= (long)info->basicsize) {
+		attribute = at == coroutine ? "_coro" : at == coroutine - 8 ? "_fut_waiter" : NULL;
+		word = at == coroutine + 16 ? "context" : NULL;
+	}
+	if (attribute)
+		ld__py_give_named(target, STREAM_LABEL_ATTR, attribute);
+	else if (word)
+		ld__py_give_named(target, STREAM_LABEL_NAMED, word);
+	return attribute || word;
+}
+
+/* A context's values lie in a tree. */
+static bool give_tree(const struct py_type_info *info, uint64_t target)
+{
+	const char *name = (const char *)(uintptr_t)py_word(info->type, TP_NAME);
+	const char *of_target = (const char *)(uintptr_t)py_word(py_type(target), TP_NAME);
+
+	if (info->type == ld__py.PyContext_Type && !strcmp(of_target, "hamt"))
+		ld__py_give_named(target, STREAM_LABEL_NAMED, "variables");
+	else if (!strcmp(name, "hamt"))
+		ld__py_give_named(target, STREAM_LABEL_NAMED, "tree");
+	else
+		return false;
+	return true;
+}
+
 /* What nobody claimed: by the place of the word, if the object's own memory holds it. */
 static void give_rest(const struct py_type_info *info)
 {
@@ -611,6 +716,9 @@ static void give_rest(const struct py_type_info *info)
 			continue;
 		while (at + 8 <= (long)info->basicsize && py_word(source, at) != all[i].object)
 			at += 8;
+		if (give_tree(info, all[i].object) ||
+		    (info->future && at + 8 <= (long)info->basicsize && give_future_word(info, at, all[i].object)))
+			continue;
 		if (at + 8 <= (long)info->basicsize) {
 			ld__py_put(&text, "+");
 			ld__py_put_number(&text, at);
@@ -730,10 +838,11 @@ static void give_all(uint64_t index)
 		claim_word("cell_contents", 16);
 		break;
 	case PY_FRAME:
-		give_frame(ld__py.version < 311 ? source : py_word(source, 24), NULL);
+		give_frame(ld__py.version < 311 ? source : py_word(source, 24), NULL, NULL);
 		break;
 	case PY_GENERATOR:
 		give_frame(ld__py.version < 311 ? 0 : ld__py_generator_frame(source),
+			   info->type == ld__py.PyCoro_Type ? "cr" : info->type == ld__py.PyGen_Type ? "gi" : "ag",
 			   info->type == ld__py.PyCoro_Type ? "cr_await" :
 			   info->type == ld__py.PyGen_Type ? "gi_yieldfrom" : "ag_await");
 		if (ld__py.version < 311)

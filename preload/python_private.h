@@ -187,6 +187,7 @@ struct py_type_info {
 	bool has_members, opaque;	/* opaque: fields of its own that nothing names */
 	bool leaf;			/* strings and numbers: they refer to nothing */
 	bool buffers;			/* may own memory beside its own */
+	bool future;			/* asyncio's Future or Task in C */
 };
 
 #define ITEM_TYPE(t) ((t) & 0xffffffu)

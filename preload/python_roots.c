@@ -60,7 +60,7 @@ static void give_running_frame(const struct py_frame *frame, uint64_t tstate)
 	}
 	for (uint32_t i = 0; i < frame->stack_count; i++)
 		ld__py_give_named(py_word(frame->slots, 8l * (frame->slot_count + i)), STREAM_LABEL_NAMED, "temporary");
-	ld__py_give_named(frame->func, STREAM_LABEL_ATTR, "f_func");
+	ld__py_give_named(frame->func, STREAM_LABEL_NAMED, "function");
 	ld__py_give_named(frame->code, STREAM_LABEL_ATTR, "f_code");
 	ld__py_give_named(frame->globals, STREAM_LABEL_ATTR, "f_globals");
 	ld__py_give_named(frame->locals, STREAM_LABEL_ATTR, "f_locals");

@@ -172,6 +172,17 @@ static bool members_exist(uint64_t type)
 	return false;
 }
 
+static bool is_future(uint64_t type)
+{
+	for (int depth = 0; type && depth < 64; type = py_word(type, TP_BASE), depth++) {
+		const char *name = (const char *)(uintptr_t)py_word(type, TP_NAME);
+
+		if (name && (!strcmp(name, "_asyncio.Future") || !strcmp(name, "_asyncio.Task")))
+			return true;
+	}
+	return false;
+}
+
 static void fill_type(struct py_type_info *info, uint64_t type)
 {
 	info->type = type;
@@ -187,6 +198,7 @@ static void fill_type(struct py_type_info *info, uint64_t type)
 	info->opaque = (info->kind == PY_OTHER || info->kind == PY_GREENLET) && info->basicsize > 16 && info->basicsize < 65536;
 	info->leaf = info->exact && (info->kind == PY_STR || info->kind == PY_ATOM);
 	info->buffers = may_own(info);
+	info->future = info->opaque && is_future(type);
 	find_sizeof(info);
 }
 

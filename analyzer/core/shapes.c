@@ -32,6 +32,19 @@ static bool edge_begins(const struct chain_step *step, const char *text)
 	return step->edge && !strncmp(step->edge, text, strlen(text));
 }
 
+static int visit_mro(const struct heap_reference *ref, void *data)
+{
+	(void)data;
+	return ref->label == HEAP_LABEL_ATTR && ref->text && !strcmp(ref->text, "__mro__");
+}
+
+/* Is it a class, whatever its metaclass is? */
+static bool is_class(const struct heap *heap, const struct chain_step *step)
+{
+	return !strcmp(step->type, "type") ||
+	       (step->id < heap->nodes && heap_references(heap, step->id, visit_mro, NULL) == 1);
+}
+
 /* What the bound of a cache means for whoever waits for the end of its growth. */
 static void say_bound(struct text *text, const struct heap_cache *cache, uint64_t retained_bytes)
 {
@@ -64,8 +77,7 @@ static int say_lru_cache(const struct heap *heap, const struct chain *chain, siz
 	struct text text = { 0 };
 	bool of_class, keeps_self;
 
-	of_class = at >= 1 && edge_begins(&chain->steps[at - 1], ".") &&
-		   (!strcmp(chain->steps[at - 1].type, "type") || strstr(chain->steps[at - 1].type, "Meta"));
+	of_class = at >= 1 && edge_begins(&chain->steps[at - 1], ".") && is_class(heap, &chain->steps[at - 1]);
 	keeps_self = of_class && edge_is(step, "lru_cache key") && at + 2 < chain->count &&
 		     (edge_is(&chain->steps[at + 1], "[0]") || edge_is(&chain->steps[at + 1], "[*]"));
 	if (keeps_self)
@@ -120,9 +132,15 @@ int shape_find(const struct heap *heap, uint32_t root, const struct chain *chain
 			return say(ret_shape, "Django keeps every SQL query while DEBUG is on (connection.queries)");
 		if (edge_is(step, ".handlers") && !strncmp(step->type, "logging.", 8))
 			return say(ret_shape, "logging handlers pile up: addHandler() is called again and again on one logger");
+		if (edge_is(step, ".filters") && !strncmp(step->type, "logging.", 8))
+			return say(ret_shape, "logging filters pile up: addFilter() is called again and again on one logger");
+		if (edge_is(step, "._result"))
+			return say(ret_shape, "an asyncio task that has finished is kept, and with it its result");
+		if (!strcmp(step->type, "asyncio.events.TimerHandle"))
+			return say(ret_shape, "a timer of asyncio that is not due yet keeps it (call_later, call_at)");
 		if (!strcmp(step->type, "_thread._local") || !strcmp(step->type, "_thread._localdummy"))
 			return say(ret_shape, "a thread-local variable keeps it as long as its thread lives");
-		if (!strcmp(step->type, "_asyncio.Task") && i + 1 < chain->count)
+		if (!strcmp(step->type, "_asyncio.Task") && i + 1 < chain->count && !edge_is(step, "._exception"))
 			return say(ret_shape, "an asyncio task that does not finish holds it; `leakdiff threads` says what the task awaits");
 		if (!strcmp(step->type, "greenlet.greenlet") || strstr(step->type, ".Greenlet"))
 			return say(ret_shape, "a greenlet that does not finish holds it; `leakdiff threads` says where it stands");
@@ -134,7 +152,10 @@ int shape_find(const struct heap *heap, uint32_t root, const struct chain *chain
 	for (size_t i = 1; i + 1 < chain->count; i++) {
 		if (chain->steps[i].role != CHAIN_POINT || !is_container(chain->steps[i].type))
 			continue;
-		*ret_shape = !strcmp(chain->steps[i - 1].type, "type")
+		if (!strcmp(chain->steps[i + 1].type, "method") || !strcmp(chain->steps[i + 1].type, "function"))
+			return say(ret_shape, "callbacks pile up: each keeps the object or the variables that it is bound to, "
+					      "and is never taken back");
+		*ret_shape = is_class(heap, &chain->steps[i - 1])
 			? text_format("the class attribute %s is one %s for all instances, and it is only added to",
 				      chain->steps[i - 1].edge ? chain->steps[i - 1].edge + 1 : "", chain->steps[i].type)
 			: !strcmp(chain->steps[i - 1].type, "module")

@@ -2,9 +2,12 @@
 """Runs inside the interpreter under test: makes objects of every shape, dumps the graph, and compares
 it with what gc and sys say. Prints one line per expectation that does not hold, then a summary.
 
-    python inside.py DUMP_LIBRARY OUTPUT
+    python inside.py DUMP_LIBRARY OUTPUT [freeze] [paste]
+
+With "paste" the words of every edge are written behind their object and evaluated: the target must come out.
 """
 import array
+import ast
 import collections
 import contextvars
 import ctypes
@@ -230,6 +233,21 @@ things["negative"] = -(1 << 100)
 things["local"] = threading.local()
 things["local"].here = Plain()
 things["types"] = type("Made", (Plain,), {"attr": Plain(), "__slots__": ("q",)})
+things["odd_names"] = Plain()
+vars(things["odd_names"]).update({"class": [1], "content-type": [2], "2nd": [3], "it's": [4], "ümlaut": [5]})
+if "paste" in sys.argv:			# they cost a second: asyncio is large
+    import asyncio
+    import inspect
+    loop = asyncio.new_event_loop()
+    things["future"] = loop.create_future()
+    things["future"].set_result(Plain())
+    awaited_future = loop.create_future()
+
+    async def waiting(argument):
+        return await awaited_future
+
+    things["task"] = loop.create_task(waiting(Plain()))
+    loop.run_until_complete(asyncio.sleep(0))
 try:
     with_traceback()
 except ValueError as e:
@@ -319,6 +337,59 @@ for o in before:
             missing_edges += 1
             expect(missing_edges > 12, "%s -> %s (%s) is missing" % (type(o), type(r), repr(r)[:60]))
 expect(len(before) > 3000, "there is something to compare")
+
+class NoWords(Exception):
+    pass
+
+
+def pasted(o, label, number, text, target):
+    """What a person gets who pastes the words of an edge behind an expression for o; NoWords: they are no expression."""
+    if label == "ATTR" and text == "__dict__" and isinstance(o, type):
+        behind = gc.get_referents(o.__dict__)[0]	# of the mappingproxy
+        return behind if id(behind) == target else vars(o)[text]
+    if label == "ATTR" and text == "__annotations__" and type(o).__name__ == "function":
+        raise NoWords			# from 3.10 on a tuple until somebody asks
+    if label == "ATTR" and text.isidentifier():
+        raw = inspect.getattr_static(o, text, None)
+        if isinstance(o, type) and text in vars(o):
+            return raw			# o.text would bind a method
+        return raw if isinstance(raw, property) else getattr(o, text)
+    if label == "ATTR":
+        return eval("o." + text, {"o": o})
+    if label == "KEY" and isinstance(o, dict) and "<" not in text and "..." not in text:
+        return o[ast.literal_eval(text)]
+    if label == "INDEX" and isinstance(o, (list, tuple, collections.deque)):
+        return o[number]
+    if label == "CELL":
+        return inspect.getattr_static(o, "__closure__").__get__(o)[o.__code__.co_freevars.index(text)]
+    if label == "LOCAL" and hasattr(o, "gi_frame"):
+        return o.gi_frame.f_locals[text]
+    if label == "LOCAL" and hasattr(o, "cr_frame"):
+        return o.cr_frame.f_locals[text]
+    raise NoWords
+
+
+evaluated = wrong = 0
+by_address = {id(o): o for o in before}
+mine = skip | {id(graph), id(graph.__dict__), id(by_address), id(sys.modules["__main__"]), id(sys.modules["__main__"].__dict__)}
+for o in before if "paste" in sys.argv else ():
+    if id(o) in mine or type(o).__name__ in ("frame", "lock"):
+        continue
+    for label, number, text, target, is_object in graph.edges.get(id(o), ()):
+        if not is_object or target not in by_address or target in mine:
+            continue
+        try:
+            value = pasted(o, label, number, text, target)
+        except NoWords:
+            continue
+        except Exception as error:
+            value = error
+        evaluated += 1
+        if id(value) != target:
+            wrong += 1
+            expect(wrong > 12, "%s: %s %s is %s, not the %s it should be" % (
+                type(o), label, text or number, repr(value)[:80], type(by_address[target])))
+expect((evaluated > 5000 or "paste" not in sys.argv) and not wrong, "%d words of %d lead elsewhere when they are pasted" % (wrong, evaluated))
 expect(missing == 0, "%d objects are missing" % missing)
 expect(wrong_size == 0, "%d sizes differ" % wrong_size)
 expect(missing_edges == 0, "%d of %d edges are missing" % (missing_edges, edges))
@@ -404,6 +475,16 @@ failed_frame = t["exception"].__traceback__.tb_next.tb_frame
 says(t["exception"].__traceback__.tb_next, failed_frame, (A, "tb_frame"))
 says(failed_frame, failed_frame.f_locals["local_of_failed"], ("LOCAL", "local_of_failed"))
 says(t["types"], vars(t["types"])["attr"], (A, "attr"))
+odd = t["odd_names"]
+says(odd, vars(odd)["class"], (A, "__dict__['class']"))
+says(odd, vars(odd)["content-type"], (A, "__dict__['content-type']"))
+says(odd, vars(odd)["2nd"], (A, "__dict__['2nd']"))
+says(odd, vars(odd)["it's"], (A, "__dict__['it\\'s']"))
+says(odd, vars(odd)["ümlaut"], (A, "ümlaut"))
+if "task" in t:
+    says(t["future"], t["future"].result(), (A, "_result"))
+    says(t["task"], t["task"].get_coro(), (A, "_coro"))
+    says(t["task"], awaited_future, (A, "_fut_waiter"))
 says(t["cycle"], t["cycle"], ("INDEX", 1))
 
 by_name = {name: edges for kind, tid, name, edges in graph.roots if kind == 6}

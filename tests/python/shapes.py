@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ways to leak that are known by name, all in one program, each with bytes of its own size. Reads lines: a
 number lets that way grow by 40, "use" does the same work and lets go of it, "end" ends. Driven by test_shapes.py."""
+import abc
 import asyncio
 import contextvars
 import functools
@@ -37,6 +38,35 @@ class Handler:
         return "title"
 
 
+class View(abc.ABC):
+    seen = {}
+
+    def __init__(self, data):
+        self.data = data
+
+    @functools.lru_cache(maxsize=None)
+    def tax(self):
+        return 1
+
+    def on_order(self):
+        return self
+
+
+class Filter(logging.Filter):
+    def __init__(self, data):
+        super().__init__()
+        self.data = data
+
+
+class Signal:
+    def __init__(self):
+        self.receivers = []
+
+
+signal = Signal()
+finished = []
+
+
 class Keeping(logging.Handler):
     def __init__(self, data):
         super().__init__()
@@ -64,6 +94,15 @@ def task(n):
     loop.run_until_complete(asyncio.sleep(0))
 
 
+async def answer(data):
+    return data
+
+
+def result(n):
+    finished.append(loop.create_task(answer(body(45000))))
+    loop.run_until_complete(asyncio.sleep(0))
+
+
 WAYS = {
     "31": lambda n: Session.registry.append(body(31000)),
     "32": lambda n: module_list.append(body(32000)),
@@ -74,6 +113,12 @@ WAYS = {
     "37": lambda n: logger.addHandler(Keeping(body(37000))),
     "38": lambda n: Handler(body(38000)).title(),
     "39": task,
+    "40": lambda n: View.seen.update({n: body(40000)}),
+    "41": lambda n: View(body(41000)).tax(),
+    "42": lambda n: logger.addFilter(Filter(body(42000))),
+    "43": lambda n: signal.receivers.append(View(body(43000)).on_order),
+    "44": lambda n: loop.call_later(86400, print, body(44000)),
+    "45": result,
 }
 
 

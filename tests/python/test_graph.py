@@ -24,7 +24,7 @@ if not found:
 def compare(path, version, name, arguments=(), **environment):
     out = os.path.join(folder, "%s.%s.txt" % (".".join(map(str, version)), name))
     done = support.run([path, *arguments, os.path.join(HERE, "inside.py"), LIBRARY, out] +
-                       (["freeze"] if name == "freeze" else []), 120,
+                       {"freeze": ["freeze"], "plain": ["paste"]}.get(name, []), 120,
                        env=support.clean_environment(**environment))
     summary = [line for line in done.stdout.splitlines() if " held, " in line]
     expect(done.returncode == 0 and summary, "%s %s: the graph agrees with gc and sys: %s" % (

@@ -23,6 +23,14 @@ WORDS = {
     38000: "functools.lru_cache on the method title keeps self alive",
     39000: "an asyncio task that does not finish holds it",
 }
+MORE = {
+    40000: "the class attribute seen is one dict for all instances",
+    41000: "functools.lru_cache on the method tax keeps self alive: each of its keys holds a __main__.View",
+    42000: "logging filters pile up",
+    43000: "callbacks pile up",
+    44000: "a timer of asyncio that is not due yet keeps it",
+    45000: "an asyncio task that has finished is kept",
+}
 DJANGO = """
 import sys
 import django
@@ -90,6 +98,22 @@ def known_ways_are_named():
     expect(not said, "what lets go is not accused: %s" % said)
 
 
+def forms_that_services_have():
+    """Classes with a metaclass, callbacks, timers, finished tasks; all in one interval."""
+    program = Program(os.path.join(HERE, "shapes.py"))
+    program.do("use")
+    program.snap()
+    for size in MORE:
+        program.do(str(size // 1000))
+    program.snap()
+    program.end()
+    all_of_them = suspects(*program.files)
+    for size, words in MORE.items():
+        found = [s for s in all_of_them if s["type"] == "bytes" and 40 * size < s["bytes"] < 40 * size + 4000]
+        reason = found[0]["reason"] if found else "no suspect"
+        expect(words in reason, "%d: %s: %s %s" % (size, words, reason, [x["edge"] for s in found for x in s["chain"]]))
+
+
 def queries_of_django_under_debug():
     if support.run(["/usr/bin/python3", "-c", "import django"]).returncode != 0:
         return
@@ -105,7 +129,7 @@ def queries_of_django_under_debug():
                                                  [x["edge"] for x in s["chain"]]) for s in found])
 
 
-for case in (known_ways_are_named, queries_of_django_under_debug):
+for case in (known_ways_are_named, forms_that_services_have, queries_of_django_under_debug):
     if not sys.argv[1:] or case.__name__ in sys.argv[1:]:
         case()
 support.finish()
