@@ -240,7 +240,8 @@ int chunk_decode_nodes(struct chunk_coder *coder, const void *blob, size_t bytes
 	for (uint32_t i = first; i < end; i++) {
 		if (!get(&column[6], &value) || value > UINT16_MAX)
 			return -EBADMSG;
-		nodes->kind[i] = (uint8_t)value;
+		if (nodes->kind)
+			nodes->kind[i] = (uint8_t)value;
 		nodes->flags[i] = (uint8_t)(value >> 8);
 	}
 	for (uint32_t i = first; i < end; i++) {

@@ -26,7 +26,7 @@ struct chunk_nodes {
 	uint32_t *extra;		/* NULL = all 0 */
 	uint32_t *weight;		/* NULL = all 1 */
 	uint8_t *flags;			/* enum heap_node_flags */
-	uint8_t *kind;			/* enum stream_node_kind */
+	uint8_t *kind;			/* enum stream_node_kind; decoding: NULL = not wanted */
 	const uint32_t *stack_type;	/* type of each stack: the prediction for `type` */
 	uint32_t stack_count, type_count;
 };

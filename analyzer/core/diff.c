@@ -17,6 +17,7 @@
 #include "core/thresholds.h"
 #include "core/weigh.h"
 
+#define KNOWN 65536u			/* a megabyte: what the caches hold of the tables behind it */
 #define SIZE_ANY UINT64_MAX		/* the slot of a group's blocks without a common size */
 
 struct ends {				/* in the first and the last snapshot */
@@ -37,9 +38,11 @@ struct slot {
 	uint64_t size;
 	uint32_t group, row;
 	uint32_t heap;			/* the snapshot that `here` counts in */
-	uint32_t here;			/* blocks in that snapshot, at most 2 are told apart */
+	uint8_t here;			/* blocks in that snapshot, at most 2 are told apart */
 	bool repeats;
 };
+
+struct known { uint64_t size; uint32_t group, slot; };
 
 struct maker {
 	const struct series *series;
@@ -49,6 +52,7 @@ struct maker {
 	struct group *groups;
 	struct slot *slots;
 	uint32_t group_room, slot_room;
+	struct known *known;		/* slots that were found, KNOWN places by hash; group HEAP_NONE = free */
 	uint32_t **slot_of;		/* per snapshot, per node: slot, HEAP_NONE = not counted */
 	uint32_t *key_of;		/* of the snapshot in work: group key number by local id (stack, root) */
 	uint32_t *root_of;		/* by holder */
@@ -168,11 +172,16 @@ static int64_t find_group(struct maker *m, uint32_t heap_index, uint32_t node, u
 
 static int64_t find_slot(struct maker *m, uint32_t group, uint64_t size)
 {
+	struct known *known = &m->known[hash_fold(hash_mix(size, group)) % KNOWN];
+	int64_t number;
 	int is_new;
-	int64_t number = intern_number(&m->slot_table, intern_pair(size, group), &is_new);
 
+	if (known->group == group && known->size == size)
+		return known->slot;
+	number = intern_number(&m->slot_table, intern_pair(size, group), &is_new);
 	if (number < 0)
 		return number;
+	*known = (struct known){ size, group, (uint32_t)number };
 	if (is_new) {
 		struct slot *grown = grow(m->slots, (uint32_t)number, &m->slot_room, sizeof(*grown));
 
@@ -446,8 +455,8 @@ static int compare_numbers(int64_t a, int64_t b)	/* larger first */
 	return (a < b) - (a > b);
 }
 
-static const struct diff *sorting;	/* qsort has no context; one sort at a time, no threads in core */
-static enum diff_sort sorting_by;
+static _Thread_local const struct diff *sorting;	/* qsort has no context; each thread has one sort at a time */
+static _Thread_local enum diff_sort sorting_by;
 
 static int compare_rows(const void *a, const void *b)
 {
@@ -617,13 +626,16 @@ int diff_make(const struct series *series, const struct diff_options *options, s
 
 	m.diff = calloc(1, sizeof(*m.diff));
 	m.slot_of = calloc(series->count, sizeof(*m.slot_of));
-	if (m.diff && m.slot_of) {
+	m.known = malloc(KNOWN * sizeof(*m.known));
+	if (m.diff && m.slot_of && m.known) {
+		memset(m.known, 0xff, KNOWN * sizeof(*m.known));
 		m.diff->heap_count = series->count;
 		r = build(&m);
 	}
 	for (size_t k = 0; k < series->count && m.slot_of; k++)
-		free(m.slot_of[k]);
+		large_free(m.slot_of[k]);
 	free(m.slot_of);
+	free(m.known);
 	free(m.key_of);
 	free(m.root_of);
 	free(m.resized);
@@ -649,7 +661,7 @@ struct diff *diff_free(struct diff *diff)
 		free(diff->rows[i].type);
 	free(diff->rows);
 	free(diff->numbers);
-	free(diff->row_of);
+	large_free(diff->row_of);
 	free(diff->place);
 	free(diff);
 	return NULL;

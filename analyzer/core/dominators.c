@@ -69,8 +69,10 @@ static void fetch_targets(const struct work *w, struct targets t)
 {
 	for (uint32_t i = 0; i < t.count && i < AHEAD; i++) {
 		__builtin_prefetch(&w->number[t.at[i]]);
-		if (t.at[i] < w->top)
+		if (t.at[i] < w->top) {
 			__builtin_prefetch(&w->heap->edge_start[t.at[i]]);
+			__builtin_prefetch(&w->region[t.at[i]]);
+		}
 	}
 }
 
@@ -108,6 +110,8 @@ static void number_nodes(struct work *w)
 		}
 		position[v].ancestor = i;
 		if (to != HEAP_NONE) {
+			if (i < t.count && t.at[i] < w->top)	/* whoever stands next */
+				__builtin_prefetch(w->heap->edge_to + w->heap->edge_start[t.at[i]]);
 			w->number[to] = next;
 			w->order[next] = to;
 			w->parent[next] = v;
@@ -205,6 +209,8 @@ static void find_dominators(struct work *w)
 	for (uint32_t v = w->count - 1; v > 0; v--) {
 		uint32_t start = w->pred_start[v], best = w->parent[v];
 
+		for (uint32_t e = start > 2 * AHEAD ? start - 2 * AHEAD : 0, n = end - start; n && e < start; e++, n--)
+			__builtin_prefetch(&w->forest[w->pred[e]]);
 		for (uint32_t e = start; e < end; e++) {
 			uint32_t from = w->pred[e];
 
@@ -226,47 +232,50 @@ static void find_dominators(struct work *w)
 	}
 }
 
-/* Step 5. The forest is two arrays now, the semidominators a third. */
-static int make_tree(struct work *w, struct dominators *tree)
+/* Step 5. The forest is two arrays now, the semidominators a third; what is read by number is written by id into
+ * the array that was read for the last time just before. */
+static void make_tree(struct work *w, struct dominators *tree)
 {
-	uint32_t *size = (uint32_t *)w->forest, *next = size + w->count, *first = w->pred_start;
+	uint32_t *next = (uint32_t *)w->forest, *last = next + w->count, *first = w->pred_start;
 
-	tree->idom = w->number;
-	w->number = NULL;
-	tree->first = large_array(w->count, sizeof(uint32_t));
-	tree->last = large_array(w->count, sizeof(uint32_t));
-	tree->order = large_array(w->count, sizeof(uint32_t));
-	if (!tree->first || !tree->last || !tree->order)
-		return -ENOMEM;
 	for (uint32_t v = 0; v < w->count; v++)
-		size[v] = 1;
+		last[v] = 1;
 	for (uint32_t v = w->count - 1; v > 0; v--)
-		size[w->parent[v]] += size[v];
-	/* Each takes the next free interval of its dominator's; when all are placed, what is free next
-	 * in an interval is its end. */
+		last[w->parent[v]] += last[v];
+	/* Each takes the next free interval of its dominator's, as long as it holds nodes. */
 	first[0] = 0;
 	next[0] = 1;
 	for (uint32_t v = 1; v < w->count; v++) {
 		first[v] = next[w->parent[v]];
-		next[w->parent[v]] += size[v];
+		next[w->parent[v]] += last[v];
 		next[v] = first[v] + 1;
+		last[v] += first[v];
 	}
+	tree->idom = w->number;
 	for (uint32_t v = 0; v < w->count; v++) {
-		uint32_t id = w->order[v];
-
-		if (v + 2 * AHEAD < w->count) {
-			uint32_t later = w->order[v + 2 * AHEAD];
-
-			__builtin_prefetch(&tree->idom[later], 1);
-			__builtin_prefetch(&tree->first[later], 1);
-			__builtin_prefetch(&tree->last[later], 1);
-		}
-		tree->idom[id] = w->order[w->parent[v]];
-		tree->first[id] = first[v];
-		tree->last[id] = next[v];
-		tree->order[first[v]] = id;
+		if (v + 2 * AHEAD < w->count)
+			__builtin_prefetch(&tree->idom[w->order[v + 2 * AHEAD]], 1);
+		tree->idom[w->order[v]] = w->order[w->parent[v]];
 	}
-	return 0;
+	tree->first = w->parent;
+	tree->order = next;
+	for (uint32_t v = 0; v < w->count; v++) {
+		if (v + 2 * AHEAD < w->count) {
+			__builtin_prefetch(&tree->first[w->order[v + 2 * AHEAD]], 1);
+			__builtin_prefetch(&tree->order[first[v + 2 * AHEAD]], 1);
+		}
+		tree->first[w->order[v]] = first[v];
+		tree->order[first[v]] = w->order[v];
+	}
+	tree->last = w->pred_start;
+	for (uint32_t v = 0; v < w->count; v++) {
+		if (v + 2 * AHEAD < w->count)
+			__builtin_prefetch(&tree->last[w->order[v + 2 * AHEAD]], 1);
+		tree->last[w->order[v]] = last[v];
+	}
+	w->number = w->parent = w->pred_start = NULL;
+	w->forest = NULL;
+	tree->order = large_shorten(tree->order, w->count, sizeof(uint32_t));
 }
 
 static int list_top(struct work *w, const struct reach *reach)
@@ -316,32 +325,30 @@ int dominators_compute(const struct heap *heap, const struct reach *reach,
 	if (r < 0)
 		goto fail;
 	find_dominators(&w);
-	free(w.pred);
+	large_free(w.pred);
 	w.pred = NULL;
-	r = make_tree(&w, tree);
-	if (r < 0)
-		goto fail;
+	make_tree(&w, tree);
 	*ret_tree = tree;
 	tree = NULL;
 fail:
 	dominators_free(tree);
 	free(w.top_to);
-	free(w.number);
-	free(w.order);
-	free(w.parent);
-	free(w.pred_start);
-	free(w.pred);
-	free(w.forest);
+	large_free(w.number);
+	large_free(w.order);
+	large_free(w.parent);
+	large_free(w.pred_start);
+	large_free(w.pred);
+	large_free(w.forest);
 	return r;
 }
 
 struct dominators *dominators_free(struct dominators *tree)
 {
 	if (tree) {
-		free(tree->idom);
-		free(tree->order);
-		free(tree->first);
-		free(tree->last);
+		large_free(tree->idom);
+		large_free(tree->order);
+		large_free(tree->first);
+		large_free(tree->last);
 		free(tree);
 	}
 	return NULL;

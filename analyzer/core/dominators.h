@@ -31,7 +31,7 @@ struct dominators {
 
 /* Compute the tree by semi-NCA. leaks: the heads hang below `lost`; everything unreachable is
  * reached from some head. Peak memory about 24 bytes a node and 4 for each reference beyond the first
- * to a node; 16 bytes a node stay. Returns 0 with *ret_tree (dominators_free()), -EOVERFLOW when ids do
+ * to a node; 16 bytes a node stay: no other arrays are made for the tree. Returns 0 with *ret_tree (dominators_free()), -EOVERFLOW when ids do
  * not fit, or -ENOMEM. */
 int dominators_compute(const struct heap *heap, const struct reach *reach,
 		       const struct reach_leaks *leaks, struct dominators **ret_tree)

@@ -511,7 +511,7 @@ static int cluster_at_point(struct finder *f, uint32_t point, uint32_t *items, u
 static int flood_from(struct finder *f, uint32_t source)
 {
 	const struct heap *heap = f->heap;
-	uint32_t *queue = malloc(((size_t)heap->nodes + 1) * sizeof(*queue)), from = 0, to = 0;
+	uint32_t *queue = large_array(heap->nodes, sizeof(*queue)), from = 0, to = 0;
 
 	if (!queue)
 		return -ENOMEM;
@@ -524,7 +524,7 @@ static int flood_from(struct finder *f, uint32_t source)
 		if (from == to)
 			break;
 	}
-	free(queue);
+	large_free(queue);
 	return 0;
 }
 
@@ -849,16 +849,16 @@ static int find(struct finder *f)
 	size_t n = f->heap->nodes, t = f->heap->type_count;
 	int r;
 
-	r = mark_grown(f->series, &growth->bytes, &growth->total_bytes);
-	if (r == 0)
-		r = reach_find_leaks(f->heap, f->reach, &growth->leaks);
 	series_step(f->series, "finding who holds what", 21);
-	if (r == 0)
+	r = reach_find_leaks(f->heap, f->reach, &growth->leaks);
+	if (r == 0)		/* first: it needs more memory than anything else */
 		r = dominators_compute(f->heap, f->reach, growth->leaks, &growth->tree);
+	series_step(f->series, "following what grew", 9);
+	if (r == 0)
+		r = mark_grown(f->series, &growth->bytes, &growth->total_bytes);
 	if (r < 0)
 		return r;
 
-	series_step(f->series, "following what grew", 9);
 	f->taken = calloc(n + 1, 1);
 	f->mark = calloc(n + 1, 1);
 	f->light = calloc(n + 1, 1);
@@ -922,7 +922,7 @@ int growth_find(const struct series *series, struct growth **ret_growth)
 		series_step(series, "judging", 8);
 	}
 	walk_done(&f.walk);
-	free(f.walk.left);
+	large_free(f.walk.left);
 	free(f.taken);
 	free(f.start);
 	free(f.type_bytes);
@@ -951,8 +951,8 @@ struct growth *growth_free(struct growth *growth)
 		free(growth->clusters[c].place);
 	}
 	free(growth->clusters);
-	free(growth->bytes);
-	free(growth->retained);
+	large_free(growth->bytes);
+	large_free(growth->retained);
 	reach_leaks_free(growth->leaks);
 	dominators_free(growth->tree);
 	free(growth);

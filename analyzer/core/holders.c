@@ -228,7 +228,7 @@ static int follow_all_links(struct search *s)
 		for (uint32_t i = 0; i < s->holders[c].count && r == 0; i++)
 			follow_links(s, c, &s->holders[c].list[i], queue, seen);
 	}
-	free(queue);
+	large_free(queue);
 	free(seen);
 	return r;
 }
@@ -270,7 +270,7 @@ int holders_find(const struct growth *growth, struct holders **ret_holders)
 	int r = -ENOMEM;
 
 	s.holders = calloc((size_t)growth->cluster_count + 1, sizeof(*s.holders));
-	s.cluster_of = malloc(n);
+	s.cluster_of = large_array(n, 1);
 	s.gate_of = large_array(n, sizeof(*s.gate_of));
 	s.share_of = large_array(n, sizeof(*s.share_of));
 	if (!s.holders || !s.cluster_of || !s.gate_of || !s.share_of)
@@ -290,9 +290,9 @@ int holders_find(const struct growth *growth, struct holders **ret_holders)
 		r = follow_all_links(&s);
 out:
 	intern_done(&s.seen);
-	free(s.cluster_of);
-	free(s.gate_of);
-	free(s.share_of);
+	large_free(s.cluster_of);
+	large_free(s.gate_of);
+	large_free(s.share_of);
 	free(s.shares);
 	free(s.meetings);
 	if (r < 0) {

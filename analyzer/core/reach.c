@@ -168,7 +168,7 @@ int reach_flood(const struct heap *heap, struct reach **ret_reach)
 	flood.queue = large_array(heap->nodes, sizeof(*flood.queue));
 	flood.reach = reach;
 	if (!reach->region || !reach->parent || !flood.queue || !find_boring(&flood)) {
-		free(flood.queue);
+		large_free(flood.queue);
 		free(flood.boring);
 		reach_free(reach);
 		return -ENOMEM;
@@ -220,9 +220,9 @@ int reach_flood(const struct heap *heap, struct reach **ret_reach)
 struct reach *reach_free(struct reach *reach)
 {
 	if (reach) {
-		free(reach->region);
-		free(reach->parent);
-		free(reach->order);
+		large_free(reach->region);
+		large_free(reach->parent);
+		large_free(reach->order);
 		free(reach->loader);
 		free(reach);
 	}

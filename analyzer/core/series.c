@@ -181,7 +181,7 @@ static int match_all(struct series *series)
 		} else if (k + 1 < series->count) {
 			h->later = none_array(h->heap->nodes);
 			if (!h->later) {
-				free(earlier_of);
+				large_free(earlier_of);
 				return -ENOMEM;
 			}
 			if (series->same_process) {
@@ -192,7 +192,7 @@ static int match_all(struct series *series)
 		if (k == 0)
 			series->earlier = earlier_of;
 		else
-			free(earlier_of);
+			large_free(earlier_of);
 	}
 	return r;
 }
@@ -273,30 +273,31 @@ int series_add(struct series *series, const struct heap *heap)
 
 int series_flood(struct series *series, size_t index)
 {
-	return reach_flood(series->heaps[index].heap, &series->heaps[index].reach);
+	struct series_heap *h = &series->heaps[index];
+	int r = reach_flood(h->heap, &h->reach);
+
+	if (r == 0 && index == 0 && series->count > 1)	/* the oldest of what is lost speaks for it: births are asked here */
+		r = reach_find_leaks(h->heap, h->reach, &h->leaks);
+	return r;
 }
 
 int series_leave(struct series *series, size_t index)
 {
 	struct series_heap *h = &series->heaps[index];
-	struct reach_leaks *leaks = NULL;
 	int r = 0;
 
-	if (index == 0) {		/* what a holder lost is asked of its tree */
-		r = reach_find_leaks(h->heap, h->reach, &leaks);
-		if (r == 0)
-			r = dominators_compute(h->heap, h->reach, leaks, &h->tree);
-		reach_leaks_free(leaks);
-	}
-	free(h->reach->order);
+	large_free(h->reach->order);
 	h->reach->order = NULL;
+	if (h->leaks)			/* the first: what a holder lost is asked of its tree */
+		r = dominators_compute(h->heap, h->reach, h->leaks, &h->tree);
+	h->leaks = reach_leaks_free(h->leaks);
 	return r;
 }
 
 void series_forget_paths(struct series *series)
 {
 	for (size_t k = 0; k + 1 < series->count; k++) {
-		free(series->heaps[k].reach->parent);
+		large_free(series->heaps[k].reach->parent);
 		series->heaps[k].reach->parent = NULL;
 	}
 }
@@ -328,12 +329,13 @@ struct series *series_free(struct series *series)
 	for (size_t k = 0; k < series->count; k++) {
 		weights_free(series->heaps[k].weights);
 		free(series->heaps[k].type);
-		free(series->heaps[k].later);
+		large_free(series->heaps[k].later);
 		reach_free(series->heaps[k].reach);
+		reach_leaks_free(series->heaps[k].leaks);
 		dominators_free(series->heaps[k].tree);
 	}
 	free(series->heaps);
-	free(series->earlier);
+	large_free(series->earlier);
 	free(series->type_array);
 	free(series->limits.units);
 	free(series->limits.unit);

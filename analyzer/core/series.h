@@ -31,6 +31,7 @@ struct series_heap {
 	struct weights *weights;	/* see series_bytes() */
 	uint32_t *type;			/* number in series.types of each local type */
 	struct reach *reach;
+	struct reach_leaks *leaks;	/* of the first of several, from series_flood() to series_leave() */
 	struct dominators *tree;	/* only after series_leave() of the first heap; else NULL */
 	uint32_t *later;		/* the same block in the last heap or HEAP_NONE; NULL for the last */
 };
@@ -72,11 +73,13 @@ struct series *series_free(struct series *series);
 /* The same step by step, so that no two heaps need to be in memory with all their columns:
  *
  *   series_new(count), then for each heap, oldest first:
- *   series_add()      weighs it; the last one is matched with those before it, which is the last time
- *                     that addresses and births (HEAP_PART_IDENTITY) of the earlier ones are looked at
- *   series_flood()    after its references were loaded
+ *   series_add()      weighs it; the last one is matched with those before it
+ *   series_flood()    after its references were loaded; after that and the match nobody looks at addresses and
+ *                     births (HEAP_PART_IDENTITY) of an earlier one
  *   series_leave()    of all but the last: keeps what later passes ask of its references, which can
  *                     then be dropped (HEAP_PART_EDGES)
+ *
+ * series_flood() and series_leave() of one heap may run beside series_add() and series_flood() of later ones.
  *
  * Each returns 0 or -ENOMEM, -EOVERFLOW; series_free() in any case. */
 int series_new(size_t count, struct series **ret_series) __attribute__((warn_unused_result));
@@ -87,7 +90,7 @@ int series_leave(struct series *series, size_t index) __attribute__((warn_unused
 /* Are two snapshots of one process? Looks at what they say about themselves only. */
 bool series_is_same_process(const struct heap *a, const struct heap *b);
 
-/* Forget by which references the nodes of all heaps but the last were reached: only rows by holder ask. */
+/* Forget by which references the nodes of all heaps but the last were reached: only rows by holder ask, and trends. */
 void series_forget_paths(struct series *series);
 
 static inline const struct series_heap *series_last(const struct series *series)

@@ -180,7 +180,7 @@ static int decode_node_batch(struct batch *batch, uint64_t nodes, uint64_t *ret_
 	return 0;
 }
 
-static int allocate_columns(struct chunk_nodes *c, uint64_t nodes)
+static int allocate_columns(struct chunk_nodes *c, uint64_t nodes, bool kinds)
 {
 	c->addr = large_array(nodes, sizeof(*c->addr));
 	c->bytes = large_array(nodes, sizeof(*c->bytes));
@@ -189,8 +189,8 @@ static int allocate_columns(struct chunk_nodes *c, uint64_t nodes)
 	c->type = large_array(nodes, sizeof(*c->type));
 	c->thread = large_array(nodes, sizeof(*c->thread));
 	c->flags = large_array(nodes, 1);
-	c->kind = large_array(nodes, 1);
-	return c->addr && c->bytes && c->birth && c->stack && c->type && c->thread && c->flags && c->kind ? 0 : -ENOMEM;
+	c->kind = kinds ? large_array(nodes, 1) : NULL;
+	return c->addr && c->bytes && c->birth && c->stack && c->type && c->thread && c->flags && (c->kind || !kinds) ? 0 : -ENOMEM;
 }
 
 /* Do the rows of chunks add up to what the file claims? Before memory is taken for that. */
@@ -208,7 +208,7 @@ static int check_sum(struct store_file *file, const char *sql, uint64_t claimed)
 	return r;
 }
 
-int store_columns_nodes(struct store_file *file, uint64_t nodes, struct chunk_nodes *columns, uint64_t *ret_row)
+int store_columns_nodes(struct store_file *file, uint64_t nodes, bool kinds, struct chunk_nodes *columns, uint64_t *ret_row)
 {
 	struct batch batch = { .columns = columns };
 	uint64_t done = 0;
@@ -217,7 +217,7 @@ int store_columns_nodes(struct store_file *file, uint64_t nodes, struct chunk_no
 	*ret_row = 0;
 	r = check_sum(file, "SELECT total(count) FROM node_chunks", nodes);
 	if (r == 0)
-		r = allocate_columns(columns, nodes);
+		r = allocate_columns(columns, nodes, kinds);
 	if (r == 0)
 		r = batch_begin(&batch, file, "SELECT id, first, 0, count, data FROM node_chunks ORDER BY id");
 	while (r == 0) {

@@ -3,6 +3,7 @@
 #ifndef LEAKDIFF_STORE_COLUMNS_H
 #define LEAKDIFF_STORE_COLUMNS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/chunks.h"
@@ -19,9 +20,9 @@ struct store_edges {
 	uint32_t chunk_count;
 };
 
-/* Read all nodes. columns->stack_type and the limits are set; the columns are made here and belong to
+/* Read all nodes, `kinds` too or not. columns->stack_type and the limits are set; the columns are made here and belong to
  * the caller, also after a failure. Returns 0, -ENOMEM, or -EBADMSG with the row that cannot be. */
-int store_columns_nodes(struct store_file *file, uint64_t nodes, struct chunk_nodes *columns, uint64_t *ret_row)
+int store_columns_nodes(struct store_file *file, uint64_t nodes, bool kinds, struct chunk_nodes *columns, uint64_t *ret_row)
 	__attribute__((warn_unused_result));
 
 /* Read the targets of all references out of `nodes` + `roots` graph nodes; `total` below UINT32_MAX is what

@@ -15,6 +15,7 @@
 
 #include "core/chunks.h"
 #include "core/heap_owner.h"
+#include "core/large.h"
 #include "core/layout.h"
 #include "core/store_columns.h"
 #include "core/store_internal.h"
@@ -528,7 +529,7 @@ static int read_tables(struct loaded *loaded, char **ret_error)
 
 /* ---- nodes and references ---- */
 
-static int read_nodes(struct loaded *loaded, uint64_t nodes, char **ret_error)
+static int read_nodes(struct loaded *loaded, uint64_t nodes, bool kinds, char **ret_error)
 {
 	struct chunk_nodes *c = &loaded->columns;
 	struct heap *heap = &loaded->heap;
@@ -538,7 +539,7 @@ static int read_nodes(struct loaded *loaded, uint64_t nodes, char **ret_error)
 	c->stack_type = loaded->stack_type;
 	c->stack_count = heap->stack_count;
 	c->type_count = heap->type_count;
-	r = store_columns_nodes(loaded->file, nodes, c, &row);
+	r = store_columns_nodes(loaded->file, nodes, kinds, c, &row);
 	if (r == -EBADMSG)
 		damaged(loaded, ret_error, "node_chunks", row);
 	if (r < 0)
@@ -709,18 +710,18 @@ static void drop_parts(struct heap *heap, unsigned parts)
 	struct loaded *loaded = heap->owner;
 
 	if (parts & HEAP_PART_EDGES) {
-		free(loaded->edges.start);
-		free(loaded->edges.to);
+		large_free(loaded->edges.start);
+		large_free(loaded->edges.to);
 		loaded->edges.start = loaded->edges.to = NULL;
 	}
 	if (parts & HEAP_PART_IDENTITY) {
-		free(loaded->columns.addr);
-		free(loaded->columns.birth);
+		large_free(loaded->columns.addr);
+		large_free(loaded->columns.birth);
 		loaded->columns.addr = loaded->columns.birth = NULL;
 	}
 	if (parts & HEAP_PART_THREAD) {
-		free(loaded->columns.thread);
-		free(loaded->columns.kind);
+		large_free(loaded->columns.thread);
+		large_free(loaded->columns.kind);
 		loaded->columns.thread = NULL;
 		loaded->columns.kind = NULL;
 	}
@@ -733,19 +734,19 @@ static void free_loaded(struct heap *heap)
 	sqlite3_finalize(loaded->select_chunk);
 	chunk_coder_free(loaded->coder);
 	store_file_drop(loaded->file);
-	free(loaded->columns.addr);
-	free(loaded->columns.bytes);
-	free(loaded->columns.birth);
-	free(loaded->columns.stack);
-	free(loaded->columns.type);
-	free(loaded->columns.thread);
+	large_free(loaded->columns.addr);
+	large_free(loaded->columns.bytes);
+	large_free(loaded->columns.birth);
+	large_free(loaded->columns.stack);
+	large_free(loaded->columns.type);
+	large_free(loaded->columns.thread);
 	free(loaded->columns.extra);
-	free(loaded->columns.weight);
-	free(loaded->columns.flags);
-	free(loaded->columns.kind);
+	large_free(loaded->columns.weight);
+	large_free(loaded->columns.flags);
+	large_free(loaded->columns.kind);
 	free(loaded->stack_type);
-	free(loaded->edges.start);
-	free(loaded->edges.to);
+	large_free(loaded->edges.start);
+	large_free(loaded->edges.to);
 	free(loaded->types);
 	free(loaded->frames);
 	free(loaded->stacks);
@@ -808,7 +809,7 @@ int store_file_load_facts(struct store_file *file, struct heap **ret_heap, char 
 	return 0;
 }
 
-int store_file_load_nodes(struct store_file *file, struct heap **ret_heap, char **ret_error)
+static int load_nodes(struct store_file *file, bool kinds, struct heap **ret_heap, char **ret_error)
 {
 	struct loaded *loaded = new_loaded(file);
 	uint64_t nodes;
@@ -824,7 +825,7 @@ int store_file_load_nodes(struct store_file *file, struct heap **ret_heap, char 
 	if (r >= 0)
 		r = read_tables(loaded, ret_error);
 	if (r >= 0)
-		r = read_nodes(loaded, nodes, ret_error);
+		r = read_nodes(loaded, nodes, kinds, ret_error);
 	if (r >= 0)
 		r = store_file_caches(file, loaded->heap.nodes, &loaded->caches, &loaded->heap.cache_count);
 	if (r == -EBADMSG)
@@ -839,6 +840,11 @@ int store_file_load_nodes(struct store_file *file, struct heap **ret_heap, char 
 	loaded->heap.meta.notes = loaded->notes;
 	*ret_heap = &loaded->heap;
 	return 0;
+}
+
+int store_file_load_nodes(struct store_file *file, struct heap **ret_heap, char **ret_error)
+{
+	return load_nodes(file, false, ret_heap, ret_error);
 }
 
 int store_load_edges(struct heap *heap, char **ret_error)
@@ -856,7 +862,7 @@ int store_load_edges(struct heap *heap, char **ret_error)
 int store_file_load(struct store_file *file, struct heap **ret_heap, char **ret_error)
 {
 	struct heap *heap;
-	int r = store_file_load_nodes(file, &heap, ret_error);
+	int r = load_nodes(file, true, &heap, ret_error);
 
 	if (r < 0)
 		return r;

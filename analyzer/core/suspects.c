@@ -12,6 +12,7 @@
 #include "core/account.h"
 #include "core/arenas.h"
 #include "core/kinds.h"
+#include "core/large.h"
 #include "core/merge.h"
 #include "core/names.h"
 #include "core/shapes.h"
@@ -313,12 +314,12 @@ static int64_t unreachable_path(struct judge *j, const struct cluster *cluster, 
 {
 	const struct heap *heap = j->heap;
 	uint32_t *queue = malloc(((size_t)j->growth->leaks->count + 1) * sizeof(*queue));
-	uint32_t *parent = malloc(((size_t)heap->nodes + 1) * sizeof(*parent));
+	uint32_t *parent = large_array(heap->nodes, sizeof(*parent));
 	uint32_t from = 0, to = 0, found = HEAP_NONE, length = 0, *path = NULL;
 
 	if (!queue || !parent) {
 		free(queue);
-		free(parent);
+		large_free(parent);
 		return -ENOMEM;
 	}
 	memset(parent, 0xff, (size_t)heap->nodes * sizeof(*parent));
@@ -352,7 +353,7 @@ static int64_t unreachable_path(struct judge *j, const struct cluster *cluster, 
 		for (uint32_t v = found, i = length; i > 0; v = parent[v])
 			path[--i] = v;
 	free(queue);
-	free(parent);
+	large_free(parent);
 	if (!path)
 		return -ENOMEM;
 	*ret_path = path;
@@ -364,12 +365,12 @@ static int64_t cycle_path(struct judge *j, uint32_t head, uint32_t **ret_path)
 {
 	const struct heap *heap = j->heap;
 	uint32_t *queue = malloc(((size_t)j->growth->leaks->count + 1) * sizeof(*queue));
-	uint32_t *parent = malloc(((size_t)heap->nodes + 1) * sizeof(*parent));
+	uint32_t *parent = large_array(heap->nodes, sizeof(*parent));
 	uint32_t from = 0, to = 0, last = HEAP_NONE, length = 1, *path;
 
 	if (!queue || !parent) {
 		free(queue);
-		free(parent);
+		large_free(parent);
 		return -ENOMEM;
 	}
 	memset(parent, 0xff, (size_t)heap->nodes * sizeof(*parent));
@@ -400,7 +401,7 @@ static int64_t cycle_path(struct judge *j, uint32_t head, uint32_t **ret_path)
 		path[0] = head;
 	}
 	free(queue);
-	free(parent);
+	large_free(parent);
 	if (!path)
 		return -ENOMEM;
 	*ret_path = path;

@@ -126,7 +126,7 @@ void judge_done(struct judge *j)
 {
 	labels_free(j->labels);
 	free(j->mark);
-	free(j->depth);
+	large_free(j->depth);
 	trends_free(j->trends);
 	free(j->gone);
 	free(j->gone_start);
@@ -134,7 +134,6 @@ void judge_done(struct judge *j)
 	free(j->lost_now);
 	free(j->lost_used);
 	dominators_free(j->past_made);
-	free(j->past_keeper);
 	*j = (struct judge){ 0 };
 }
 
@@ -157,14 +156,15 @@ static int make_past(struct judge *j)
 	if (r < 0)
 		return r;
 	j->past_tree = first->tree ? first->tree : j->past_made;
-	j->past_keeper = large_array(j->past_tree->count, sizeof(*j->past_keeper));
-	if (!j->past_keeper)
-		return -ENOMEM;
+	/* In the place of the dominators, which nobody asks for again. */
+	j->past_keeper = j->past_tree->idom;
 	for (uint32_t i = 0; i < j->past_tree->count; i++) {
 		uint32_t id = j->past_tree->order[i];
-		bool gone = id < first->heap->nodes && first->later[id] == HEAP_NONE;
 
-		j->past_keeper[id] = gone ? j->past_keeper[j->past_tree->idom[id]] : id;
+		if (id >= first->heap->nodes || first->later[id] != HEAP_NONE)
+			j->past_keeper[id] = id;
+		else
+			j->past_keeper[id] = j->past_keeper[j->past_keeper[id]];
 	}
 	return 0;
 }

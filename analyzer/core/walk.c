@@ -36,7 +36,7 @@ int walk_init(struct walk *walk)
 
 void walk_done(struct walk *walk)
 {
-	free(walk->child_start);
+	large_free(walk->child_start);
 	free(walk->child);
 	free(walk->path);
 	walk->child_start = NULL;

@@ -133,7 +133,7 @@ static int find_roots(struct why *why, const struct heap *heap)
 	free(queue);
 	free(steps);
 	free(back.start);
-	free(back.from);
+	large_free(back.from);
 	return r;
 }
 
