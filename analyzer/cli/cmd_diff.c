@@ -11,6 +11,7 @@
 #include "cli/limits.h"
 #include "cli/load.h"
 #include "cli/report.h"
+#include "cli/rows.h"
 #include "core/diff.h"
 #include "core/pattern.h"
 #include "core/suspects.h"
@@ -62,17 +63,15 @@ static int answer(const struct loaded *loaded, const struct diff_options *rows, 
 	struct suspects *suspects = NULL;
 	struct picture *picture = NULL;
 	struct diff *diff = NULL;
-	int status = 0, r;
+	struct rows table;
+	int status = 0, r, made;
 
 	cmd_bar_step("adding up", ROWS_SHARE);
-	r = diff_make(loaded->series, rows, &diff);
-	/* Only the rows know of threads, and of holders in earlier snapshots. */
-	for (size_t k = 0; k < loaded->count; k++)
-		heap_drop(loaded->heaps[k], HEAP_PART_THREAD);
-	if (loaded->count < 3)		/* ... and trends, of which two snapshots have none */
-		series_forget_paths(loaded->series);
+	rows_begin(&table, loaded->series, rows, true);
+	r = suspects_find(loaded->series, &suspects);
+	made = rows_end(&table, &diff);
 	if (r == 0)
-		r = suspects_find(loaded->series, &suspects);
+		r = made;
 	if (r == 0)
 		r = accept_apply(acceptance, suspects);
 	cmd_bar_end();
@@ -117,7 +116,9 @@ static int run(int argc, char **argv)
 	status = accepted_load(&acceptance, options.suppressions, options.baseline);
 	if (status)
 		return status;
-	status = load_series(argv, (size_t)argc, &loaded);
+	/* Only the rows know of threads, and of holders in earlier snapshots; with three there are trends as well. */
+	status = load_series_for(argv, (size_t)argc, &(struct load_plan){ .threads = rows.by == DIFF_BY_THREAD,
+				 .paths = rows.by == DIFF_BY_HOLDER || argc > 2 }, &loaded);
 	if (status == 0) {
 		status = limits_set(&cmd_diff, &options.limits, loaded.series);
 		if (status == 0)

@@ -13,6 +13,7 @@
 #include "cli/output.h"
 #include "cli/retained.h"
 #include "core/ages.h"
+#include "core/dominators.h"
 
 enum format { FORMAT_PPROF, FORMAT_COLLAPSED, FORMAT_SPEEDSCOPE, FORMAT_JSON, FORMATS };
 
@@ -43,12 +44,16 @@ static int write_export(const struct loaded *loaded, const struct diff *diff, en
 
 static int write_rows(const struct loaded *loaded, struct diff *diff)
 {
+	struct dominators *tree = NULL;
 	struct ages *ages = NULL;
 	int r;
 
 	if (loaded->count > 1)
 		return json_write_growth(loaded->series, diff);
-	r = retained_add(loaded->series, diff);
+	r = retained_tree(loaded->series, &tree);
+	if (r >= 0)
+		r = retained_add(loaded->series, tree, diff);
+	dominators_free(tree);
 	if (r >= 0)
 		r = ages_of_rows(loaded->series, diff, &ages);
 	if (r >= 0)

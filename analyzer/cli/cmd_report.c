@@ -14,6 +14,8 @@
 #include "cli/page_parts.h"
 #include "cli/report.h"
 #include "cli/retained.h"
+#include "cli/rows.h"
+#include "core/dominators.h"
 #include "core/text.h"
 
 #define ROWS_SHARE 8u			/* of the progress bar */
@@ -152,20 +154,21 @@ static int answer(const struct loaded *loaded, const char *command)
 	bool profile = heap_is_profile(series_last(loaded->series)->heap);
 	struct suspects *suspects = NULL;
 	struct leak_list *leaks = NULL;
+	struct dominators *tree = NULL;
 	struct diff *diff = NULL;
 	struct output output;
-	int status, r;
+	struct rows table;
+	int status, r, made;
 
 	cmd_bar_step("adding up", ROWS_SHARE);
-	r = diff_make(loaded->series, &rows, &diff);
-	for (size_t k = 0; k < loaded->count; k++)
-		heap_drop(loaded->heaps[k], HEAP_PART_THREAD);
-	if (loaded->count < 3)		/* two have no trend */
-		series_forget_paths(loaded->series);
-	if (r == 0 && loaded->count == 1)
-		r = retained_add(loaded->series, diff);
-	if (r == 0 && loaded->count > 1)
-		r = suspects_find(loaded->series, &suspects);
+	rows_begin(&table, loaded->series, &rows, true);
+	r = loaded->count > 1 ? suspects_find(loaded->series, &suspects) : retained_tree(loaded->series, &tree);
+	made = rows_end(&table, &diff);
+	if (r == 0)
+		r = made;
+	if (r == 0 && tree)
+		r = retained_add(loaded->series, tree, diff);
+	dominators_free(tree);
 	if (r == 0 && loaded->count == 1 && !profile)
 		r = leak_list_make(loaded->series, NULL, NULL, &leaks);
 	cmd_bar_end();
@@ -199,7 +202,8 @@ static int run(int argc, char **argv)
 	setenv("NO_COLOR", "1", 1);	/* the page's sentences have no terminal's colours */
 	cmd_bar_expect(ROWS_SHARE + (argc > 1 ? SERIES_STEPS_SHARES : 0));
 	command = command_of(argc, argv);
-	status = command ? load_series(argv, (size_t)argc, &loaded) : load_trouble(-ENOMEM);
+	status = command ? load_series_for(argv, (size_t)argc, &(struct load_plan){ .paths = argc > 2 }, &loaded) :
+			   load_trouble(-ENOMEM);
 	if (status == 0) {
 		status = answer(&loaded, command);
 		loaded_done(&loaded);

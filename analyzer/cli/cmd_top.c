@@ -9,8 +9,10 @@
 #include "cli/load.h"
 #include "cli/report.h"
 #include "cli/retained.h"
+#include "cli/rows.h"
 #include "core/ages.h"
 #include "core/diff.h"
+#include "core/dominators.h"
 
 #define ROWS_OF_A_SCREEN 20
 #define ROWS_SHARE 8u			/* of the progress bar */
@@ -27,8 +29,10 @@ static int run(int argc, char **argv)
 	struct diff_options rows = { .min_bytes = options.min_bytes, .type = options.type, .keep_nodes = true };
 	struct diff *diff = NULL;
 	struct ages *ages = NULL;
+	struct dominators *tree = NULL;
 	struct loaded loaded;
-	int status, r;
+	struct rows table;
+	int status, r, made;
 
 	if (argc != 1)
 		return cmd_usage(&cmd_top, "top takes one snapshot");
@@ -39,16 +43,21 @@ static int run(int argc, char **argv)
 	if (options.json || options.quiet)
 		cmd_bar_off();
 	cmd_bar_expect(ROWS_SHARE + RETAINED_SHARE);
-	status = load_series(argv, 1, &loaded);
+	status = load_series_for(argv, 1, &(struct load_plan){ .threads = rows.by == DIFF_BY_THREAD }, &loaded);
 	if (status)
 		return status;
 	cmd_bar_step("adding up", ROWS_SHARE);
-	r = diff_make(loaded.series, &rows, &diff);
+	rows_begin(&table, loaded.series, &rows, true);
+	cmd_bar_step("finding who holds what", RETAINED_SHARE);
+	r = retained_tree(loaded.series, &tree);
+	made = rows_end(&table, &diff);
+	if (r == 0)
+		r = made;
 	if (r == 0)
 		r = ages_of_rows(loaded.series, diff, &ages);
-	cmd_bar_step("finding who holds what", RETAINED_SHARE);
 	if (r == 0)
-		r = retained_add(loaded.series, diff);
+		r = retained_add(loaded.series, tree, diff);
+	dominators_free(tree);
 	cmd_bar_end();
 	if (r == 0 && options.json)
 		r = json_write_top(loaded.series, diff, ages, options.top == UINT64_MAX ? SIZE_MAX : options.top);

@@ -15,7 +15,7 @@
 #define EDGES_SHARE 9u
 #define FLOOD_SHARE 8u
 #define OUT_OF_ORDER (-1)		/* beside the exit statuses */
-#define LEAVE_SHARE 20u			/* the first heap's tree, while the second is read */
+#define LEAVE_SHARE 20u			/* the first heap's tree */
 
 int load_trouble(int error)
 {
@@ -49,6 +49,27 @@ struct beside {
 	bool runs;
 };
 
+struct loading {
+	const struct load_plan *plan;
+	struct loaded *loaded;
+	bool ordered;			/* by load_files()'s caller, who has looked at their times */
+	struct beside adding, flooding, leaving;
+};
+
+static int add(void *data)
+{
+	const struct beside *beside = data;
+
+	return series_add(beside->loaded->series, beside->loaded->heaps[beside->index]);
+}
+
+static int flood(void *data)
+{
+	const struct beside *beside = data;
+
+	return series_flood(beside->loaded->series, beside->index);
+}
+
 static int leave(void *data)
 {
 	const struct beside *beside = data;
@@ -56,13 +77,6 @@ static int leave(void *data)
 
 	heap_drop(beside->loaded->heaps[beside->index], HEAP_PART_EDGES);
 	return r;
-}
-
-static int add(void *data)
-{
-	const struct beside *beside = data;
-
-	return series_add(beside->loaded->series, beside->loaded->heaps[beside->index]);
 }
 
 static void begin(struct beside *beside, int (*run)(void *data), struct loaded *loaded, size_t index)
@@ -143,51 +157,74 @@ static int order_by_time(char **paths, size_t count)
 	return r;
 }
 
-/* Load one file and make it the next of the series. Of all but the last only what the comparison asks for
- * stays in memory: two large heaps with all their columns at once would be twice as much. `leaving` is
- * that of the heap before, which may go on while the nodes of this one are read. */
-static int load_one(const char *path, struct loaded *loaded, size_t index, size_t count, bool ordered,
-		    struct beside *leaving)
+/* What nobody asks of the heaps so far, once the last of them is matched with the others. */
+static void drop_matched(struct loading *l)
 {
-	struct heap **heap = &loaded->heaps[index];
-	struct beside adding = { .runs = false };
-	const char *slash = strrchr(path, '/');
-	char *error = NULL;
-	int r, left, added;
+	struct loaded *loaded = l->loaded;
 
-	cmd_bar_step(slash ? slash + 1 : path, NODES_SHARE + (index == 1 ? LEAVE_SHARE : 0));
+	for (size_t k = 0; k < loaded->count; k++) {
+		if (k + 1 < loaded->count)
+			heap_drop(loaded->heaps[k], HEAP_PART_IDENTITY);
+		if (!l->plan->threads)
+			heap_drop(loaded->heaps[k], HEAP_PART_THREAD);
+	}
+	if (!l->plan->paths)
+		series_forget_paths(loaded->series);
+}
+
+/* Load one file and make it the next of the series. Of all but the last only what the comparison asks for
+ * stays in memory: two large heaps with all their columns at once would be twice as much. What the heap before
+ * is flooded for goes on while the nodes of this one are read, the tree of the first one from then on. */
+static int load_one(struct loading *l, const char *path, size_t index, size_t count)
+{
+	struct loaded *loaded = l->loaded;
+	struct heap **heap = &loaded->heaps[index];
+	const char *slash = strrchr(path, '/');
+	bool last = index + 1 == count;
+	char *error = NULL;
+	int r, done;
+
+	cmd_bar_step(slash ? slash + 1 : path, NODES_SHARE + (index ? FLOOD_SHARE : 0));
 	r = load_nodes(path, heap, &error);
-	left = end(leaving);
+	done = end(&l->flooding);
 	if (r < 0)
 		return file_trouble(r, error);
 	loaded->count++;
-	if (left < 0)
-		return load_trouble(left);
-	if (!ordered && is_out_of_order(loaded, index, count))
+	if (!l->ordered && is_out_of_order(loaded, index, count))
 		return OUT_OF_ORDER;
+	if (index && done == 0)
+		done = end(&l->leaving);	/* of the first of more than two */
+	if (index && done == 0) {
+		begin(&l->leaving, leave, loaded, index - 1);
+		if (index > 1)
+			done = end(&l->leaving);	/* there is nothing to be done but to drop it */
+	}
+	begin(&l->adding, add, loaded, index);
+	if (last && done == 0) {
+		done = end(&l->adding);
+		if (done == 0)
+			drop_matched(l);
+	}
+	if (done < 0)
+		return load_trouble(done);
 	cmd_bar_step(NULL, EDGES_SHARE);
-	begin(&adding, add, loaded, index);
 	r = store_load_edges(*heap, &error);
-	added = end(&adding);
+	done = end(&l->adding);
 	if (r < 0)
 		return file_trouble(r, error);
-	if (added < 0)
-		return load_trouble(added);
-	for (size_t k = 0; k < index && index + 1 == count; k++)
-		heap_drop(loaded->heaps[k], HEAP_PART_IDENTITY);
-	cmd_bar_step(NULL, FLOOD_SHARE);
-	r = series_flood(loaded->series, index);
-	if (r < 0)
-		return load_trouble(r);
-	if (index + 1 < count)
-		begin(leaving, leave, loaded, index);
-	return 0;
+	if (done < 0)
+		return load_trouble(done);
+	cmd_bar_step(NULL, last ? FLOOD_SHARE : 0);
+	begin(&l->flooding, flood, loaded, index);
+	done = last ? end(&l->flooding) : 0;
+	return done < 0 ? load_trouble(done) : 0;
 }
 
-static int load_files(char **paths, size_t count, bool ordered, struct loaded *ret_loaded)
+static int load_files(char **paths, size_t count, const struct load_plan *plan, bool ordered, struct loaded *ret_loaded)
 {
-	struct beside leaving = { .runs = false };
 	struct loaded loaded = { 0 };
+	struct loading l = { .plan = plan, .loaded = &loaded, .ordered = ordered };
+	struct beside *tasks[] = { &l.adding, &l.flooding, &l.leaving };
 	int r;
 
 	loaded.heaps = calloc(count + 1, sizeof(*loaded.heaps));
@@ -199,8 +236,15 @@ static int load_files(char **paths, size_t count, bool ordered, struct loaded *r
 		r = load_trouble(r);
 	else
 		loaded.series->step = cmd_bar_step;
-	for (size_t k = 0; k < count && r == 0; k++) {
-		r = load_one(paths[k], &loaded, k, count, ordered, &leaving);
+	for (size_t k = 0; k < count && r == 0; k++)
+		r = load_one(&l, paths[k], k, count);
+	if (r == 0 && count > 1)
+		cmd_bar_step(NULL, LEAVE_SHARE);
+	for (size_t i = 0; i < sizeof(tasks) / sizeof(tasks[0]); i++) {	/* also after trouble */
+		int done = end(tasks[i]);
+
+		if (r == 0 && done < 0)
+			r = load_trouble(done);
 	}
 	if (r != 0) {
 		loaded_done(&loaded);
@@ -213,14 +257,19 @@ static int load_files(char **paths, size_t count, bool ordered, struct loaded *r
 }
 
 /* Files that are given in the order of time, as nearly all are, need no look at their times before. */
-int load_series(char **paths, size_t count, struct loaded *ret_loaded)
+int load_series_for(char **paths, size_t count, const struct load_plan *plan, struct loaded *ret_loaded)
 {
-	int r = load_files(paths, count, false, ret_loaded);
+	int r = load_files(paths, count, plan, false, ret_loaded);
 
 	if (r != OUT_OF_ORDER)
 		return r;
 	r = order_by_time(paths, count);
-	return r ? r : load_files(paths, count, true, ret_loaded);
+	return r ? r : load_files(paths, count, plan, true, ret_loaded);
+}
+
+int load_series(char **paths, size_t count, struct loaded *ret_loaded)
+{
+	return load_series_for(paths, count, &(struct load_plan){ .threads = true, .paths = true }, ret_loaded);
 }
 
 void loaded_done(struct loaded *loaded)

@@ -5,8 +5,15 @@
 
 #include "core/diff.h"
 
+struct dominators;
+
+/* Who holds what in the last snapshot of the series. Returns 0 with *ret_tree (dominators_free()), or -ENOMEM,
+ * -EOVERFLOW. */
+int retained_tree(const struct series *series, struct dominators **ret_tree) __attribute__((warn_unused_result));
+
 /* Fill retained_bytes of the rows of a diff that kept its nodes; of the last snapshot of the series.
- * Returns 0 or -ENOMEM, -EOVERFLOW. */
-int retained_add(const struct series *series, struct diff *diff) __attribute__((warn_unused_result));
+ * Returns 0 or -ENOMEM. */
+int retained_add(const struct series *series, const struct dominators *tree, struct diff *diff)
+	__attribute__((warn_unused_result));
 
 #endif
