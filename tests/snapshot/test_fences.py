@@ -52,6 +52,16 @@ for name, calls in (("ptrace", (PTRACE,)), ("pidfd_getfd", (PIDFD_GETFD,)), ("bo
     expect(float(snapshot.meta["stop_ns"]) < 1.5e9, "%s: nobody should be waited for: %s ns" % (name, snapshot.meta["stop_ns"]))
     service.quit()
 
+# Another tracer has all threads.
+if shutil.which("strace"):
+    service = Service(wrapper=["strace", "-f", "-D", "-o", "/dev/null"])
+    service.ask("threads 3")
+    service.ask("heap 500")
+    snapshot = service.snap()
+    expect(snapshot.consistent and "by a signal" in snapshot.notes() and snapshot.number("select count(*) from nodes where size = 64") == 500,
+           "a service under strace should be snapped: %r" % snapshot.notes())
+    expect(service.quit() == "", "and say nothing")
+
 # Standard error is a socket that cannot be borrowed: a line of the agent's comes by a thread of the service.
 ours, theirs = socket.socketpair()
 service = start([FENCE, "kill", str(PIDFD_GETFD), "--", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, stderr=theirs,

@@ -8,7 +8,7 @@ import struct
 
 from service import *  # noqa: F403
 
-MAGIC, SNAP, STATUS, ERROR = 0x4B43444C, 1, 2, 3
+MAGIC, SNAP, STATUS, RESULT, ERROR = 0x4B43444C, 1, 2, 2, 3
 
 
 def request(command, magic=MAGIC, version=1):
@@ -24,6 +24,13 @@ def answer(path, data, fds=()):
         client.sendmsg([data], control)
         got = client.recv(8192)
         return (struct.unpack("<II", got[:8])[1], got[8:].decode()) if got else None
+
+
+def holds_no_socket(folder):
+    try:
+        return not any(os.readlink(folder + fd).startswith("socket") for fd in os.listdir(folder))
+    except OSError:
+        return False			# it opens and closes files meanwhile
 
 
 # Sockets that dead processes left go; one that somebody listens on is of another pid namespace.
@@ -63,6 +70,24 @@ silent = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 silent.connect(sock)			# says nothing: others are served all the same, a little later
 expect(service.snap().consistent, "snap after broken clients should succeed")
 silent.close()
+
+# A reader that does not read: the child waits for it, the least important process of all, the service
+# and its threads do not, and who asks meanwhile is told so.
+ends = os.pipe()
+service.ask("heap 20000")		# more than a pipe holds
+kind, text = answer(sock, request(SNAP), (ends[1],))
+os.close(ends[1])
+child = children_of(service.pid)
+if expect(kind == RESULT and len(child) == 1, "a snapshot should be on its way: %s %s" % (text, child)):
+    child = child[0]
+    about = "/proc/%d/" % child
+    expect(wait_until(lambda: open(about + "oom_score_adj").read() == "1000\n"), "the memory killer should take it first")
+    expect(wait_until(lambda: os.getpriority(os.PRIO_PROCESS, child) == 19), "it should have the lowest priority")
+    expect(wait_until(lambda: holds_no_socket(about + "fd/")), "it should hold no socket open")
+    expect("written" in answer(sock, request(SNAP), (null,))[1], "a second one should be refused meanwhile")
+    expect(service.ask("heap 1") == "done", "the service should go on")
+    os.close(ends[0])
+    expect(wait_until(lambda: child not in children_of(service.pid)), "and it should end with its reader")
 
 if os.getuid() == 0:
     # A folder that its owner opened to the world does not open the process.
