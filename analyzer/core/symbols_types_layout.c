@@ -393,8 +393,28 @@ static int add_member(struct types_file *file, Dwarf_Die *die, struct layout_mem
 	return r;
 }
 
+/* libstdc++ keeps the element of a node in a buffer of bytes; of what type it is says the buffer's argument. */
+static bool is_buffer(const char *name)
+{
+	return !strncmp(name, "__gnu_cxx::__aligned_membuf<", 28) || !strncmp(name, "__gnu_cxx::__aligned_buffer<", 28);
+}
+
+/* The element as the buffer's only member, without a name. Returns 0 where the argument is not known. */
+static int read_element(struct types_file *file, const struct types_pending *pending, Dwarf_Die *argument)
+{
+	struct layout_member element = { .name = strings_intern(file->strings, "") };
+	uint64_t room = file->layouts->layouts[pending->layout].bytes;
+	int r = element.name ? types_layout_of(file, argument, &element.type) : -ENOMEM;
+
+	if (r < 0 || element.type == LAYOUT_VOID || file->layouts->layouts[element.type].bytes > room)
+		return r < 0 ? r : 0;
+	r = layouts_set_members(file->layouts, pending->layout, &element, 1);
+	return r < 0 ? r : 1;
+}
+
 static int read_members(struct types_file *file, const struct types_pending *pending)
 {
+	bool buffer = is_buffer(file->layouts->layouts[pending->layout].name);
 	struct layout_member *members = NULL;
 	uint64_t room = 0;
 	uint32_t count = 0;
@@ -406,8 +426,15 @@ static int read_members(struct types_file *file, const struct types_pending *pen
 	do {
 		int tag = dwarf_tag(&child);
 
-		if (tag == DW_TAG_member || tag == DW_TAG_inheritance)
+		if (buffer && tag == DW_TAG_template_type_parameter) {
+			Dwarf_Die argument = child;
+
+			r = read_element(file, pending, &argument);
+			if (r > 0)
+				count = 0;
+		} else if (tag == DW_TAG_member || tag == DW_TAG_inheritance) {
 			r = add_member(file, &child, &members, &room, &count);
+		}
 	} while (r >= 0 && types_next(&child));
 	if (r >= 0 && count) {
 		sort_members(members, count);

@@ -152,6 +152,7 @@ def check_cpp(name, path, then):
     expect(all(any(re.search(word, step) for step in steps) for word in
                (r"registry", r"^std::unordered_map<std::string, std::unique_ptr<Session>> ", r"^UserSession ",
                 r"^std::vector<char> storage ")), said)
+    expect(any((s["edge"] or "").startswith("._M_storage.second") for s in chain["chain"]), said + ": the pair in the node")
     expect(any(re.match(r"^\.history_", s["edge"] or "") for s in chain["chain"]), said + ": the field of the class")
 
 
