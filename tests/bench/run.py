@@ -247,7 +247,7 @@ def cpu_once(configuration, argv):
 
 def measure_programs(quick):
     rounds = 3 if quick else 5
-    configurations = usable([PLAIN, LITE, SHIM, HEAPTRACK_LIBRARY, HEAPTRACK_COMMAND])
+    configurations = usable([PLAIN, LITE, SHIM, HEAPTRACK_LIBRARY])
     works = [("C++ containers", [program("containers"), "400000" if quick else "1000000"])]
     if shutil.which("gcc"):
         folder = scratch("source")
