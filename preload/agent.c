@@ -417,28 +417,13 @@ static int poll_timeout(void)
  * sake alone, and ends with us as it would have ended with the last of them. */
 static bool left_alone(void)
 {
-	char text[1024];
-	int fd = kernel_openat(agent.proc_fd, "self/status", O_RDONLY, 0);
-	long n = fd < 0 ? 0 : kernel_read(fd, text, sizeof(text) - 1);
-	bool ended = false;
-	uint64_t threads = 0;
+	char text[4096];
+	const char *state, *threads;
 
-	if (fd >= 0)
-		kernel_close(fd);
-	text[n > 0 ? n : 0] = 0;
-	for (const char *line = text; *line;) {
-		const char *at = line;
-
-		if (text_starts(line, "State:\tZ"))
-			ended = true;
-		if (text_starts(line, "Threads:\t")) {
-			at += 9;
-			threads = ld__text_decimal(&at);
-		}
-		while (*line && *line++ != '\n')
-			;
-	}
-	return ended && threads == 2;
+	ld__kernel_slurp(agent.proc_fd, "self/status", text, sizeof(text));
+	state = ld__text_value(text, "State:");
+	threads = ld__text_value(text, "Threads:");
+	return state && *state == 'Z' && threads && ld__text_decimal(&threads) == 2;
 }
 
 static void loop(void)

@@ -16,21 +16,6 @@
 
 static char text[16384];		/* agent only: there is one reader */
 
-/* A small file's bytes, NUL-terminated. Returns 0 when it cannot be had. */
-static long slurp(int folder, const char *path, char *buffer, size_t capacity)
-{
-	int fd = kernel_openat(folder, path, O_RDONLY, 0);
-	long n;
-
-	buffer[0] = 0;
-	if (fd < 0)
-		return 0;
-	n = kernel_read(fd, buffer, capacity - 1);
-	kernel_close(fd);
-	buffer[n > 0 ? n : 0] = 0;
-	return n > 0 ? n : 0;
-}
-
 /* A number at the start of a small file; unknown when there is none ("max"). */
 static uint64_t read_number(const char *mount, const char *group, const char *file)
 {
@@ -38,7 +23,7 @@ static uint64_t read_number(const char *mount, const char *group, const char *fi
 	const char *at = number;
 
 	ld__text_format(path, sizeof(path), 0, "%s%s/%s", mount, group, file);
-	slurp(AT_FDCWD, path, number, sizeof(number));
+	ld__kernel_slurp(AT_FDCWD, path, number, sizeof(number));
 	return number[0] >= '0' && number[0] <= '9' ? ld__text_decimal(&at) : CGROUP_UNKNOWN;
 }
 
@@ -64,7 +49,7 @@ static uint64_t smallest_limit(const char *mount, char *group, const char *file)
 /* Calls visit with each group that has to do with memory. group may be changed. */
 static void visit_groups(int proc_fd, void (*visit)(const char *mount, char *group, int version, void *data), void *data)
 {
-	slurp(proc_fd, "thread-self/cgroup", text, sizeof(text));
+	ld__kernel_slurp(proc_fd, "thread-self/cgroup", text, sizeof(text));
 	for (char *line = text; *line;) {
 		char *end = line, *group;
 		bool memory = false, more;
@@ -115,7 +100,7 @@ static void read_stat(const char *mount, const char *group, struct cgroup_memory
 	char path[4400], stat[8192];
 
 	ld__text_format(path, sizeof(path), 0, "%s%s/memory.stat", mount, group);
-	slurp(AT_FDCWD, path, stat, sizeof(stat));
+	ld__kernel_slurp(AT_FDCWD, path, stat, sizeof(stat));
 	for (const char *line = stat; *line;) {
 		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 			const char *at = line + text_length(keys[i].key);

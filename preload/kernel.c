@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L1  kernel.c - signal handlers and numbers as text, without libc. */
+ * L1  kernel.c - signal handlers, small files, and numbers as text, without libc. */
 #include "kernel.h"
 
 #include <errno.h>
@@ -43,6 +43,39 @@ void ld__kernel_close_from(unsigned first)
 	ld__sys2(SYS_getrlimit, RLIMIT_NOFILE, &limit);	/* before Linux 5.9 */
 	for (unsigned fd = first; fd < limit.rlim_cur && fd < 1u << 20; fd++)
 		kernel_close((int)fd);
+}
+
+size_t ld__kernel_slurp(int folder, const char *path, char *buffer, size_t capacity)
+{
+	int fd = kernel_openat(folder, path, O_RDONLY, 0);
+	size_t used = 0;
+
+	buffer[0] = 0;
+	if (fd < 0)
+		return 0;
+	while (used < capacity - 1) {
+		long n = kernel_read(fd, buffer + used, capacity - 1 - used);
+
+		if (n <= 0)
+			break;
+		used += (size_t)n;
+	}
+	kernel_close(fd);
+	buffer[used] = 0;
+	return used;
+}
+
+const char *ld__text_value(const char *text, const char *key)
+{
+	while (*text && !text_starts(text, key))
+		while (*text && *text++ != '\n')
+			;
+	if (!*text)
+		return NULL;
+	text += text_length(key);
+	while (*text == ' ' || *text == '\t')
+		text++;
+	return text;
 }
 
 struct out {

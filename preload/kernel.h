@@ -49,6 +49,8 @@ static inline long kernel_futex(uint32_t *word, int op, uint32_t value,
 {
 	return ld__sys6(SYS_futex, word, op, value, timeout, 0, 0);
 }
+/* A whole small file, NUL-terminated, at most capacity - 1 bytes. Returns how many, 0 when it cannot be had. */
+size_t ld__kernel_slurp(int folder, const char *path, char *buffer, size_t capacity);
 /* Close all descriptors from `first` on. */
 #define kernel_close_from ld__kernel_close_from
 void ld__kernel_close_from(unsigned first);
@@ -127,6 +129,9 @@ static inline const char *text_base_name(const char *path)
 			base = path + 1;
 	return base;
 }
+
+/* What stands behind `key` at the start of a line, blanks left out; NULL without such a line. */
+const char *ld__text_value(const char *text, const char *key);
 
 /* Append to a fixed buffer, always NUL-terminated, cut when full. format: %s %d %u (32 bits),
  * %lu %lx (64 bits), %%. Returns the new length. */

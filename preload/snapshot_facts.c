@@ -8,34 +8,13 @@
 
 #define TICKS_PER_S 100u		/* USER_HZ, fixed on every machine that we know */
 
-/* A whole small file, NUL-terminated. Returns bytes read, 0 when it cannot be had. */
-static size_t slurp(int proc_fd, const char *path, char *buffer, size_t capacity)
-{
-	int fd = kernel_openat(proc_fd, path, O_RDONLY, 0);
-	size_t used = 0;
-
-	buffer[0] = 0;
-	if (fd < 0)
-		return 0;
-	while (used < capacity - 1) {
-		long n = kernel_read(fd, buffer + used, capacity - 1 - used);
-
-		if (n <= 0)
-			break;
-		used += (size_t)n;
-	}
-	kernel_close(fd);
-	buffer[used] = 0;
-	return used;
-}
-
 uint64_t ld__snapshot_statm(int proc_fd, uint64_t *ret_shared_bytes)
 {
 	char text[128];
 	const char *at = text;
 	uint64_t resident;
 
-	slurp(proc_fd, "thread-self/statm", text, sizeof(text));
+	ld__kernel_slurp(proc_fd, "thread-self/statm", text, sizeof(text));
 	ld__text_decimal(&at);
 	if (*at == ' ')
 		at++;
@@ -52,7 +31,7 @@ uint64_t ld__snapshot_private_bytes(int proc_fd)
 	char text[2048];
 	uint64_t bytes = 0;
 
-	slurp(proc_fd, "self/smaps_rollup", text, sizeof(text));
+	ld__kernel_slurp(proc_fd, "self/smaps_rollup", text, sizeof(text));
 	for (const char *line = text; *line;) {
 		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 			const char *at = line;
@@ -80,7 +59,7 @@ static void read_status(struct snapshot_facts *facts, int proc_fd)
 	};
 	char text[4096];
 
-	slurp(proc_fd, "thread-self/status", text, sizeof(text));
+	ld__kernel_slurp(proc_fd, "thread-self/status", text, sizeof(text));
 	for (const char *line = text; *line;) {
 		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 			const char *at = line;
@@ -109,7 +88,7 @@ static uint64_t read_start(int proc_fd)
 
 	if (known && known_pid == ld__sys_getpid())
 		return known;
-	if (!slurp(proc_fd, "self/stat", text, sizeof(text)))
+	if (!ld__kernel_slurp(proc_fd, "self/stat", text, sizeof(text)))
 		return 0;
 	for (const char *p = text; *p; p++)	/* the name may hold parentheses and blanks */
 		if (*p == ')')
@@ -125,7 +104,7 @@ static uint64_t read_start(int proc_fd)
 
 static void read_command(struct snapshot_facts *facts, int proc_fd)
 {
-	size_t used = slurp(proc_fd, "thread-self/cmdline", facts->command, sizeof(facts->command));
+	size_t used = ld__kernel_slurp(proc_fd, "thread-self/cmdline", facts->command, sizeof(facts->command));
 
 	while (used && !facts->command[used - 1])
 		used--;

@@ -22,29 +22,15 @@
 /* Of the calling thread: how many filters it has, 0 without one. Before Linux 5.9 always 1. */
 static uint64_t count_filters(int proc_fd)
 {
-	static const char mode_key[] = "Seccomp:\t", count_key[] = "Seccomp_filters:\t";
 	char text[4096];
-	int fd = kernel_openat(proc_fd, "thread-self/status", O_RDONLY, 0);
-	long n = fd < 0 ? 0 : kernel_read(fd, text, sizeof(text) - 1);
-	uint64_t mode = 0, count = 1;
+	const char *mode, *count;
 
-	if (fd >= 0)
-		kernel_close(fd);
-	text[n > 0 ? n : 0] = 0;
-	for (const char *line = text; *line;) {
-		const char *at = line;
-
-		if (text_starts(line, mode_key)) {
-			at += sizeof(mode_key) - 1;
-			mode = ld__text_decimal(&at);
-		} else if (text_starts(line, count_key)) {
-			at += sizeof(count_key) - 1;
-			count = ld__text_decimal(&at);
-		}
-		while (*line && *line++ != '\n')
-			;
-	}
-	return mode == MODE_FILTER ? count : 0;
+	ld__kernel_slurp(proc_fd, "thread-self/status", text, sizeof(text));
+	mode = ld__text_value(text, "Seccomp:");
+	count = ld__text_value(text, "Seccomp_filters:");
+	if (!mode || ld__text_decimal(&mode) != MODE_FILTER)
+		return 0;
+	return count ? ld__text_decimal(&count) : 1;
 }
 
 _Noreturn static void try_calls(void)
