@@ -951,7 +951,7 @@ struct growth *growth_free(struct growth *growth)
 		free(growth->clusters[c].place);
 	}
 	free(growth->clusters);
-	large_free(growth->bytes);
+	free(growth->bytes);
 	large_free(growth->retained);
 	reach_leaks_free(growth->leaks);
 	dominators_free(growth->tree);

@@ -30,7 +30,7 @@ struct search {
 	struct holders *holders;
 	uint8_t *cluster_of;		/* by node: the cluster in which it counts */
 	uint32_t *gate_of;		/* by node: gate, or the root that dominates it; HEAP_NONE = none */
-	uint32_t *share_of;		/* by gate: its entry in shares, HEAP_NONE = it carries nothing */
+	uint32_t *share_at;		/* by gate: its entry in shares + 1, 0 = it carries nothing; few do, most pages stay unused */
 	struct share *shares;
 	uint32_t share_count, share_room;
 	struct intern seen;		/* (gate, root) pairs that are counted */
@@ -50,7 +50,7 @@ static int add_share(struct search *s, uint32_t gate, uint32_t cluster, uint64_t
 {
 	struct share *share;
 
-	if (s->share_of[gate] == HEAP_NONE) {
+	if (s->share_at[gate] == 0) {
 		if (s->share_count == s->share_room) {
 			uint32_t wider = s->share_room ? s->share_room * 2 : 64;
 			struct share *grown = realloc(s->shares, (size_t)wider * sizeof(*grown));
@@ -60,10 +60,10 @@ static int add_share(struct search *s, uint32_t gate, uint32_t cluster, uint64_t
 			s->shares = grown;
 			s->share_room = wider;
 		}
-		s->share_of[gate] = s->share_count;
+		s->share_at[gate] = s->share_count + 1;
 		s->shares[s->share_count++] = (struct share){ .cluster = cluster };
 	}
-	share = &s->shares[s->share_of[gate]];
+	share = &s->shares[s->share_at[gate] - 1];
 	if (share->cluster != cluster)		/* rare: the first cluster speaks for the gate */
 		return 0;
 	share->count += count;
@@ -131,7 +131,7 @@ static void add_holder(struct holders *h, uint32_t root, const struct share *sha
 /* Who refers to a shared gate from outside of it? */
 static int meet_reference(struct search *s, uint32_t from, uint32_t gate)
 {
-	const struct share *share = &s->shares[s->share_of[gate]];
+	const struct share *share = &s->shares[s->share_at[gate] - 1];
 	uint32_t root;
 	int is_new;
 
@@ -142,8 +142,8 @@ static int meet_reference(struct search *s, uint32_t from, uint32_t gate)
 
 		if (other == gate)
 			return 0;
-		if (other < s->heap->nodes && s->share_of[other] != HEAP_NONE &&
-		    s->shares[s->share_of[other]].cluster == share->cluster) {
+		if (other < s->heap->nodes && s->share_at[other] != 0 &&
+		    s->shares[s->share_at[other] - 1].cluster == share->cluster) {
 			s->linked[share->cluster] = true;	/* a list: who holds one holds those behind it */
 			return 0;
 		}
@@ -171,7 +171,7 @@ static int find_referrers(struct search *s)
 		for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1] && r == 0; e++) {
 			uint32_t to = heap->edge_to[e];
 
-			if (s->share_of[to] != HEAP_NONE && to != v && reach_edge_counts(s->reach, v, to))
+			if (s->share_at[to] != 0 && to != v && reach_edge_counts(s->reach, v, to))
 				r = meet_reference(s, v, to);
 		}
 	}
@@ -187,7 +187,7 @@ static void follow_links(struct search *s, uint32_t cluster, struct holder *hold
 	memset(seen, 0, heap->nodes);
 	for (uint32_t i = 0; i < s->meeting_count; i++)
 		if (s->meetings[i].root == holder->root && !seen[s->meetings[i].gate] &&
-		    s->shares[s->share_of[s->meetings[i].gate]].cluster == cluster) {
+		    s->shares[s->share_at[s->meetings[i].gate] - 1].cluster == cluster) {
 			seen[s->meetings[i].gate] = 1;
 			queue[to++] = s->meetings[i].gate;
 		}
@@ -195,15 +195,15 @@ static void follow_links(struct search *s, uint32_t cluster, struct holder *hold
 	while (from < to) {
 		uint32_t v = queue[from++];
 
-		if (s->share_of[v] != HEAP_NONE) {
-			holder->count += s->shares[s->share_of[v]].count;
-			holder->bytes += s->shares[s->share_of[v]].bytes;
+		if (s->share_at[v] != 0) {
+			holder->count += s->shares[s->share_at[v] - 1].count;
+			holder->bytes += s->shares[s->share_at[v] - 1].bytes;
 		}
 		for (uint64_t e = heap->edge_start[v]; e < heap->edge_start[v + 1]; e++) {
 			uint32_t w = heap->edge_to[e], gate = s->gate_of[w];
 
 			if (seen[w] || !reach_edge_counts(s->reach, v, w) || gate >= heap->nodes ||
-			    s->share_of[gate] == HEAP_NONE || s->shares[s->share_of[gate]].cluster != cluster)
+			    s->share_at[gate] == 0 || s->shares[s->share_at[gate] - 1].cluster != cluster)
 				continue;
 			seen[w] = 1;
 			queue[to++] = w;
@@ -272,11 +272,10 @@ int holders_find(const struct growth *growth, struct holders **ret_holders)
 	s.holders = calloc((size_t)growth->cluster_count + 1, sizeof(*s.holders));
 	s.cluster_of = large_array(n, 1);
 	s.gate_of = large_array(n, sizeof(*s.gate_of));
-	s.share_of = large_array(n, sizeof(*s.share_of));
-	if (!s.holders || !s.cluster_of || !s.gate_of || !s.share_of)
+	s.share_at = calloc(n, sizeof(*s.share_at));
+	if (!s.holders || !s.cluster_of || !s.gate_of || !s.share_at)
 		goto out;
 	memset(s.cluster_of, NO_CLUSTER, n);
-	memset(s.share_of, 0xff, n * sizeof(*s.share_of));
 	for (uint32_t c = 0; c < growth->cluster_count; c++)
 		for (uint32_t i = 0; i < growth->clusters[c].node_count && !growth->clusters[c].unreachable; i++)
 			if (growth->clusters[c].counts[i])
@@ -292,7 +291,7 @@ out:
 	intern_done(&s.seen);
 	large_free(s.cluster_of);
 	large_free(s.gate_of);
-	large_free(s.share_of);
+	free(s.share_at);
 	free(s.shares);
 	free(s.meetings);
 	if (r < 0) {

@@ -2,10 +2,8 @@
  * L6  mark.c - which nodes of the last snapshot grew. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/diff.h"
-#include "core/large.h"
 #include "core/mark.h"
 #include "core/weigh.h"
 
@@ -79,23 +77,23 @@ static uint64_t grown_bytes(const struct series *series, uint32_t v)
 int mark_grown(const struct series *series, uint64_t **ret_bytes, uint64_t *ret_total)
 {
 	const struct heap *heap = series_last(series)->heap;
-	uint64_t *bytes = large_array(heap->nodes, sizeof(*bytes)), total = 0;
+	uint64_t *bytes = calloc((size_t)heap->nodes + 1, sizeof(*bytes)), total = 0;
 	int r = 0;
 
 	if (!bytes)
 		return -ENOMEM;
-	memset(bytes, 0, (size_t)heap->nodes * sizeof(*bytes));
 	if (series->count > 1 && !series->same_process)
 		r = mark_by_rows(series, bytes);
 	if (r < 0) {
-		large_free(bytes);
+		free(bytes);
 		return r;
 	}
 	for (uint32_t v = 0; v < heap->nodes && series->count > 1; v++) {
 		uint64_t grew = series->same_process && weigh_is_counted(heap, v) ? grown_bytes(series, v) : bytes[v];
 
 		total += grew;
-		bytes[v] = grew;
+		if (grew)		/* most did not grow: what is never written takes no memory */
+			bytes[v] = grew;
 	}
 	*ret_bytes = bytes;
 	*ret_total = total;

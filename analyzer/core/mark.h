@@ -10,7 +10,7 @@
 /* All bytes of a new block; what a resized one gained; all bytes of a block that some root reached in
  * the first snapshot and none does now. Everything else did not grow.
  *
- * ret_bytes  by node of the last snapshot; the caller releases it with large_free().
+ * ret_bytes  by node of the last snapshot; the caller frees it.
  * ret_total  their sum.
  * Returns 0 or -ENOMEM. */
 int mark_grown(const struct series *series, uint64_t **ret_bytes, uint64_t *ret_total)
