@@ -7,7 +7,8 @@
  * (1) An array that fits no spare span is made of several: their pages are moved to one range of addresses,
  *     which moves no bytes. So fresh memory is taken only when no spare page is left.
  * (2) When the last array has gone, everything goes back to the kernel.
- * (3) Below LARGE_BYTES malloc() does as well; large_free() tells by the address.
+ * (3) Below LARGE_BYTES malloc() does as well; large_free() tells by the address. Such an array does not begin where
+ *     malloc() said, so that a free() in the place of large_free() is noticed with a short array too.
  * A sanitizer sees more of what each malloc() and free() are for, so with one there are no spans. */
 #include "core/large.h"
 
@@ -27,6 +28,7 @@
 #define LARGE_BYTES ((size_t)4 << 20)
 #endif
 #define PAGE ((size_t)2 << 20)
+#define SHORT_GAP 16u			/* see (3); keeps the alignment */
 
 struct span { char *at; size_t bytes; };
 
@@ -154,10 +156,12 @@ void *large_array(uint64_t count, size_t element_bytes)
 
 	if (__builtin_mul_overflow(count ? count : 1, element_bytes, &bytes))
 		return NULL;
-	if (bytes < LARGE_BYTES)
-		return malloc(bytes);
 	if (bytes > PTRDIFF_MAX - PAGE)
 		return NULL;
+	if (bytes < LARGE_BYTES) {
+		at = malloc(SHORT_GAP + bytes);
+		return at ? at + SHORT_GAP : NULL;
+	}
 	whole = (bytes + PAGE - 1) & ~(PAGE - 1);
 	pthread_mutex_lock(&lock);
 	if (make_room(&used, 1)) {
@@ -202,15 +206,15 @@ void large_free(void *array)
 		used = spare = (struct spans){ 0 };
 	}
 	pthread_mutex_unlock(&lock);
-	if (!span)
-		free(array);
+	if (!span && array)
+		free((char *)array - SHORT_GAP);
 }
 
 void *large_shorten(void *array, uint64_t count, size_t element_bytes)
 {
 	size_t bytes = (count ? count : 1) * element_bytes, whole = (bytes + PAGE - 1) & ~(PAGE - 1);
 	struct span *span;
-	void *shorter;
+	char *shorter;
 
 	pthread_mutex_lock(&lock);
 	span = find(array);
@@ -223,6 +227,6 @@ void *large_shorten(void *array, uint64_t count, size_t element_bytes)
 	pthread_mutex_unlock(&lock);
 	if (span)
 		return array;
-	shorter = realloc(array, bytes);
-	return shorter ? shorter : array;
+	shorter = realloc((char *)array - SHORT_GAP, SHORT_GAP + bytes);
+	return shorter ? shorter + SHORT_GAP : array;
 }

@@ -29,8 +29,8 @@ int where_init(struct where *where, const struct heap *heap, const struct reach 
 
 void where_done(struct where *where)
 {
-	free(where->root);
-	free(where->near);
+	large_free(where->root);
+	large_free(where->near);
 	*where = (struct where){ 0 };
 }
 
