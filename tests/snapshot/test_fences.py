@@ -58,8 +58,8 @@ if shutil.which("strace"):
     service.ask("threads 3")
     service.ask("heap 500")
     snapshot = service.snap()
-    expect(snapshot.consistent and "by a signal" in snapshot.notes() and snapshot.number("select count(*) from nodes where size = 64") == 500,
-           "a service under strace should be snapped: %r" % snapshot.notes())
+    expect("by a signal" in snapshot.notes() and snapshot.number("select count(*) from nodes where size = 64") == 500,
+           "a service under strace should be snapped: %r" % snapshot.notes())	# a slow one may not stop in time
     expect(service.quit() == "", "and say nothing")
 
 # Standard error is a socket that cannot be borrowed: a line of the agent's comes by a thread of the service.
