@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@
 #define DEFAULT_WAIT_NS 30000000000u
 #define PIPE_BYTES (1 << 20)
 #define NUMBER_LAST 1000000
+#define INGEST_NICE 10
 
 static double seconds_since(const struct timespec *start)
 {
@@ -175,6 +177,9 @@ static int write_snapshot(const struct target *target, const struct take_options
 		options.owner_uid = (int)target->uid;
 		options.owner_gid = (int)target->gid;
 	}
+	/* its second of work would take turns from the service's threads where all processors are busy */
+	if (getpriority(PRIO_PROCESS, 0) < INGEST_NICE)
+		(void)setpriority(PRIO_PROCESS, 0, INGEST_NICE);
 	r = ingest_run(stream_fd, place.path, &options, &written, &error);
 	cmd_progress(NULL, 0, 0);
 	if (r < 0) {
