@@ -275,7 +275,7 @@ static void make_tree(struct work *w, struct dominators *tree)
 	}
 	w->number = w->parent = w->pred_start = NULL;
 	w->forest = NULL;
-	tree->order = large_shorten(tree->order, w->count, sizeof(uint32_t));
+	large_shorten(tree->order, w->count, sizeof(uint32_t));
 }
 
 static int list_top(struct work *w, const struct reach *reach)

@@ -210,11 +210,10 @@ void large_free(void *array)
 		free((char *)array - SHORT_GAP);
 }
 
-void *large_shorten(void *array, uint64_t count, size_t element_bytes)
+void large_shorten(void *array, uint64_t count, size_t element_bytes)
 {
 	size_t bytes = (count ? count : 1) * element_bytes, whole = (bytes + PAGE - 1) & ~(PAGE - 1);
 	struct span *span;
-	char *shorter;
 
 	pthread_mutex_lock(&lock);
 	span = find(array);
@@ -225,8 +224,4 @@ void *large_shorten(void *array, uint64_t count, size_t element_bytes)
 		keep(rest);
 	}
 	pthread_mutex_unlock(&lock);
-	if (span)
-		return array;
-	shorter = realloc((char *)array - SHORT_GAP, SHORT_GAP + bytes);
-	return shorter ? shorter + SHORT_GAP : array;
 }

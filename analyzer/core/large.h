@@ -16,7 +16,7 @@
 void *large_array(uint64_t count, size_t element_bytes);
 void large_free(void *array);		/* accepts NULL */
 
-/* Give back what is behind the first `count` elements; returns where the array is now, which is never NULL. */
-void *large_shorten(void *array, uint64_t count, size_t element_bytes);
+/* Give back what is behind the first `count` elements, where that is worth it. */
+void large_shorten(void *array, uint64_t count, size_t element_bytes);
 
 #endif

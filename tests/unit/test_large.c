@@ -94,8 +94,8 @@ TEST(a_shortened_array_keeps_its_beginning)
 	ASSERT_NOT_NULL(large);
 	fill(small, 4000, 5);
 	fill(large, 12 * MIB, 6);
-	small = large_shorten(small, 10, 4);
-	large = large_shorten(large, 5 * MIB, 1);
+	large_shorten(small, 10, 4);
+	large_shorten(large, 5 * MIB, 1);
 	next = large_array(6 * MIB, 1);
 	ASSERT_NOT_NULL(next);
 	fill(next, 6 * MIB, 7);
