@@ -345,17 +345,24 @@ struct series *series_free(struct series *series)
 
 bool series_is_new(const struct series *series, uint32_t node)
 {
-	uint64_t birth = series_last(series)->heap->birth[node];
+	const struct heap *last = series_last(series)->heap;
+	uint64_t birth = last->birth[node];
 
 	if (!series->same_process || series->earlier[node] != HEAP_NONE)
 		return false;
-	return birth == 0 || birth > series->heaps[0].heap->meta.taken_birth;
+	/* A Python object has the birth of its memory, which the interpreter may have kept from an earlier one. */
+	return birth == 0 || birth > series->heaps[0].heap->meta.taken_birth || last->flags[node] & HEAP_PYTHON;
 }
 
 bool series_is_survivor(const struct series *series, uint32_t node)
 {
-	return series->count > 2 && series_is_new(series, node) &&
-	       series_last(series)->heap->birth[node] <= series->heaps[series->count - 2].heap->meta.taken_birth;
+	uint64_t birth = series_last(series)->heap->birth[node];
+
+	if (series->count <= 2 || !series_is_new(series, node))
+		return false;
+	/* Older than the first: only its memory is. */
+	return birth <= series->heaps[series->count - 2].heap->meta.taken_birth &&
+	       (birth == 0 || birth > series->heaps[0].heap->meta.taken_birth);
 }
 
 uint64_t series_resized_bytes(const struct series *series, uint32_t node)

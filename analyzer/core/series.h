@@ -8,7 +8,8 @@
  * (2) Snapshots of different processes (another pid, or another time of start) have no blocks in common; they are
  *     compared by type and site only (same_process is false), and whoever prints says so.
  * (3) New: born after the first snapshot and alive in the last. A block that an inconsistent first
- *     snapshot merely missed is older than it and is not new; such blocks are counted in `late`.
+ *     snapshot merely missed is older than it and is not new; such blocks are counted in `late`. A Python
+ *     object that was not there is new, though its memory may be older: interpreters keep some for the next.
  * (4) Types have one number over all snapshots: (source, name). */
 #ifndef LEAKDIFF_SERIES_H
 #define LEAKDIFF_SERIES_H

@@ -317,4 +317,21 @@ TEST(a_block_that_an_earlier_snapshot_missed_is_late_not_new)
 	pair_done(&p, 2);
 }
 
+TEST(a_python_object_in_memory_that_the_interpreter_kept_is_new)
+{
+	struct pair p = { 0 };
+	struct diff_options options = { 0 };
+
+	for (int i = 0; i < 2; i++) {
+		uint32_t type = model_type(&p.m[i], "collections.deque", HEAP_TYPE_PYTHON);
+		model_flag(&p.m[i], model_block(&p.m[i], 0x1000, 64, 10, type, MODEL_NO_STACK), HEAP_PYTHON);
+		if (i)
+			model_flag(&p.m[i], model_block(&p.m[i], 0x2000, 64, 500, type, MODEL_NO_STACK), HEAP_PYTHON);
+	}
+	pair_diff(&p, 2, &options);
+	EXPECT_U64_EQ(p.series->late, 0);
+	EXPECT_U64_EQ(p.diff->rows[0].new_count, 1);
+	pair_done(&p, 2);
+}
+
 TEST_MAIN()
