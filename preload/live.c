@@ -406,17 +406,30 @@ bool ld__live_remove(uint64_t addr, struct live_block *ret_block)
 	return true;
 }
 
-bool ld__live_realloc_begin(uint64_t addr, struct live_block *ret_block)
+static inline struct entry *look_up(uint64_t addr, struct live_block *ret_block)
 {
 	struct shard *s;
 	struct place place;
 	uint64_t hash;
 
 	if (!find(addr, &s, &hash, &place))
-		return false;
+		return NULL;
 	entry_read(entry_at(place), ret_block);
-	entry_at(place)->what |= IN_REALLOC;
-	return true;
+	return entry_at(place);
+}
+
+bool ld__live_find(uint64_t addr, struct live_block *ret_block)
+{
+	return look_up(addr, ret_block) != NULL;
+}
+
+bool ld__live_realloc_begin(uint64_t addr, struct live_block *ret_block)
+{
+	struct entry *entry = look_up(addr, ret_block);
+
+	if (entry)
+		entry->what |= IN_REALLOC;
+	return entry != NULL;
 }
 
 void ld__live_realloc_end(uint64_t addr, uint64_t birth)
@@ -571,18 +584,6 @@ uint64_t ld__live_visit(void (*visit)(const struct live_block *block, void *data
 	for (uint64_t i = 0; i < map_count; i++, count++)
 		visit(&maps[i], data);
 	return count;
-}
-
-bool ld__live_find(uint64_t addr, struct live_block *ret_block)
-{
-	struct shard *s;
-	struct place place;
-	uint64_t hash;
-
-	if (!find(addr, &s, &hash, &place))
-		return false;
-	entry_read(entry_at(place), ret_block);
-	return true;
 }
 
 bool ld__live_find_mapping(uint64_t addr, struct live_block *ret_mapping)

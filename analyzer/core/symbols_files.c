@@ -253,11 +253,24 @@ static void narrow(const struct symbol_table *table, uint64_t addr, uint64_t *fr
 	}
 }
 
+/* The symbol of one table that holds the address. Returns 1 when there is one. */
+static int variable_of(struct symbols_files *files, const struct symbol_table *table, uint64_t addr,
+		       struct symbols_variable *ret_variable, uint64_t *ret_from, uint64_t *ret_to)
+{
+	const struct symbol *symbol = symbols_elf_find(table, addr);
+
+	if (!symbol || addr >= symbol->end)
+		return 0;
+	*ret_from = symbol->start;
+	*ret_to = UINT64_MAX;
+	narrow(table, addr, ret_from, ret_to);
+	return describe(files, symbol, addr, ret_variable);
+}
+
 int symbols_files_variable(struct symbols_files *files, int number, uint64_t addr,
 			   struct symbols_variable *ret_variable, uint64_t *ret_from, uint64_t *ret_to)
 {
 	struct symbols_file *file;
-	const struct symbol *symbol;
 	int r;
 
 	*ret_from = addr;
@@ -265,13 +278,9 @@ int symbols_files_variable(struct symbols_files *files, int number, uint64_t add
 	r = symbols_need_file(files, number, &file);
 	if (r <= 0)
 		return r;
-	symbol = symbols_elf_find(&file->variables, addr);
-	if (symbol && addr < symbol->end) {
-		*ret_from = symbol->start;
-		*ret_to = UINT64_MAX;
-		narrow(&file->variables, addr, ret_from, ret_to);
-		return describe(files, symbol, addr, ret_variable);
-	}
+	r = variable_of(files, &file->variables, addr, ret_variable, ret_from, ret_to);
+	if (r != 0)
+		return r;
 	for (size_t i = 0; i < file->section_count; i++) {
 		const struct section *section = &file->sections[i];
 
@@ -292,19 +301,10 @@ int symbols_files_tls(struct symbols_files *files, int number, uint64_t offset,
 		      struct symbols_variable *ret_variable, uint64_t *ret_from, uint64_t *ret_to)
 {
 	struct symbols_file *file;
-	const struct symbol *symbol;
 	int r;
 
 	*ret_from = offset;
 	*ret_to = offset + 1;
 	r = symbols_need_file(files, number, &file);
-	if (r <= 0)
-		return r;
-	symbol = symbols_elf_find(&file->tls, offset);
-	if (!symbol || offset >= symbol->end)
-		return 0;
-	*ret_from = symbol->start;
-	*ret_to = UINT64_MAX;
-	narrow(&file->tls, offset, ret_from, ret_to);
-	return describe(files, symbol, offset, ret_variable);
+	return r <= 0 ? r : variable_of(files, &file->tls, offset, ret_variable, ret_from, ret_to);
 }
