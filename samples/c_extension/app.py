@@ -10,7 +10,7 @@ DRIVE between 20 KEEP {n}; QUEUE {n}; HIDE {n}
 DRIVE during PING
 DRIVE rest 2
 EXPECT exit 1
-EXPECT grow type=bytes count>=60 count<=62 row=1
+EXPECT grow type=bytes new>=60 new<=62 row=1
 EXPECT suspect verdict=growing type=bytes holder=kept kind=global count=20 bytes=2000660
 EXPECT chain ~kept -> bytes
 EXPECT suspect verdict=growing type=bytes holder=queue kind=global count=20 bytes=1200660
