@@ -816,7 +816,7 @@ static inline int walk(struct step *step, struct walk *w, uint32_t depth, uint32
 }
 
 /* Write down what the walk that ended in `last` loaded, unless that is more than a record holds. */
-static bool recall_fill(const struct step *step, struct recall_record *r, const struct walk *first,
+static bool recall_fill(const struct step *step, struct recall_record *r, const struct recall_key *first,
 			uint32_t stack)
 {
 	const struct entry *inner = &step->last[step->count - 1];
@@ -840,19 +840,20 @@ static bool recall_fill(const struct step *step, struct recall_record *r, const 
 	return step->end != END_ZERO || recall_add(r, first->sp, step->end_sp - 8, 0);
 }
 
-/* The set of a walk's first state. */
-static inline uint32_t recall_set(const struct step *step, const struct walk *w)
+/* The key of a walk's first state. */
+static inline struct recall_key recall_key_of(const struct step *step, const struct walk *w)
 {
 	uint64_t rule = slot_read(rule_slot(w->pc), w->pc), cfa = w->sp + (uint64_t)RULE_CFA_DISTANCE(rule);
+	struct recall_key key = { .sp = w->sp, .pc = w->pc, .bp = w->bp };
+	bool known = RULE_IS_PLAIN(rule) && RULE_CFA(rule) == RULE_CFA_SP && cfa > w->sp &&
+		     !outside(w, cfa - 8, step->high);
 
-	if (!RULE_IS_PLAIN(rule) || RULE_CFA(rule) != RULE_CFA_SP || cfa <= w->sp || outside(w, cfa - 8, step->high))
-		return recall_set_of(w->sp, w->pc, 0);
-	return recall_set_of(w->sp, w->pc, load(cfa - 8));
+	recall_hash(step->recall, &key, known ? load(cfa - 8) : 0, step->high);
+	return key;
 }
 
 /* A stack was walked: shall it be found without a walk the next time? */
-static __attribute__((noinline)) void recall_learn(struct step *step, uint32_t set, const struct walk *first,
-						   uint32_t stack)
+static __attribute__((noinline)) void recall_learn(struct step *step, const struct recall_key *key, uint32_t stack)
 {
 	struct recall_record *r;
 	uint32_t way;
@@ -862,11 +863,15 @@ static __attribute__((noinline)) void recall_learn(struct step *step, uint32_t s
 			step->recall = ld__arena_map(sizeof(*step->recall));
 		return;
 	}
-	if (step->count < 2 || !stack)
+	if (step->count < 2 || !stack || !recall_missed(step->recall, stack))
 		return;
-	r = recall_miss(step->recall, set, step->era, stack, &way);
-	if (r && recall_fill(step, r, first, stack))
-		recall_keep(step->recall, set, way, first->sp, first->pc);
+	/* where the frame that is not in the hash yet will return to: two frames out, and one for each split */
+	if (step->count > key->levels + 2 &&
+	    recall_divide(step->recall, key, step->era, step->last[step->count - 3 - key->levels].sp - 8 - key->sp))
+		return;
+	r = recall_take(step->recall, key, step->era, &way);
+	if (recall_fill(step, r, key, stack))
+		recall_keep(step->recall, key, way);
 }
 
 static __attribute__((noinline, cold)) int hand_over(struct step *step, int reason)
@@ -883,8 +888,8 @@ int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint3
 	uint64_t at = (uint64_t)(uintptr_t)frame,
 		 now = atomic_load_explicit(&unloads, memory_order_acquire);
 	const struct recall_record *known;
-	struct walk w, first;
-	uint32_t set = 0;
+	struct recall_key key = { 0 };
+	struct walk w;
 	int r;
 
 	if (!rules)
@@ -923,8 +928,8 @@ int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint3
 	w.fresh = 0;
 	known = NULL;
 	if (step->recall) {
-		set = recall_set(step, &w);
-		known = recall_find(step->recall, set, step->era, w.sp, w.pc, w.bp);
+		key = recall_key_of(step, &w);
+		known = recall_find(step->recall, &key, step->era);
 	}
 	step->recalled = known;
 	if (known) {
@@ -932,11 +937,10 @@ int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint3
 		step->compared += known->frames;
 		*ret_stack = known->stack;
 	} else {
-		first = w;
 		r = walk(step, &w, depth, ret_stack);
 		if (r)
 			return hand_over(step, r);
-		recall_learn(step, set, &first, *ret_stack);
+		recall_learn(step, &key, *ret_stack);
 	}
 	step->stacks++;
 	atomic_signal_fence(memory_order_seq_cst);

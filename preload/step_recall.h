@@ -3,6 +3,7 @@
  *
  *   hash of the innermost frames -> set -> (sp, pc) of the innermost one, 4 keys, one cache line -> record
  *   record    stack id | where above sp a word was loaded, and what it was | ...
+ *   split     a hash to which too many stacks came -> where above sp the next return address lies
  *
  * A walk is a function of its first state and of the words that it loads (see step.c). So a stack that was
  * walked before is at hand again when its innermost frame has the same sp, pc and, if it matters, rbp, and all
@@ -14,7 +15,10 @@
  * (2) What was kept before the bounds of the thread's stack changed, or before code was unloaded, is of another
  *     era and never looked at: so every word that is loaded lies in the thread's own stack.
  * (3) A key is cleared before its record is written: a signal handler that leaves with siglongjmp() leaves none
- *     that is half done. */
+ *     that is half done.
+ * (4) Many stacks may begin alike (all strings of a program are made by one function of a library), and a set has
+ *     four places. When a set is full, the hash of those in it that have one innermost frame is split: it then takes
+ *     in one more return address, whose place follows from the frames inside of it and so is the same for all. */
 #ifndef LEAKDIFF_STEP_RECALL_H
 #define LEAKDIFF_STEP_RECALL_H
 
@@ -26,6 +30,9 @@
 #define RECALL_SETS (1u << RECALL_BITS)
 #define RECALL_WAYS 4u
 #define RECALL_MISSED 1024u
+#define RECALL_SPLIT_BITS 6u
+#define RECALL_SPLITS (1u << RECALL_SPLIT_BITS)
+#define RECALL_LEVELS 4u		/* splits of one hash */
 #define RECALL_WORDS 32u		/* of one stack: return addresses, and rbp where it matters */
 
 struct recall_record {
@@ -42,20 +49,52 @@ struct recall_set {
 	struct { uint64_t sp, pc; } keys[RECALL_WAYS];	/* pc 0: free */
 };
 
+struct recall_split {
+	uint64_t hash;			/* 0: none */
+	uint64_t at;			/* in bytes from sp */
+};
+
 struct recall {
 	struct recall_set sets[RECALL_SETS];
+	struct recall_split splits[RECALL_SPLITS];
 	uint32_t missed[RECALL_MISSED];	/* stacks that were not found once, by their ids */
 	uint32_t turn;
 	struct recall_record records[RECALL_SETS][RECALL_WAYS];
 };
 
-/* pc_outside: of the next frame, since many stacks end in one function that others call to allocate. 0 when it
- * takes more than a look to know it. */
-static inline uint32_t recall_set_of(uint64_t sp, uint64_t pc, uint64_t pc_outside)
+/* Where the search for a stack begins. */
+struct recall_key {
+	uint64_t sp, pc, bp;		/* of the innermost frame */
+	uint64_t hash;
+	uint32_t levels;		/* splits of the hash */
+};
+
+static inline uint32_t recall_set_of(const struct recall_key *key)
 {
-	return (uint32_t)(((sp >> 3) + pc * 0x2545f4914f6cdd1dull + pc_outside * 0xd1342543de82ef95ull) *
-				  0x9e3779b97f4a7c15ull >>
-			  (64 - RECALL_BITS));
+	return (uint32_t)(key->hash >> (64 - RECALL_BITS));
+}
+
+static inline struct recall_split *recall_split_of(struct recall *recall, uint64_t hash)
+{
+	return &recall->splits[hash >> (64 - RECALL_BITS - RECALL_SPLIT_BITS) & (RECALL_SPLITS - 1)];
+}
+
+/* Make the hash of a key whose other words are set. pc_outside: of the next frame, since many stacks end in one
+ * function that others call to allocate; 0 when it takes more than a look to know it. high: where the thread's
+ * stack ends. */
+static inline void recall_hash(struct recall *recall, struct recall_key *key, uint64_t pc_outside, uint64_t high)
+{
+	const struct recall_split *split;
+
+	key->hash = ((key->sp >> 3) + key->pc * 0x2545f4914f6cdd1dull + pc_outside * 0xd1342543de82ef95ull) *
+		    0x9e3779b97f4a7c15ull;
+	for (key->levels = 0; key->levels < RECALL_LEVELS; key->levels++) {
+		split = recall_split_of(recall, key->hash);
+		if (split->hash != key->hash || key->sp + split->at > high - 8)
+			break;
+		key->hash = (key->hash ^ *(const volatile uint64_t *)(uintptr_t)(key->sp + split->at)) *
+			    0x9e3779b97f4a7c15ull;
+	}
 }
 
 /* Are all words that were loaded then as they were? */
@@ -71,34 +110,66 @@ static inline bool recall_holds(const struct recall_record *r, uint64_t sp)
 	return true;
 }
 
-/* The stack whose innermost frame is in this state, NULL when it is not known. at: its set. */
-static inline const struct recall_record *recall_find(const struct recall *recall, uint32_t at, uint64_t era,
-						      uint64_t sp, uint64_t pc, uint64_t bp)
+/* The stack whose innermost frame is in this state, NULL when it is not known. */
+static inline const struct recall_record *recall_find(const struct recall *recall, const struct recall_key *key,
+						      uint64_t era)
 {
+	uint32_t at = recall_set_of(key);
 	const struct recall_set *set = &recall->sets[at];
 
 	for (uint32_t way = 0; way < RECALL_WAYS; way++) {
 		const struct recall_record *r = &recall->records[at][way];
 
-		if (set->keys[way].pc == pc && set->keys[way].sp == sp && r->era == era &&
-		    (!r->uses_bp || r->bp == bp) && recall_holds(r, sp))
+		if (set->keys[way].pc == key->pc && set->keys[way].sp == key->sp && r->era == era &&
+		    (!r->uses_bp || r->bp == key->bp) && recall_holds(r, key->sp))
 			return r;
 	}
 	return NULL;
 }
 
-/* A stack was not found. The record to fill in when it shall be kept, NULL when not yet. The caller ends with
- * recall_keep(). */
-static inline struct recall_record *recall_miss(struct recall *recall, uint32_t at, uint64_t era, uint32_t stack,
+/* A stack was not found. Returns whether it shall be kept, which is so when it was missed before. */
+static inline bool recall_missed(struct recall *recall, uint32_t stack)
+{
+	uint32_t *missed = &recall->missed[stack % RECALL_MISSED];
+	bool again = *missed == stack;
+
+	*missed = again ? 0 : stack;
+	return again;
+}
+
+/* Is a key's set full, and does it hold others that begin like this one? Then these stacks are told apart by the word `at`
+ * bytes above sp from now on, and have to be learned anew. */
+static inline bool recall_divide(struct recall *recall, const struct recall_key *key, uint64_t era, uint64_t at)
+{
+	uint32_t place = recall_set_of(key), alike = 0;
+	struct recall_set *set = &recall->sets[place];
+	struct recall_split *split = recall_split_of(recall, key->hash);
+
+	for (uint32_t way = 0; way < RECALL_WAYS; way++) {
+		if (!set->keys[way].pc || recall->records[place][way].era != era)
+			return false;
+		alike += set->keys[way].pc == key->pc && set->keys[way].sp == key->sp;
+	}
+	if (alike < 2 || key->levels == RECALL_LEVELS)
+		return false;
+	split->hash = 0;
+	atomic_signal_fence(memory_order_seq_cst);
+	split->at = at;
+	atomic_signal_fence(memory_order_seq_cst);
+	split->hash = key->hash;
+	for (uint32_t way = 0; way < RECALL_WAYS; way++) {
+		if (set->keys[way].pc == key->pc && set->keys[way].sp == key->sp)
+			set->keys[way].pc = 0;
+	}
+	return true;
+}
+
+/* The record to fill in for a key, whose holder is forgotten. The caller ends with recall_keep(). */
+static inline struct recall_record *recall_take(struct recall *recall, const struct recall_key *key, uint64_t era,
 						uint32_t *ret_way)
 {
-	uint32_t *missed = &recall->missed[stack % RECALL_MISSED], way = 0;
+	uint32_t at = recall_set_of(key), way = 0;
 
-	if (*missed != stack) {
-		*missed = stack;
-		return NULL;
-	}
-	*missed = 0;
 	while (way < RECALL_WAYS && recall->sets[at].keys[way].pc && recall->records[at][way].era == era)
 		way++;
 	if (way == RECALL_WAYS)
@@ -121,8 +192,9 @@ static inline bool recall_add(struct recall_record *r, uint64_t sp, uint64_t at,
 	return true;
 }
 
-static inline void recall_keep(struct recall *recall, uint32_t at, uint32_t way, uint64_t sp, uint64_t pc)
+static inline void recall_keep(struct recall *recall, const struct recall_key *key, uint32_t way)
 {
+	uint32_t at = recall_set_of(key);
 	struct recall_record *r = &recall->records[at][way];
 	struct recall_set *set = &recall->sets[at];
 
@@ -131,8 +203,8 @@ static inline void recall_keep(struct recall *recall, uint32_t at, uint32_t way,
 		r->words[r->count] = r->words[0];
 	}
 	atomic_signal_fence(memory_order_seq_cst);
-	set->keys[way].sp = sp;
-	set->keys[way].pc = pc;
+	set->keys[way].sp = key->sp;
+	set->keys[way].pc = key->pc;
 }
 
 #endif

@@ -382,6 +382,31 @@ TEST(a_stack_that_differs_far_out_is_not_taken_for_the_one_that_is_known)
 	EXPECT_U64_EQ(handed_over, 0);
 }
 
+#define ALIKE(n) \
+	static NOINLINE void alike_##n(void) { middle_of_both(1); __asm__ volatile("# alike " #n); }
+ALIKE(0) ALIKE(1) ALIKE(2) ALIKE(3) ALIKE(4) ALIKE(5) ALIKE(6) ALIKE(7) ALIKE(8) ALIKE(9) ALIKE(10) ALIKE(11)
+static void (*const alike[12])(void) = { alike_0, alike_1, alike_2, alike_3, alike_4, alike_5,
+					 alike_6, alike_7, alike_8, alike_9, alike_10, alike_11 };
+
+/* One stack pointer and three frames that are the same: what tells them apart lies further out than a hash of
+ * the innermost two can know. */
+TEST(stacks_that_begin_alike_are_found_without_a_step)
+{
+	uint64_t before = 0;
+
+	setup();
+	counters_clear();
+	depth_limit = STEP_DEPTH_MAX;
+	for (uint32_t i = 0; i < 1100 * 12; i++) {
+		if (i == 1000 * 12)
+			before = frames_stepped();
+		alike[i % 12]();
+	}
+	EXPECT_TRUE(frames_stepped() - before < 100);
+	EXPECT_U64_EQ(differing, 0);
+	EXPECT_U64_EQ(handed_over, 0);
+}
+
 TEST(another_depth_is_another_stack)
 {
 	setup();
