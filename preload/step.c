@@ -816,40 +816,37 @@ static inline int walk(struct step *step, struct walk *w, uint32_t depth, uint32
 }
 
 /* Write down what the walk that ended in `last` loaded, unless that is more than a record holds. */
-static bool recall_fill(const struct step *step, struct recall_record *r, const struct recall_key *first,
-			uint32_t stack)
+static bool recall_fill(const struct step *step, struct recall_record *r, uint64_t sp, uint32_t stack)
 {
 	const struct entry *inner = &step->last[step->count - 1];
 
 	r->era = step->era;
-	r->bp = first->bp;
+	r->bp = inner->bp;
 	r->uses_bp = inner->flags & ENTRY_LIVE;
 	r->stack = stack;
 	r->end = (uint8_t)step->end;
 	r->count = 0;
 	r->frames = (uint16_t)(step->count - 1);
 	for (const struct entry *e = inner - 1; e >= step->last; e--) {
-		if ((e->flags & ENTRY_BY_RULE) || !recall_add(r, first->sp, e->sp - 8, e->pc))
+		if ((e->flags & ENTRY_BY_RULE) || !recall_add(r, sp, e->sp - 8, e->pc))
 			return false;
 	}
 	for (const struct entry *e = inner - 1; e >= step->last; e--) {
 		if ((e->flags & ENTRY_CHECK) &&
-		    !recall_add(r, first->sp, e->sp + (uint64_t)(int64_t)e->bp_slot * 8, e->bp))
+		    !recall_add(r, sp, e->sp + (uint64_t)(int64_t)e->bp_slot * 8, e->bp))
 			return false;
 	}
-	return step->end != END_ZERO || recall_add(r, first->sp, step->end_sp - 8, 0);
+	return step->end != END_ZERO || recall_add(r, sp, step->end_sp - 8, 0);
 }
 
-/* The key of a walk's first state. */
-static inline struct recall_key recall_key_of(const struct step *step, const struct walk *w)
+/* The hash of a stack's first state. */
+static inline uint64_t recall_hash_of(const struct step *step, uint64_t sp, uint64_t pc, uint32_t *ret_levels)
 {
-	uint64_t rule = slot_read(rule_slot(w->pc), w->pc), cfa = w->sp + (uint64_t)RULE_CFA_DISTANCE(rule);
-	struct recall_key key = { .sp = w->sp, .pc = w->pc, .bp = w->bp };
-	bool known = RULE_IS_PLAIN(rule) && RULE_CFA(rule) == RULE_CFA_SP && cfa > w->sp &&
-		     !outside(w, cfa - 8, step->high);
+	uint64_t rule = slot_read(rule_slot(pc), pc), cfa = sp + (uint64_t)RULE_CFA_DISTANCE(rule), pc_outside = 0;
 
-	recall_hash(step->recall, &key, known ? load(cfa - 8) : 0, step->high);
-	return key;
+	if (RULE_IS_PLAIN(rule) && RULE_CFA(rule) == RULE_CFA_SP && cfa > sp && cfa <= step->high && !(cfa & 7))
+		pc_outside = load(cfa - 8);
+	return recall_hash(step->recall, sp, pc, pc_outside, step->high, ret_levels);
 }
 
 /* A stack was walked: shall it be found without a walk the next time? */
@@ -870,7 +867,7 @@ static __attribute__((noinline)) void recall_learn(struct step *step, const stru
 	    recall_divide(step->recall, key, step->era, step->last[step->count - 3 - key->levels].sp - 8 - key->sp))
 		return;
 	r = recall_take(step->recall, key, step->era, &way);
-	if (recall_fill(step, r, key, stack))
+	if (recall_fill(step, r, key->sp, stack))
 		recall_keep(step->recall, key, way);
 }
 
@@ -882,65 +879,78 @@ static __attribute__((noinline, cold)) int hand_over(struct step *step, int reas
 	return reason;
 }
 
+/* A stack that is not recalled. frame: as in ld__step_capture(). */
+static __attribute__((noinline)) int capture_by_walk(struct step *step, const uint64_t *frame, uint64_t hash, uint32_t levels,
+						     uint32_t *ret_stack)
+{
+	struct walk w = { .sp = (uint64_t)(uintptr_t)(frame + 2), .bp = frame[0], .pc = frame[1], .bp_slot = -1 };
+	struct recall_key key = { .sp = w.sp, .pc = w.pc, .hash = hash, .levels = levels };
+	int r = walk(step, &w, step->depth, ret_stack);
+
+	step->recalled = NULL;
+	if (r)
+		return hand_over(step, r);
+	recall_learn(step, &key, *ret_stack);
+	return 0;
+}
+
+/* What was remembered may hold no longer. Returns 0 or a reason + 1. */
+static __attribute__((noinline)) int begin_anew(struct step *step, uint64_t unloads_now, uint32_t depth)
+{
+	if (unloads_now & UNLOAD_RUNNING)
+		return hand_over(step, 1 + CFI_UNLOADING);
+	if (unloads_now != step->unloads)
+		step->count = 0;
+	step->era++;
+	step->unloads = unloads_now;
+	step->depth = depth;
+	return 0;
+}
+
 int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint32_t *ret_stack)
 {
 	const uint64_t *words = frame;
-	uint64_t at = (uint64_t)(uintptr_t)frame,
+	uint64_t at = (uint64_t)(uintptr_t)frame, hash = 0,
 		 now = atomic_load_explicit(&unloads, memory_order_acquire);
-	const struct recall_record *known;
-	struct recall_key key = { 0 };
-	struct walk w;
+	const struct recall_record *known = NULL;
+	uint32_t levels = 0;
 	int r;
 
 	if (!rules)
 		return hand_over(NULL, 1 + CFI_NO_TABLE);
-	if (at - step->low >= step->high - step->low) {
+	if (__builtin_expect(at - step->low >= step->high - step->low, 0)) {
 		r = bounds_check(step, at);
 		if (r)
 			return hand_over(NULL, r);
 	}
 	/* A frame below the one at work is a signal handler's; one above it came back by longjmp. */
-	if (step->busy && at < step->busy) {
+	if (__builtin_expect(step->busy && at < step->busy, 0)) {
 		atomic_fetch_add_explicit(&nested, 1, memory_order_relaxed);
 		return hand_over(NULL, 1 + CFI_SIGNAL);
 	}
 	step->busy = at;
 	atomic_signal_fence(memory_order_seq_cst);
-	if (now != step->unloads) {
-		if (now & UNLOAD_RUNNING)
-			return hand_over(step, 1 + CFI_UNLOADING);
-		step->count = 0;
-		step->era++;
-		step->unloads = now;
-	}
 	if (depth > STEP_DEPTH_MAX)
 		depth = STEP_DEPTH_MAX;
-	if (step->depth != depth) {
-		step->depth = depth;
-		step->era++;
+	if (__builtin_expect(now != step->unloads || depth != step->depth, 0)) {
+		r = begin_anew(step, now, depth);
+		if (r)
+			return r;
 	}
 
-	w.sp = at + 16;
-	w.bp = words[0];
-	w.pc = words[1];
-	w.bp_slot = -1;
-	w.by_rule = 0;
-	w.fresh = 0;
-	known = NULL;
-	if (step->recall) {
-		key = recall_key_of(step, &w);
-		known = recall_find(step->recall, &key, step->era);
+	if (__builtin_expect(step->recall != NULL, 1)) {
+		hash = recall_hash_of(step, at + 16, words[1], &levels);
+		known = recall_find(step->recall, hash, step->era, at + 16, words[1], words[0]);
 	}
-	step->recalled = known;
-	if (known) {
-		step->recalled_pc = w.pc;
+	if (__builtin_expect(known != NULL, 1)) {
+		step->recalled = known;
+		step->recalled_pc = words[1];
 		step->compared += known->frames;
 		*ret_stack = known->stack;
 	} else {
-		r = walk(step, &w, depth, ret_stack);
+		r = capture_by_walk(step, words, hash, levels, ret_stack);
 		if (r)
-			return hand_over(step, r);
-		recall_learn(step, &key, *ret_stack);
+			return r;
 	}
 	step->stacks++;
 	atomic_signal_fence(memory_order_seq_cst);

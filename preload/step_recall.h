@@ -64,14 +64,17 @@ struct recall {
 
 /* Where the search for a stack begins. */
 struct recall_key {
-	uint64_t sp, pc, bp;		/* of the innermost frame */
+	uint64_t sp, pc;		/* of the innermost frame */
 	uint64_t hash;
 	uint32_t levels;		/* splits of the hash */
 };
 
-static inline uint32_t recall_set_of(const struct recall_key *key)
+/* A word of a frame of the calling thread, whatever type it has there. */
+typedef uint64_t __attribute__((may_alias)) recall_word;
+
+static inline uint32_t recall_set_of(uint64_t hash)
 {
-	return (uint32_t)(key->hash >> (64 - RECALL_BITS));
+	return (uint32_t)(hash >> (64 - RECALL_BITS));
 }
 
 static inline struct recall_split *recall_split_of(struct recall *recall, uint64_t hash)
@@ -79,28 +82,30 @@ static inline struct recall_split *recall_split_of(struct recall *recall, uint64
 	return &recall->splits[hash >> (64 - RECALL_BITS - RECALL_SPLIT_BITS) & (RECALL_SPLITS - 1)];
 }
 
-/* Make the hash of a key whose other words are set. pc_outside: of the next frame, since many stacks end in one
- * function that others call to allocate; 0 when it takes more than a look to know it. high: where the thread's
- * stack ends. */
-static inline void recall_hash(struct recall *recall, struct recall_key *key, uint64_t pc_outside, uint64_t high)
+/* pc_outside: of the next frame, since many stacks end in one function that others call to allocate; 0 when it
+ * takes more than a look to know it. high: where the thread's stack ends. */
+static inline uint64_t recall_hash(struct recall *recall, uint64_t sp, uint64_t pc, uint64_t pc_outside, uint64_t high,
+				   uint32_t *ret_levels)
 {
-	const struct recall_split *split;
+	uint64_t hash = ((sp >> 3) + pc * 0x2545f4914f6cdd1dull + pc_outside * 0xd1342543de82ef95ull) *
+			0x9e3779b97f4a7c15ull;
+	uint32_t levels = 0;
 
-	key->hash = ((key->sp >> 3) + key->pc * 0x2545f4914f6cdd1dull + pc_outside * 0xd1342543de82ef95ull) *
-		    0x9e3779b97f4a7c15ull;
-	for (key->levels = 0; key->levels < RECALL_LEVELS; key->levels++) {
-		split = recall_split_of(recall, key->hash);
-		if (split->hash != key->hash || key->sp + split->at > high - 8)
+	for (;; levels++) {
+		const struct recall_split *split = recall_split_of(recall, hash);
+
+		if (__builtin_expect(split->hash != hash, 1) || levels == RECALL_LEVELS || sp + split->at > high - 8)
 			break;
-		key->hash = (key->hash ^ *(const volatile uint64_t *)(uintptr_t)(key->sp + split->at)) *
-			    0x9e3779b97f4a7c15ull;
+		hash = (hash ^ *(const recall_word *)(uintptr_t)(sp + split->at)) * 0x9e3779b97f4a7c15ull;
 	}
+	*ret_levels = levels;
+	return hash;
 }
 
 /* Are all words that were loaded then as they were? */
 static inline bool recall_holds(const struct recall_record *r, uint64_t sp)
 {
-	const volatile uint64_t *stack = (const volatile uint64_t *)(uintptr_t)sp;
+	const recall_word *stack = (const recall_word *)(uintptr_t)sp;
 
 	for (uint32_t i = 0; i < r->count; i += 4) {
 		if ((stack[r->at[i]] ^ r->words[i]) | (stack[r->at[i + 1]] ^ r->words[i + 1]) |
@@ -111,17 +116,16 @@ static inline bool recall_holds(const struct recall_record *r, uint64_t sp)
 }
 
 /* The stack whose innermost frame is in this state, NULL when it is not known. */
-static inline const struct recall_record *recall_find(const struct recall *recall, const struct recall_key *key,
-						      uint64_t era)
+static inline const struct recall_record *recall_find(const struct recall *recall, uint64_t hash, uint64_t era,
+						      uint64_t sp, uint64_t pc, uint64_t bp)
 {
-	uint32_t at = recall_set_of(key);
-	const struct recall_set *set = &recall->sets[at];
+	uint32_t at = recall_set_of(hash);
 
 	for (uint32_t way = 0; way < RECALL_WAYS; way++) {
 		const struct recall_record *r = &recall->records[at][way];
 
-		if (set->keys[way].pc == key->pc && set->keys[way].sp == key->sp && r->era == era &&
-		    (!r->uses_bp || r->bp == key->bp) && recall_holds(r, key->sp))
+		if (recall->sets[at].keys[way].pc == pc && recall->sets[at].keys[way].sp == sp && r->era == era &&
+		    (!r->uses_bp || r->bp == bp) && recall_holds(r, sp))
 			return r;
 	}
 	return NULL;
@@ -141,7 +145,7 @@ static inline bool recall_missed(struct recall *recall, uint32_t stack)
  * bytes above sp from now on, and have to be learned anew. */
 static inline bool recall_divide(struct recall *recall, const struct recall_key *key, uint64_t era, uint64_t at)
 {
-	uint32_t place = recall_set_of(key), alike = 0;
+	uint32_t place = recall_set_of(key->hash), alike = 0;
 	struct recall_set *set = &recall->sets[place];
 	struct recall_split *split = recall_split_of(recall, key->hash);
 
@@ -168,7 +172,7 @@ static inline bool recall_divide(struct recall *recall, const struct recall_key 
 static inline struct recall_record *recall_take(struct recall *recall, const struct recall_key *key, uint64_t era,
 						uint32_t *ret_way)
 {
-	uint32_t at = recall_set_of(key), way = 0;
+	uint32_t at = recall_set_of(key->hash), way = 0;
 
 	while (way < RECALL_WAYS && recall->sets[at].keys[way].pc && recall->records[at][way].era == era)
 		way++;
@@ -194,7 +198,7 @@ static inline bool recall_add(struct recall_record *r, uint64_t sp, uint64_t at,
 
 static inline void recall_keep(struct recall *recall, const struct recall_key *key, uint32_t way)
 {
-	uint32_t at = recall_set_of(key);
+	uint32_t at = recall_set_of(key->hash);
 	struct recall_record *r = &recall->records[at][way];
 	struct recall_set *set = &recall->sets[at];
 
