@@ -183,9 +183,6 @@ static void apply(struct ring *ring, const struct event *e)
 	struct live_block block;
 
 	switch (e->kind) {
-	case EVENT_FREE:
-		ld__live_remove(e->addr, NULL);		/* unknown: allocated before capture began */
-		break;
 	case EVENT_REALLOC_BEGIN:
 		begin(&ring->realloc_pending, e, ld__live_realloc_begin(e->addr, &block), &block);
 		break;
@@ -284,13 +281,11 @@ static void collect(uint64_t horizon)
 		sift_down(i);
 }
 
-/* Ask for what two events will need, which is nothing when they cancel each other. */
-static void prefetch_pair(const struct event *a, const struct event *b)
+/* Is a block given back by its thread's next event? */
+static inline bool is_given_back(const struct event *e, const struct event *next, bool is_there, uint64_t limit)
 {
-	if (a->addr == b->addr)
-		return;
-	ld__live_prefetch(a->addr);
-	ld__live_prefetch(b->addr);
+	return next->addr == e->addr && next->kind == EVENT_FREE && e->kind < EVENT_FREE &&
+	       e->kind != STREAM_NODE_MAPPING && is_there && next->clock <= limit;
 }
 
 /* Apply the events of the least cursor as long as it stays the least. */
@@ -298,37 +293,41 @@ static void run(uint64_t horizon)
 {
 	struct cursor *c = &heap[0];
 	const struct event *events = ld__ring_events(c->ring);
-	uint32_t mask = c->ring->event_mask;
-	uint64_t limit = horizon, first = c->at;
+	uint64_t mask = c->ring->event_mask, limit = horizon, at = c->at, end = c->end;
 
 	if (heap_count > 1 && heap[1].clock < limit)
 		limit = heap[1].clock;
 	if (heap_count > 2 && heap[2].clock < limit)
 		limit = heap[2].clock;
 	do {
-		const struct event *e = &events[c->at & mask], *next = &events[(c->at + 1) & mask];
-		const struct event *far = &events[(c->at + AHEAD) & mask];
+		const struct event *e = &events[at & mask], *far = &events[(at + AHEAD) & mask];
 
 		/* What is asked for may be anything when it lies beyond the end: that costs a wrong guess.
-		 * The events of another thread are still in its processor's cache: they are asked for, too.
-		 * A block given back by its thread's next event was never in the table. */
-		__builtin_prefetch(&events[(c->at + 3 * AHEAD) & mask]);
-		if (next->addr == e->addr && next->kind == EVENT_FREE && e->kind < EVENT_FREE &&
-		    e->kind != STREAM_NODE_MAPPING && c->at + 1 < c->end && next->clock <= limit) {
-			prefetch_pair(far, &events[(c->at + AHEAD + 1) & mask]);
-			c->at += 2;
-		} else {
-			ld__live_prefetch(far->addr);
-			apply(c->ring, e);
-			c->at++;
+		 * The events of another thread are still in its processor's cache: they are asked for, too. */
+		__builtin_prefetch(&events[(at + 3 * AHEAD) & mask]);
+		if (__builtin_expect(is_given_back(e, &events[(at + 1) & mask], at + 1 < end, limit), 0)) {
+			/* never was in the table; nor will be what does the same further on */
+			if (far->addr != events[(at + AHEAD + 1) & mask].addr) {
+				ld__live_prefetch(far->addr);
+				ld__live_prefetch(events[(at + AHEAD + 1) & mask].addr);
+			}
+			at += 2;
+			continue;
 		}
-		c->clock = c->at < c->end ? events[c->at & mask].clock : UINT64_MAX;
-	} while (c->at < c->end && c->clock <= limit);
+		ld__live_prefetch(far->addr);
+		if (e->kind == EVENT_FREE)
+			ld__live_remove(e->addr, NULL);		/* unknown: allocated before capture began */
+		else
+			apply(c->ring, e);
+		at++;
+	} while (at < end && events[at & mask].clock <= limit);
 	/* the slots have been read: pairs with the acquire load in ld__ring_has_room() */
-	__atomic_store_n(&c->ring->tail, c->at, __ATOMIC_RELEASE);
-	atomic_store_explicit(&drained, atomic_load_explicit(&drained, memory_order_relaxed) + c->at - first,
+	__atomic_store_n(&c->ring->tail, at, __ATOMIC_RELEASE);
+	atomic_store_explicit(&drained, atomic_load_explicit(&drained, memory_order_relaxed) + at - c->at,
 			      memory_order_relaxed);
-	if (c->at == c->end || c->clock > horizon)
+	c->at = at;
+	c->clock = at < end ? events[at & mask].clock : UINT64_MAX;
+	if (c->clock > horizon)
 		heap[0] = heap[--heap_count];
 	if (heap_count)
 		sift_down(0);
