@@ -14,7 +14,7 @@
 #include "preload/sys.h"
 
 uint64_t ld__clock_counter;
-uint32_t ld__clock_shared;
+uint32_t ld__clock_alone;
 uint64_t ld__clock_floor;
 #if defined(__x86_64__)
 uint32_t ld__clock_tsc;
@@ -53,7 +53,13 @@ void ld__clock_init(void)
 #if defined(__x86_64__)
 	ld__clock_tsc = tsc_is_invariant() && !kernel_distrusts_tsc();
 #endif
+	ld__clock_share(false);
 	ld__clock_sample(&first);
+}
+
+void ld__clock_share(bool by_threads)
+{
+	__atomic_store_n(&ld__clock_alone, ld__clock_is_time() && !by_threads, __ATOMIC_SEQ_CST);
 }
 
 /* Unless nobody keeps it, or it is higher already. */

@@ -17,6 +17,9 @@
 void ld__clock_init(void);
 uint64_t ld__clock_now(void);		/* for the hot path: clock_inline.h */
 
+/* Does more than one thread make events? Said before the second one's first, and in a fork child. */
+void ld__clock_share(bool by_threads);
+
 /* Nobody who has been told a time by ld__clock_now() meets an event of a later birth below it, though events need
  * not read the clock: it leaves what it told behind as a floor for them. Whoever calls keep() promises to call it
  * again, or drop(), within a second or so. */

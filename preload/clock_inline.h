@@ -11,7 +11,7 @@ extern LD_HIDDEN uint64_t ld__clock_counter;
 #if defined(__x86_64__)
 extern LD_HIDDEN uint32_t ld__clock_tsc;	/* 1 = use the TSC */
 #endif
-extern LD_HIDDEN uint32_t ld__clock_shared;	/* 1 = more than one thread has read it for events */
+extern LD_HIDDEN uint32_t ld__clock_alone;	/* 1 = it is the TSC, and one thread alone makes events */
 extern LD_HIDDEN uint64_t ld__clock_floor;	/* see ld__clock_keep() in clock.h; 0 = nobody keeps it */
 
 #define CLOCK_READ_EVERY 32u
@@ -23,9 +23,9 @@ static inline uint64_t ld__clock_read(void)
 		/* lfence: RDTSC may otherwise run ahead of the load that gave us the block. The
 		 * stores after it need no fence: they become visible only when it has retired.
 		 * While one thread makes all events its ring alone keeps their order, and 8 ns are
-		 * saved. A second thread sets the word before its first event, and loads are not
+		 * saved. A second thread clears the word before its first event, and loads are not
 		 * reordered: who has got a block of its has seen the word, too. */
-		if (__builtin_expect(__atomic_load_n(&ld__clock_shared, __ATOMIC_RELAXED), 1))
+		if (!__atomic_load_n(&ld__clock_alone, __ATOMIC_RELAXED))
 			__builtin_ia32_lfence();
 		return __builtin_ia32_rdtsc();
 	}
@@ -33,37 +33,32 @@ static inline uint64_t ld__clock_read(void)
 	return __atomic_add_fetch(&ld__clock_counter, 1, __ATOMIC_ACQ_REL);
 }
 
-/* The same for an event whose time nobody asks for, only its order: a free. While one thread makes all
- * events that is "after my last one, `last`", for which no clock is read (11 ns in a virtual machine, and
- * what is loaded meanwhile waits). */
+/* The clock of a ring's next event, above `last`, its last one's.
+ *
+ * Of a free nobody asks for the time, only for the order: while one thread makes all events that is "after my last
+ * one", for which no clock is read (11 ns in a virtual machine, and what is loaded meanwhile waits). */
 static inline uint64_t ld__clock_order(uint64_t last)
 {
-#if defined(__x86_64__)
-	if (__builtin_expect(ld__clock_tsc & !__atomic_load_n(&ld__clock_shared, __ATOMIC_RELAXED), 1))
+	uint64_t clock;
+
+	if (__builtin_expect(__atomic_load_n(&ld__clock_alone, __ATOMIC_RELAXED), 1))
 		return last + 1;
-#else
-	(void)last;
-#endif
-	return ld__clock_read();
+	clock = ld__clock_read();
+	return __builtin_expect(clock <= last, 0) ? last + 1 : clock;
 }
 
-/* The same for an allocation, whose birth is a time as well. While one thread makes all events and the floor is
- * kept, one in 32 (or when a wait has ended: `is_due`) reads the clock; the others follow it, and never lie below
- * the floor. So a birth is early by what 32 events take, or by the time between two visits of the keeper, but
- * never before a time that anyone had been told. */
+/* The birth of an allocation is a time as well. While one thread makes all events and the floor is kept, one in 32
+ * (or when a wait has ended: `is_due`) reads the clock; the others follow it, and never lie below the floor. So a
+ * birth is early by what 32 events take, or by the time between two visits of the keeper, but never before a time
+ * that anyone had been told. */
 static inline uint64_t ld__clock_birth(uint64_t last, int is_due)
 {
-#if defined(__x86_64__)
-	uint64_t floor = __atomic_load_n(&ld__clock_floor, __ATOMIC_RELAXED);
+	uint64_t floor = __atomic_load_n(&ld__clock_floor, __ATOMIC_RELAXED), clock;
 
-	if (__builtin_expect(ld__clock_tsc & !__atomic_load_n(&ld__clock_shared, __ATOMIC_RELAXED) &
-				     !is_due & (floor != 0), 1))
+	if (__builtin_expect(__atomic_load_n(&ld__clock_alone, __ATOMIC_RELAXED) & !is_due & (floor != 0), 1))
 		return last < floor ? floor : last + 1;
-#else
-	(void)last;
-	(void)is_due;
-#endif
-	return ld__clock_read();
+	clock = ld__clock_read();
+	return __builtin_expect(clock <= last, 0) ? last + 1 : clock;
 }
 
 #endif

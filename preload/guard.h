@@ -31,6 +31,8 @@ enum switch_state {
 
 struct ring;
 
+#define GUARD_STATE(phase) ((uint64_t)(phase) << 32 | 1)
+
 enum guard_phase {
 	PHASE_REAL = 0,			/* in the real function (or in no hook at all) */
 	PHASE_RECORD,			/* unwinding, interning: a signal handler's events can be recorded */
@@ -38,10 +40,16 @@ enum guard_phase {
 };
 
 struct guard {
-	uint32_t depth;			/* > 0: a hook of this thread is at work */
-	uint32_t phase;			/* enum guard_phase */
+	union {
+		struct {
+			uint32_t depth;		/* > 0: a hook of this thread is at work */
+			uint32_t phase;		/* enum guard_phase */
+		};
+		uint64_t state;			/* both in one store; 0: no hook of this thread is at work */
+	};
 	uint32_t quiet;			/* > 0: code of ours that may call anything; forward, say nothing */
 	struct ring *ring;		/* NULL until the first event */
+	struct ring *quick;		/* the same where the short hooks will do, see hooks.c; or NULL */
 	uint64_t sp;			/* frame of the outermost hook at work; see hook_nested() */
 	uint64_t sample_bytes;		/* lite mode: bytes until the next stack ... */
 	uint32_t sample_lg;		/* ... drawn for this interval, see budget.h; 0 = not yet */

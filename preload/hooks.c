@@ -2,7 +2,8 @@
  * L8  hooks.c - the interposed names of libc's allocator.
  *
  * Every hook has the shape of record.h: enter, real call, record, leave. The contract of order stands
- * above each. A pointer from the pool (given out before the real functions were known) never reaches
+ * above each. malloc, calloc and free have a short way besides, for a process whose allocator is libc: each
+ * instruction in them takes room in the processor from the program's next ones, which wait for memory. A pointer from the pool (given out before the real functions were known) never reaches
  * the real allocator; what is freed of it stays lost, at most 128 KiB of .bss. */
 #include <errno.h>
 #include <stddef.h>
@@ -19,8 +20,8 @@ static void *forward_aligned(void *(*const *real)(size_t, size_t), size_t align,
 	return *real ? (*real)(align, bytes) : ld__pool_alloc(align, bytes);
 }
 
-/* recorded after the real call; reached by a jump, so that its frame is that of malloc() */
-static __attribute__((noinline)) void *malloc_and_record(size_t bytes)
+/* recorded after the real call */
+static __attribute__((noinline)) void *malloc_at(size_t bytes, const void *frame)
 {
 	struct guard *g = &ld__guard;
 	enum enter how = ld__hook_enter(g);
@@ -30,9 +31,25 @@ static __attribute__((noinline)) void *malloc_and_record(size_t bytes)
 		return ld__real.malloc ? ld__real.malloc(bytes) : ld__pool_alloc(16, bytes);
 	block = ld__real.malloc(bytes);
 	if (LIKELY(block))
-		ld__record_alloc(g, how, STREAM_NODE_MALLOC, block, bytes, WHERE);
+		ld__record_alloc(g, how, STREAM_NODE_MALLOC, block, bytes, frame);
 	ld__hook_leave(g, how);
 	return block;
+}
+
+/* reached by a jump, so that its frame is that of malloc() */
+static __attribute__((noinline)) void *malloc_and_record(size_t bytes)
+{
+	struct guard *g = &ld__guard;
+	void *block;
+
+	if (LIKELY(ld__hook_is_quick(g))) {
+		block = ld__real.malloc(bytes);
+		if (LIKELY(block))
+			ld__record_quick_alloc(g, STREAM_NODE_MALLOC, block, bytes, WHERE);
+	} else {
+		block = malloc_at(bytes, WHERE);
+	}
+	return LD_STANDS(block);
 }
 
 /* A service that is not recorded pays for two loads and a jump: no frame, no register saved. */
@@ -58,18 +75,23 @@ static __attribute__((noinline)) void free_and_record(void *block)
 		ld__hook_leave(g, how);
 }
 
+/* both short ways end in a jump to the real function */
 LD_EXPORT void free(void *block)
 {
+	struct guard *g = &ld__guard;
+
 	if (UNLIKELY(!block || ld__pool_has(block)))
 		return;
-	if (UNLIKELY(ld__hook_is_off()) && ld__real.free)
+	if (LIKELY(ld__hook_is_quick(g) && ld__record_quick_free(g, block)))
+		ld__real.free(block);
+	else if (UNLIKELY(ld__hook_is_off()) && ld__real.free)
 		ld__real.free(block);
 	else
 		free_and_record(block);
 }
 
 /* recorded after the real call; the product cannot overflow where that succeeded */
-LD_EXPORT void *calloc(size_t count, size_t size)
+static __attribute__((noinline)) void *calloc_at(size_t count, size_t size, const void *frame)
 {
 	struct guard *g = &ld__guard;
 	enum enter how = ld__hook_enter(g);
@@ -84,9 +106,24 @@ LD_EXPORT void *calloc(size_t count, size_t size)
 	}
 	block = ld__real.calloc(count, size);
 	if (LIKELY(block))
-		ld__record_alloc(g, how, STREAM_NODE_CALLOC, block, count * size, WHERE);
+		ld__record_alloc(g, how, STREAM_NODE_CALLOC, block, count * size, frame);
 	ld__hook_leave(g, how);
 	return block;
+}
+
+LD_EXPORT void *calloc(size_t count, size_t size)
+{
+	struct guard *g = &ld__guard;
+	void *block;
+
+	if (LIKELY(ld__hook_is_quick(g))) {
+		block = ld__real.calloc(count, size);
+		if (LIKELY(block))
+			ld__record_quick_alloc(g, STREAM_NODE_CALLOC, block, count * size, WHERE);
+	} else {
+		block = calloc_at(count, size, WHERE);
+	}
+	return LD_STANDS(block);
 }
 
 /* A block of the pool moves out of it; the rest of it is simply left. */

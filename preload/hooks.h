@@ -8,6 +8,8 @@
 #define LD_EXPORT __attribute__((visibility("default")))
 /* For what a hook hands its WHERE to: were it called last, the call would be a jump and the frame gone. */
 #define LD_IN_HOOK inline __attribute__((always_inline))
+/* The same for one that is not inlined: the frame stands until its result is here. */
+#define LD_STANDS(result) ({ __typeof__(result) result_ = (result); __asm__ volatile("" : "+r"(result_)); result_; })
 #define LD_HOOK_ATTRIBUTES visibility("hidden")
 
 /* Our malloc under a name that nobody can stand in front of: does the service really call it? */

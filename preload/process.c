@@ -246,14 +246,17 @@ static void find_allocator(void)
 
 static bool boot(void)
 {
+	bool plain;
+
 	if (atomic_flag_test_and_set(&booted))
 		return false;	/* another thread is at it, or what follows allocates */
 	ld__guard_enter();
 	ld__real_resolve();
 	ld__clock_init();
 	atomic_store(&process_id, ld__sys_getpid());
-	ld__record_set_plain_allocator(ld__real_same_object((void *)(uintptr_t)ld__real.malloc,
-							    (void *)(uintptr_t)ld__real.fork));
+	plain = ld__real_same_object((void *)(uintptr_t)ld__real.malloc, (void *)(uintptr_t)ld__real.fork);
+	ld__record_set_plain_allocator(plain);
+	ld__ring_allow_quick(plain);
 	ld__modules_refresh();
 	find_allocator();	/* from here on what it maps for itself is told from what we map */
 	ld__step_init();	/* refused: every stack is walked by libunwind */
@@ -301,7 +304,7 @@ static bool revive(void)
 		ld__drain_count_lost(1);
 	}
 	ld__ring_after_fork_child();
-	ld__guard.ring = NULL;
+	ld__guard.ring = ld__guard.quick = NULL;
 	ld__budget_after_fork_child();
 	ld__modules_after_fork_child();
 	ld__allocator_maps_after_fork_child();

@@ -288,6 +288,11 @@ static inline uint32_t whole_stack(struct ring *ring, enum enter how, const void
 	return UNLIKELY(ld__python_frames_on) ? with_python(ring, stack) : stack;
 }
 
+uint32_t ld__record_whole_stack(struct ring *ring, const void *frame)
+{
+	return whole_stack(ring, ENTER_RECORD, frame);
+}
+
 static __attribute__((noinline)) uint32_t sampled_stack(struct ring *ring, enum enter how, uint32_t code,
 							const void *frame)
 {
@@ -427,6 +432,16 @@ void ld__record_alloc_slow(struct guard *g, enum enter how, uint32_t kind, const
 		push_on_budget(g, how, kind, block, bytes, frame);
 	else
 		push_with_stack(g, how, kind, block, bytes, frame);
+}
+
+void ld__record_alloc_late(struct guard *g, uint32_t kind, const void *block, size_t bytes, const void *frame)
+{
+	enum enter how = ld__hook_enter(g);
+
+	if (how == ENTER_FORWARD)
+		return;
+	ld__record_alloc_slow(g, how, kind, block, bytes, frame);
+	ld__hook_leave(g, how);
 }
 
 void ld__record_free_slow(struct guard *g, enum enter how, const void *block)

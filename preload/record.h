@@ -107,6 +107,65 @@ static inline void ld__record_free(struct guard *g, enum enter how, const void *
 		ld__record_free_slow(g, how, block);
 }
 
+/* Where libc is the allocator, which calls no hook from inside, a hook need not say that it is at work while the
+ * real function runs, and there is nothing to do after a free. Such a short hook asks this first; the real function
+ * is then called before ld__record_quick_alloc(), or after ld__record_quick_free(). */
+static inline bool ld__hook_is_quick(const struct guard *g)
+{
+	return LIKELY(*ld__switch == SWITCH_ON && g->quick && !g->state);
+}
+
+/* For the cases that are none. */
+void ld__record_alloc_late(struct guard *g, uint32_t kind, const void *block, size_t bytes, const void *frame);
+
+/* The whole stack above a frame, in PHASE_RECORD. */
+uint32_t ld__record_whole_stack(struct ring *ring, const void *frame);
+
+static inline __attribute__((always_inline)) void ld__record_quick_alloc(struct guard *g, uint32_t kind, const void *block,
+									 size_t bytes, const void *frame)
+{
+	uint32_t lg = __atomic_load_n(&ld__sample_lg, __ATOMIC_RELAXED), stack = 0;
+	struct ring *ring = g->quick;
+
+	/* meanwhile a signal handler may have forked: then this is the child, whose switch is wiped */
+	if (UNLIKELY(!ring || *ld__switch != SWITCH_ON || ring->head + 1 + RING_SLACK > ring->limit ||
+		     (lg && (g->sample_lg != lg || bytes >> lg || bytes >= g->sample_bytes)))) {
+		ld__record_alloc_late(g, kind, block, bytes, frame);
+		return;
+	}
+	g->sp = ld__stack_pointer();
+	if (lg) {
+		g->state = GUARD_STATE(PHASE_PUSH);
+		g->sample_bytes -= bytes;
+	} else {
+		g->state = GUARD_STATE(PHASE_RECORD);
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		stack = ld__record_whole_stack(ring, frame);
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		g->phase = PHASE_PUSH;
+	}
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	ld__ring_write(ring, kind, (uint64_t)(uintptr_t)block, bytes, stack);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	g->state = 0;
+}
+
+/* Returns false when there is no room: the hook is none of the short ones then. */
+static inline __attribute__((always_inline)) bool ld__record_quick_free(struct guard *g, const void *block)
+{
+	struct ring *ring = g->quick;
+
+	if (UNLIKELY(ring->head + 1 + RING_SLACK > ring->limit))
+		return false;
+	g->sp = ld__stack_pointer();
+	g->state = GUARD_STATE(PHASE_PUSH);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	ld__ring_write(ring, EVENT_FREE, (uint64_t)(uintptr_t)block, 0, 0);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	g->state = 0;
+	return true;
+}
+
 /* Both halves of realloc. bytes is what was asked for, block what came (NULL: failed, or freed when
  * bytes is 0). A nested one that fails loses the old block. */
 void ld__record_realloc_begin(struct guard *g, enum enter how, const void *old);

@@ -48,6 +48,7 @@ static struct ring *_Atomic rings[RING_MAX];
 static _Atomic uint32_t owners[RING_MAX];	/* tid; 0 = nobody */
 static _Atomic uint32_t ring_total;
 static _Atomic uint32_t cursor;
+static bool quick_allowed;
 static _Atomic uint32_t first_owner;		/* tid of the first thread that recorded */
 
 /* under grow_lock */
@@ -211,7 +212,7 @@ struct ring *ld__ring_acquire(void)
 	struct ring *ring;
 
 	if (!atomic_compare_exchange_strong(&first_owner, &nobody, tid) && nobody != tid)
-		__atomic_store_n(&ld__clock_shared, 1, __ATOMIC_SEQ_CST);	/* see clock_inline.h */
+		ld__clock_share(true);
 	ring = take_over(tid);
 
 	if (!ring)
@@ -221,16 +222,24 @@ struct ring *ld__ring_acquire(void)
 	ring->wait_start_ns = 0;
 	if (ring->step)
 		ld__step_reset(ring->step);	/* another thread, another stack */
+	ring->owner = (uint64_t)tid << 40;
 	g->tid = tid;
 	g->ring = ring;
+	g->quick = quick_allowed ? ring : NULL;
 	return ring;
+}
+
+void ld__ring_allow_quick(bool allow)
+{
+	quick_allowed = allow;
+	ld__guard.quick = allow ? ld__guard.ring : NULL;
 }
 
 void ld__ring_retire(void)
 {
 	struct ring *ring = ld__guard.ring;
 
-	ld__guard.ring = NULL;
+	ld__guard.ring = ld__guard.quick = NULL;
 	if (ring)
 		atomic_store(&owners[ring->index], RETIRED);
 }
@@ -381,7 +390,7 @@ void ld__ring_after_fork_child(void)
 	}
 	atomic_store(&ring_total, 0);
 	atomic_store(&first_owner, 0);
-	ld__clock_shared = 0;
+	ld__clock_share(false);
 	chunk_left = 0;
 	file = NULL;
 	path[0] = 0;

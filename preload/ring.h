@@ -45,6 +45,7 @@ struct ring {
 	uint64_t limit;			/* head may not pass it without looking at tail again */
 	uint64_t last_clock;
 	uint64_t clock_due;		/* an allocation from that event on reads the clock */
+	uint64_t owner;			/* its tid, where an event's last word has it */
 	void **pcs;			/* room for one stack, in our arena */
 	struct stack_memo *memo;	/* the last stack that libunwind walked */
 	struct python_memo *python;	/* the last Python stack; made when there is one */
@@ -67,7 +68,7 @@ _Static_assert(offsetof(struct ring, tail) == offsetof(struct ring_file_ring, ta
 
 static inline struct event *ld__ring_events(struct ring *ring)
 {
-	return (struct event *)(void *)((char *)ring + ring->events_at);
+	return (struct event *)(void *)((char *)ring + RING_PAGE);
 }
 
 /* Set up the file for this process; without it (or when it fails) rings are anonymous.
@@ -88,6 +89,10 @@ void ld__ring_in_fork_child(void);
 /* Give the calling thread a ring: one of a thread that is gone, or a new one. Sets ld__guard.ring
  * and ld__guard.tid. Inside the guard. NULL when memory or RING_MAX is exhausted. */
 struct ring *ld__ring_acquire(void);
+
+/* Are the short hooks of hooks.c right for this process? Then the threads that get a ring from now on use them, and
+ * the calling one. */
+void ld__ring_allow_quick(bool allow);
 
 /* Leave the calling thread's ring for good: its next event gets it another one. */
 void ld__ring_retire(void);
@@ -111,36 +116,43 @@ static inline bool ld__ring_has_room(struct ring *ring, uint32_t slots)
 /* stack: its id, with the code of its sample (see budget.h) above 24 bits. */
 #define RING_SAMPLE_SHIFT 24u
 
-/* Publish one event in the calling thread's own ring; the caller has made sure of room. The slot is
- * written before head passes it (pairs with the acquire load of head in drain.c). */
-static inline __attribute__((always_inline)) void ld__ring_push(struct guard *g, struct ring *ring, uint32_t kind, uint64_t addr,
-				 uint64_t bytes, uint32_t stack)
+/* The clock of the next event of a ring. */
+static inline uint64_t ld__ring_clock(struct ring *ring, uint32_t kind)
 {
-	struct event *event;
-	uint64_t clock, last = (uint64_t)(kind | g->tid << 8) << 32 | stack;
-	uint32_t phase = g->phase;
+	int is_due = ring->head >= ring->clock_due;
 
-	g->phase = PHASE_PUSH;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	event = &ld__ring_events(ring)[ring->head & ring->event_mask];
-	if (kind == EVENT_FREE) {
-		clock = ld__clock_order(ring->last_clock);
-	} else {
-		int is_due = ring->head >= ring->clock_due;
+	if (kind == EVENT_FREE)
+		return ld__clock_order(ring->last_clock);
+	if (__builtin_expect(is_due, 0))
+		ring->clock_due = ring->head + CLOCK_READ_EVERY;
+	return ld__clock_birth(ring->last_clock, is_due);
+}
 
-		clock = ld__clock_birth(ring->last_clock, is_due);
-		if (__builtin_expect(is_due, 0))
-			ring->clock_due = ring->head + CLOCK_READ_EVERY;
-	}
-	if (__builtin_expect(clock <= ring->last_clock, 0))
-		clock = ring->last_clock + 1;
-	ring->last_clock = clock;
-	event->clock = clock;
+/* Publish one event in the calling thread's own ring, in PHASE_PUSH; the caller has made sure of room. The
+ * slot is written before head passes it (pairs with the acquire load of head in drain.c). */
+static inline __attribute__((always_inline)) void ld__ring_write(struct ring *ring, uint32_t kind, uint64_t addr,
+								 uint64_t bytes, uint32_t stack)
+{
+	uint64_t last = ring->owner | (uint64_t)kind << 32 | stack, head = ring->head;
+	struct event *event = &ld__ring_events(ring)[head & ring->event_mask];
+
+	event->clock = ring->last_clock = ld__ring_clock(ring, kind);
 	event->addr = addr;
 	event->bytes = bytes;
 	/* stack to tid in one store: bit-fields would be read before they are written */
 	memcpy((char *)event + sizeof(*event) - sizeof(last), &last, sizeof(last));
-	__atomic_store_n(&ring->head, ring->head + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&ring->head, head + 1, __ATOMIC_RELEASE);
+}
+
+/* The same from any phase. */
+static inline __attribute__((always_inline)) void ld__ring_push(struct guard *g, struct ring *ring, uint32_t kind,
+								uint64_t addr, uint64_t bytes, uint32_t stack)
+{
+	uint32_t phase = g->phase;
+
+	g->phase = PHASE_PUSH;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	ld__ring_write(ring, kind, addr, bytes, stack);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	g->phase = phase;
 }

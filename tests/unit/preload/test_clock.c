@@ -54,7 +54,7 @@ static void ping_pong(void)
 TEST(clock_read_after_a_message_is_later_than_the_one_before_it)
 {
 	ld__clock_init();
-	ld__clock_shared = 1;		/* as the second thread to record does */
+	ld__clock_share(true);		/* as the second thread to record does */
 	ping_pong();
 	EXPECT_U64_EQ(backwards, 0);
 }
@@ -78,7 +78,7 @@ TEST(births_follow_the_clock_and_never_lie_below_a_time_that_was_told)
 	ld__clock_init();
 	if (!ld__clock_is_time())
 		return;			/* a counter is read for each event */
-	ld__clock_shared = 0;
+	ld__clock_share(false);
 	ld__clock_keep();
 	told = ld__clock_now();
 	birth = ld__clock_birth(0, 0);
@@ -110,10 +110,10 @@ TEST(births_of_several_threads_read_the_clock)
 	uint64_t before;
 
 	ld__clock_keep();
-	ld__clock_shared = 1;
+	ld__clock_share(true);
 	before = ld__clock_read();
 	EXPECT(ld__clock_birth(before, 0) > before);
-	ld__clock_shared = 0;
+	ld__clock_share(false);
 	ld__clock_drop();
 }
 
