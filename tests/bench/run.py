@@ -36,6 +36,7 @@ import json
 import os
 import platform
 import re
+import resource
 import shlex
 import statistics
 import subprocess
@@ -90,6 +91,7 @@ SPIN = Configuration("shim that counts to 40 twice", needs=(COUNTING,), LD_PRELO
 HEAPTRACK_LIBRARY = Configuration("heaptrack library, raw file", 0.3, (HEAPTRACK,), LD_PRELOAD=HEAPTRACK,
                                   DUMP_HEAPTRACK_OUTPUT="@/heaptrack.raw")
 HEAPTRACK_COMMAND = Configuration("heaptrack", 0.15, ("heaptrack",), ("heaptrack", "-o", "@/heaptrack"))
+HEAPTRACK_WHOLE = Configuration("heaptrack and its interpreter")  # the same run, all its processes
 JEMALLOC_PLAIN = Configuration("jemalloc, no profile", 1.0, (JEMALLOC,), LD_PRELOAD=JEMALLOC)
 JEMALLOC_SAMPLE = Configuration("jemalloc profile, 1 in 512 KiB", 1.0, (JEMALLOC,), LD_PRELOAD=JEMALLOC,
                                 MALLOC_CONF="prof:true,lg_prof_sample:19,prof_prefix:@/jeprof")
@@ -120,6 +122,14 @@ def usable(configurations):
     return [c for c in configurations if not c.missing()]
 
 
+def with_children(work):
+    """What work() returns, and the processor seconds of all processes that it started and waited for."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return result, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 # -- pairs ---------------------------------------------------------------------
 
 def measure_pairs(quick):
@@ -137,17 +147,22 @@ def measure_pairs(quick):
             for configuration in configurations:
                 share = configuration.share if kind != "threads" else configuration.share / 2
                 out = scratch("bench")
-                done = configuration.run([program("pairs"), kind, str(int(ops * share))], out)
+                start = 0
+                if configuration is HEAPTRACK_COMMAND:
+                    start = with_children(lambda: configuration.run([program("pairs"), kind, "1"], out))[1]
+                done, seconds = with_children(lambda: configuration.run([program("pairs"), kind, str(int(ops * share))], out))
                 match = re.search(r"^ns_per_pair=([\d.]+) cpu_ns_per_pair=([\d.]+)", done.stdout, re.MULTILINE)
                 if done.returncode or not match:
                     failed[configuration.name] = "status %s" % done.returncode
                 else:
                     wall.setdefault(configuration.name, []).append(float(match.group(1)))
                 cpu.setdefault(configuration.name, []).append(None if configuration.name in failed else float(match.group(2)))
+                if configuration is HEAPTRACK_COMMAND:
+                    wall.setdefault(HEAPTRACK_WHOLE.name, []).append(wall[configuration.name][-1] if match else 0)
+                    cpu.setdefault(HEAPTRACK_WHOLE.name, []).append((seconds - start) * 1e9 / int(ops * share) if match else None)
                 shutil.rmtree(out, ignore_errors=True)
         plain, rows = cpu[PLAIN.name], []
-        for configuration in configurations:
-            name = configuration.name
+        for name in cpu:
             pairs = [(value, base) for value, base in zip(cpu[name], plain) if value and base]
             if not pairs:
                 rows.append((name, failed.get(name, "-"), "", "", ""))
@@ -164,7 +179,8 @@ def measure_pairs(quick):
 
 def compare_with_heaptrack(results, ours):
     parts = []
-    for peer, what in ((HEAPTRACK_LIBRARY, "heaptrack's library adds"), (HEAPTRACK_COMMAND, "heaptrack adds as its users run it")):
+    for peer, what in ((HEAPTRACK_LIBRARY, "heaptrack's library adds"), (HEAPTRACK_COMMAND, "heaptrack adds to the program"),
+                       (HEAPTRACK_WHOLE, "heaptrack adds as its users run it")):
         if ours.name in results and peer.name in results and results[peer.name]["added_ns"]:
             parts.append("%.2f of what %s" % (results[ours.name]["added_ns"] / results[peer.name]["added_ns"], what))
     if parts:
@@ -235,10 +251,10 @@ def measure_memory(quick):
 # -- programs of other people ----------------------------------------------------------
 
 def cpu_once(configuration, argv):
-    """Processor seconds and peak MiB of a program, None when it fails. (Of the program alone: a profiler's helper is not counted.)"""
+    """Processor seconds and peak MiB of a program, its profiler's processes included; None when it fails."""
     out = scratch("bench")
     env = clean_environment(**{key: value.replace("@", out) for key, value in configuration.env.items()})
-    process = start([word.replace("@", out) for word in argv], env=env, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start([word.replace("@", out) for word in configuration.wrapper + tuple(argv)], env=env, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     shutil.rmtree(out, ignore_errors=True)
@@ -247,7 +263,7 @@ def cpu_once(configuration, argv):
 
 def measure_programs(quick):
     rounds = 3 if quick else 5
-    configurations = usable([PLAIN, LITE, SHIM, HEAPTRACK_LIBRARY])
+    configurations = usable([PLAIN, LITE, SHIM, HEAPTRACK_LIBRARY, HEAPTRACK_COMMAND])
     works = [("C++ containers", [program("containers"), "400000" if quick else "1000000"])]
     if shutil.which("gcc"):
         folder = scratch("source")
@@ -260,22 +276,28 @@ def measure_programs(quick):
         taken = {}
         for _ in range(rounds):
             for configuration in configurations:
-                taken.setdefault(configuration.name, []).append(cpu_once(configuration, argv))
+                name, begin = configuration.name, (0, 0)
+                if configuration is HEAPTRACK_COMMAND:
+                    name, begin = HEAPTRACK_WHOLE.name, cpu_once(configuration, ["/bin/true"])
+                used = cpu_once(configuration, argv)
+                taken.setdefault(name, []).append((used[0] - begin[0], used[1]) if used and begin else None)
         plain = taken[PLAIN.name]
-        for configuration in configurations:
-            pairs = [(a, b) for a, b in zip(taken[configuration.name], plain) if a and b]
+        for name in taken:
+            pairs = [(a, b) for a, b in zip(taken[name], plain) if a and b]
             if not pairs:
-                rows.append(("%s, %s" % (what, configuration.name), "failed", "", ""))
+                rows.append(("%s, %s" % (what, name), "failed", "", ""))
                 continue
-            RESULTS.setdefault("programs", {}).setdefault(what, {})[configuration.name] = statistics.median(a[0] / b[0] for a, b in pairs)
-            RESULTS.setdefault("programs_added", {}).setdefault(what, {})[configuration.name] = {
+            RESULTS.setdefault("programs", {}).setdefault(what, {})[name] = statistics.median(a[0] / b[0] for a, b in pairs)
+            RESULTS.setdefault("programs_added", {}).setdefault(what, {})[name] = {
                 "added_ns": statistics.median(a[0] - b[0] for a, b in pairs) * 1e9}
-            rows.append(("%s, %s" % (what, configuration.name), spread([a[0] for a, _ in pairs]), spread([a[0] / b[0] for a, b in pairs]),
+            rows.append(("%s, %s" % (what, name), spread([a[0] for a, _ in pairs]), spread([a[0] / b[0] for a, b in pairs]),
                          spread([a[1] / b[1] for a, b in pairs])))
-    table("programs, processor seconds; %d rounds" % rounds, ("", "CPU s", "CPU ratio", "peak memory ratio"), rows)
+    table("programs, processor seconds, those of helpers included, less their start-up; %d rounds" % rounds, ("", "CPU s", "CPU ratio", "peak memory ratio"), rows)
     for what, results in RESULTS.get("programs_added", {}).items():
         print("  %s:" % what, end="")
         compare_with_heaptrack(results, SHIM)
+        print("  %s:" % what, end="")
+        compare_with_heaptrack(results, LITE)
 
 
 # -- servers: requests a second, and what a request costs the server --------------------------
