@@ -49,6 +49,7 @@ static _Atomic uint32_t owners[RING_MAX];	/* tid; 0 = nobody */
 static _Atomic uint32_t ring_total;
 static _Atomic uint32_t cursor;
 static bool quick_allowed;
+uint64_t ld__ring_cells[RING_CELLS] __attribute__((aligned(RING_PAGE)));	/* untouched until there are two threads */
 static _Atomic uint32_t first_owner;		/* tid of the first thread that recorded */
 
 /* under grow_lock */
@@ -391,6 +392,7 @@ void ld__ring_after_fork_child(void)
 	atomic_store(&ring_total, 0);
 	atomic_store(&first_owner, 0);
 	ld__clock_share(false);
+	ld__sys3(SYS_madvise, ld__ring_cells, sizeof(ld__ring_cells), MADV_DONTNEED);	/* the parent's indexes */
 	chunk_left = 0;
 	file = NULL;
 	path[0] = 0;

@@ -15,6 +15,7 @@
 #include "clock_inline.h"
 #include "guard.h"
 #include "ring_file.h"
+#include "stream.h"
 
 #define RING_SLACK 32u			/* slots kept for frees met inside a real allocator call */
 
@@ -116,16 +117,47 @@ static inline bool ld__ring_has_room(struct ring *ring, uint32_t slots)
 /* stack: its id, with the code of its sample (see budget.h) above 24 bits. */
 #define RING_SAMPLE_SHIFT 24u
 
-/* The clock of the next event of a ring. */
-static inline uint64_t ld__ring_clock(struct ring *ring, uint32_t kind)
-{
-	int is_due = ring->head >= ring->clock_due;
+/* Which ring had the last event of an address: address << 16 | index, in a cell that many addresses share. An event
+ * that finds its own ring there follows that ring's last event, whatever the others do, so it needs no clock.
+ *
+ * Why this is right though nobody locks: the events of one address happen one after the other, and each leaves its
+ * word before the next can begin. So who finds address and ring has the last word on this address: another ring's
+ * would stand behind it. What another address, or a thread that was long descheduled, has left there instead is
+ * some other word, and then the clock is read. */
+#define RING_CELL_BITS 16u
+#define RING_CELLS (1u << RING_CELL_BITS)
+extern LD_HIDDEN uint64_t ld__ring_cells[RING_CELLS];
+_Static_assert(RING_MAX <= 1u << 16, "index");
 
+/* Blocks that lie beside each other have cells beside each other. */
+static inline uint64_t *ld__ring_cell(uint64_t addr)
+{
+	return &ld__ring_cells[((addr >> 4) ^ (addr >> (4 + RING_CELL_BITS)) * 0x9e3779b1u) & (RING_CELLS - 1)];
+}
+
+static inline int ld__ring_owns(const struct ring *ring, uint64_t addr)
+{
+	uint64_t *cell = ld__ring_cell(addr), mine = addr << 16 | ring->index;
+	int is_own = __atomic_load_n(cell, __ATOMIC_RELAXED) == mine;
+
+	if (!is_own)
+		__atomic_store_n(cell, mine, __ATOMIC_RELAXED);
+	return is_own;
+}
+
+/* The clock of the next event of a ring. */
+static inline uint64_t ld__ring_clock(struct ring *ring, uint32_t kind, uint64_t addr)
+{
+	int is_due = ring->head >= ring->clock_due, is_own = 1;
+
+	/* the events of a range of memory are ordered by the clock alone */
+	if (__builtin_expect(!__atomic_load_n(&ld__clock_alone, __ATOMIC_RELAXED), 0))
+		is_own = ld__clock_runs() && kind != STREAM_NODE_MAPPING && kind < EVENT_UNMAP && ld__ring_owns(ring, addr);
 	if (kind == EVENT_FREE)
-		return ld__clock_order(ring->last_clock);
+		return ld__clock_order(ring->last_clock, is_own);
 	if (__builtin_expect(is_due, 0))
 		ring->clock_due = ring->head + CLOCK_READ_EVERY;
-	return ld__clock_birth(ring->last_clock, is_due);
+	return ld__clock_birth(ring->last_clock, is_own, is_due);
 }
 
 /* Publish one event in the calling thread's own ring, in PHASE_PUSH; the caller has made sure of room. The
@@ -136,7 +168,7 @@ static inline __attribute__((always_inline)) void ld__ring_write(struct ring *ri
 	uint64_t last = ring->owner | (uint64_t)kind << 32 | stack, head = ring->head;
 	struct event *event = &ld__ring_events(ring)[head & ring->event_mask];
 
-	event->clock = ring->last_clock = ld__ring_clock(ring, kind);
+	event->clock = ring->last_clock = ld__ring_clock(ring, kind, addr);
 	event->addr = addr;
 	event->bytes = bytes;
 	/* stack to tid in one store: bit-fields would be read before they are written */

@@ -81,24 +81,24 @@ TEST(births_follow_the_clock_and_never_lie_below_a_time_that_was_told)
 	ld__clock_share(false);
 	ld__clock_keep();
 	told = ld__clock_now();
-	birth = ld__clock_birth(0, 0);
+	birth = ld__clock_birth(0, 1, 0);
 	EXPECT(birth >= told);
-	next = ld__clock_birth(birth, 0);
+	next = ld__clock_birth(birth, 1, 0);
 	EXPECT_U64_EQ(next, birth + 1);
 	usleep(1000);
-	EXPECT_U64_EQ(ld__clock_birth(next, 0), next + 1);
+	EXPECT_U64_EQ(ld__clock_birth(next, 1, 0), next + 1);
 	told = ld__clock_now();
-	EXPECT(ld__clock_birth(next, 0) >= told);
+	EXPECT(ld__clock_birth(next, 1, 0) >= told);
 	usleep(1000);
 	ld__clock_keep();
-	EXPECT(ld__clock_birth(next, 0) > told);
-	later = ld__clock_birth(next, 1);
-	EXPECT(later > ld__clock_birth(next, 0));
+	EXPECT(ld__clock_birth(next, 1, 0) > told);
+	later = ld__clock_birth(next, 1, 1);
+	EXPECT(later > ld__clock_birth(next, 1, 0));
 	EXPECT(later < ld__clock_read());
 
 	ld__clock_drop();
 	usleep(1000);
-	birth = ld__clock_birth(next, 0);
+	birth = ld__clock_birth(next, 1, 0);
 	EXPECT(birth > later);
 	told = ld__clock_now();
 	EXPECT(told > birth);
@@ -112,7 +112,9 @@ TEST(births_of_several_threads_read_the_clock)
 	ld__clock_keep();
 	ld__clock_share(true);
 	before = ld__clock_read();
-	EXPECT(ld__clock_birth(before, 0) > before);
+	EXPECT(ld__clock_birth(before, 0, 0) > before + 1);
+	EXPECT_U64_EQ(ld__clock_order(before, 1), before + 1);
+	EXPECT(ld__clock_order(before, 0) > before + 1);
 	ld__clock_share(false);
 	ld__clock_drop();
 }

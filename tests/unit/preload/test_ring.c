@@ -3,6 +3,7 @@
 #include "preload/ring.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,6 +47,104 @@ TEST(clock_grows_strictly_within_a_ring)
 		last = e->clock;
 	}
 	ld__drain();
+}
+
+/* ---- several threads ---- */
+
+enum { HANDS = 3, ADDRESSES = 48, EVENTS_A_ROUND = 200, ROUNDS = 60 };
+
+static struct { atomic_flag held; uint64_t addr, events; } passed[ADDRESSES];
+static pthread_barrier_t round_begins, round_ends;
+static struct ring *rings[HANDS];
+static uint64_t reads_spared;
+
+/* Take an address, record its next event, let it go: as blocks go from thread to thread, their events one after
+ * the other. */
+static void *pass_on(void *data)
+{
+	uint64_t random = 88172645463325252u + (uintptr_t)data * 7919;
+	struct ring *ring = rings[(uintptr_t)data] = ld__ring_acquire();
+
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		pthread_barrier_wait(&round_begins);
+		for (uint32_t done = 0; done < EVENTS_A_ROUND;) {
+			uint32_t i;
+
+			random ^= random << 13;
+			random ^= random >> 7;
+			random ^= random << 17;
+			i = (uint32_t)(random >> 32) % ADDRESSES;
+			if (atomic_flag_test_and_set(&passed[i].held))
+				continue;
+			/* some keep a block for a while */
+			for (uint32_t more = 1 + (random >> 20) % 4; more > 0 && done < EVENTS_A_ROUND; more--, done++) {
+				uint64_t before = ring->last_clock;
+
+				ld__ring_push(&ld__guard, ring, more % 2 ? EVENT_FREE : STREAM_NODE_MALLOC,
+					      passed[i].addr, ++passed[i].events, 0);
+				__atomic_add_fetch(&reads_spared, ring->last_clock == before + 1, __ATOMIC_RELAXED);
+			}
+			atomic_flag_clear(&passed[i].held);
+		}
+		pthread_barrier_wait(&round_ends);
+	}
+	return NULL;
+}
+
+static const struct event *first_of_all(uint64_t *at)
+{
+	const struct event *first = NULL;
+	uint32_t of = 0;
+
+	for (uint32_t i = 0; i < HANDS; i++) {
+		const struct event *e = &ld__ring_events(rings[i])[at[i] & rings[i]->event_mask];
+
+		if (at[i] < rings[i]->head && (!first || e->clock < first->clock)) {
+			first = e;
+			of = i;
+		}
+	}
+	at[of] += first != NULL;
+	return first;
+}
+
+TEST(events_of_one_address_are_in_order_whichever_threads_make_them_and_few_read_the_clock)
+{
+	uint64_t seen[ADDRESSES] = { 0 }, wrong = 0, count = 0;
+	pthread_t threads[HANDS];
+
+	set_up();
+	for (uint32_t i = 0; i < ADDRESSES; i++)	/* beside each other, far apart, and of one cell with those */
+		passed[i].addr = 0x7f0000000000 + (i % 16) * 16 + (uint64_t)(i / 16 == 1) * (16u << RING_CELL_BITS) * 11 +
+				 (uint64_t)(i / 16 == 2) * 0x1234560;
+	pthread_barrier_init(&round_begins, NULL, HANDS + 1);
+	pthread_barrier_init(&round_ends, NULL, HANDS + 1);
+	ld__clock_keep();
+	for (uintptr_t i = 0; i < HANDS; i++)
+		pthread_create(&threads[i], NULL, pass_on, (void *)i);
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		uint64_t at[HANDS];
+
+		pthread_barrier_wait(&round_begins);
+		pthread_barrier_wait(&round_ends);
+		for (uint32_t i = 0; i < HANDS; i++)
+			at[i] = rings[i]->tail;
+		for (const struct event *e; (e = first_of_all(at)); count++) {
+			for (uint32_t i = 0; i < ADDRESSES; i++) {
+				if (passed[i].addr == e->addr)
+					wrong += e->bytes != ++seen[i];
+			}
+		}
+		ld__drain();
+	}
+	for (uint32_t i = 0; i < HANDS; i++)
+		pthread_join(threads[i], NULL);
+	ld__clock_drop();
+	printf("%" PRIu64 " events, %" PRIu64 " without reading the clock\n", count, reads_spared);
+	EXPECT_U64_EQ(count, HANDS * EVENTS_A_ROUND * ROUNDS);
+	EXPECT_U64_EQ(wrong, 0);
+	if (ld__clock_is_time())
+		EXPECT(reads_spared > count / 3);
 }
 
 TEST(full_ring_has_no_room_until_it_is_drained)
