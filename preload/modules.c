@@ -14,7 +14,9 @@
  * plugin for ever adds nothing to the list or to the stacks.
  *
  * (1) The list's lock is taken inside the loader's (in the callback) and never the other way round.
- * (2) Readers take no lock: entries and volatile ranges are published by their counts. */
+ * (2) Readers take no lock: entries and volatile ranges are published by their counts.
+ * (3) Each frame of a new stack is asked about, and the loader's answer takes a while: answers are kept
+ *     for an epoch, unless nothing is known to lie there. */
 #include "preload/modules.h"
 
 #include <dlfcn.h>
@@ -36,10 +38,18 @@
 #define MODULES_MAX 16384u
 #define VOLATILES_MAX 1024u
 #define PAGE_MASK 4095ull
+#define ANSWERS 4096u
+#define ANSWER_MIX 0x9e3779b97f4a7c15ull
 
 struct volatile_range {
 	_Atomic uint64_t start, end;
 	_Atomic uint32_t next_generation;
+};
+
+/* What the generation of a pc was in an epoch. The words agree only if they were written together. */
+struct answer {
+	_Atomic uint64_t value;		/* epoch << 16 | generation */
+	_Atomic uint64_t check;		/* pc ^ value * ANSWER_MIX */
 };
 
 struct refresh {
@@ -53,6 +63,7 @@ static _Atomic uint32_t rounds;
 static struct volatile_range volatiles[VOLATILES_MAX];
 static _Atomic uint32_t volatile_count;
 static _Atomic uint64_t epoch;
+static struct answer answers[ANSWERS];
 static _Atomic uint64_t allocator_addr;
 static atomic_flag lock = ATOMIC_FLAG_INIT;
 
@@ -146,15 +157,13 @@ static bool loader_knows(uint64_t pc, uint64_t *ret_start, uint64_t *ret_eh_fram
 }
 #endif
 
-uint16_t ld__modules_generation(uint64_t pc)
+static uint16_t generation_of(uint64_t pc, bool *ret_known)
 {
-	struct volatile_range *v;
+	struct volatile_range *v = volatile_of(pc, pc + 1);
 	uint64_t start, eh_frame_hdr;
 	bool known;
 
-	if (!atomic_load_explicit(&volatile_count, memory_order_relaxed))
-		return 0;
-	v = volatile_of(pc, pc + 1);
+	*ret_known = true;
 	if (!v)
 		return 0;
 	known = loader_knows(pc, &start, &eh_frame_hdr);
@@ -167,7 +176,33 @@ uint16_t ld__modules_generation(uint64_t pc)
 			  : m->last_birth == UINT64_MAX)
 			return (uint16_t)m->generation;
 	}
+	*ret_known = known;
 	return (uint16_t)atomic_load_explicit(&v->next_generation, memory_order_relaxed);
+}
+
+static __attribute__((noinline)) uint16_t generation_found(uint64_t pc)
+{
+	struct answer *a = &answers[(pc ^ pc >> 12) % ANSWERS];
+	uint64_t now = atomic_load_explicit(&epoch, memory_order_acquire),
+		 value = atomic_load_explicit(&a->value, memory_order_relaxed),
+		 check = atomic_load_explicit(&a->check, memory_order_relaxed);
+	bool known;
+
+	if ((check ^ value * ANSWER_MIX) == pc && value >> 16 == now)
+		return (uint16_t)value;
+	value = now << 16 | generation_of(pc, &known);
+	if (!known)
+		return (uint16_t)value;
+	atomic_store_explicit(&a->value, value, memory_order_relaxed);
+	atomic_store_explicit(&a->check, pc ^ value * ANSWER_MIX, memory_order_relaxed);
+	return (uint16_t)value;
+}
+
+uint16_t ld__modules_generation(uint64_t pc)
+{
+	if (__builtin_expect(!atomic_load_explicit(&volatile_count, memory_order_relaxed), 1))
+		return 0;
+	return generation_found(pc);
 }
 
 int ld__modules_changed_hands(uint64_t pc)

@@ -1,35 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L3  stacks.c - stacks -> ids: a tree of (parent, pc) that only grows.
  *
- *   nodes    id -> struct stream_stack, 65536 to a chunk, mapped when reached
- *   tables   hash -> id; table t has 2^(15+t) slots, takes new nodes until half full, then the next
- *            table does. Nothing ever moves, so a reader needs no lock and no retry.
+ *   node     the frame as the stream has it, 16 bytes | inner | next[3]
+ *            32 bytes, id -> node by chunks that are mapped when they are reached
  *
- * (1) A node is complete before a slot names it (release; pairs with the acquire load in find()).
+ *   main ---inner--> parse ---inner--> alloc          the frames called from one frame are a tree of
+ *                      |                              their own, of three branches: which one, the
+ *                    next[h]                          hash of the frame tells, a digit at each step.
+ *                      v                              Those of no parent begin in roots[].
+ *                     eval ---next[h']--> print
+ *
+ * So there is no table that could become full. Most frames are called from a place that calls nothing
+ * else: then the look-up is one step, to a node that mostly lies in memory right behind its parent's.
+ *
+ * (1) A node is complete before a link names it (release; pairs with the acquire load in search()).
+ *     A link is written once and nothing ever moves, so a reader needs no lock and no retry.
  * (2) parent < own id: the parent was in the tree before the id was taken.
  * (3) Two threads that insert the same frame at once may make two nodes. Both are right, at most one
  *     of them is named; ids and memory are the only cost.
- * (4) The cap is 16 M nodes (256 MiB). Beyond it stacks are refused and counted, never wrong. */
+ * (4) An id is taken when the memory of its node is there. The cap is 16 M nodes (512 MiB). Beyond it
+ *     stacks are refused and counted, never wrong. */
 #include "preload/stacks.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "preload/arena.h"
 #include "preload/modules.h"
 
-#define CHUNK_BITS 16u
+#define CHUNK_BITS 15u
 #define CHUNK_NODES (1u << CHUNK_BITS)
-#define CHUNKS_MAX 256u
+#define CHUNKS_MAX 512u
 #define NODES_MAX (CHUNKS_MAX * CHUNK_NODES - 1u)
-#define FIRST_TABLE_BITS 15u
-#define TABLES_MAX 11u			/* 2^15 .. 2^25 slots, together above NODES_MAX * 2 */
+#define ROOTS 256u			/* stacks that were cut begin with any frame */
+#define BRANCHES 3u
 
-struct table {
-	_Atomic uint32_t used;
-	uint32_t mask;
-	_Atomic uint64_t slots[];	/* tag << 32 | id; 0 = empty */
+struct node {
+	struct stream_stack frame;
+	_Atomic uint32_t inner;		/* of the frames called from here, the one that was met first */
+	_Atomic uint32_t next[BRANCHES];	/* of the frames called from the parent */
 };
+_Static_assert(sizeof(struct node) == 32, "two to a cache line");
 
 struct stack_memo {
 	uint64_t epoch;
@@ -39,157 +51,113 @@ struct stack_memo {
 	uint32_t ids[STACKS_DEPTH_MAX];
 };
 
-static struct stream_stack *_Atomic chunks[CHUNKS_MAX];
-static struct table *_Atomic tables[TABLES_MAX];
-static _Atomic uint32_t last_table;
+static struct node *_Atomic chunks[CHUNKS_MAX];
+static _Atomic uint32_t roots[ROOTS];
 static _Atomic uint32_t last_id;
 static _Atomic uint64_t refused;
 
-static struct stream_stack *node_of(uint32_t id)
+static struct node *node_of(uint32_t id)
 {
-	struct stream_stack *chunk = atomic_load_explicit(&chunks[id >> CHUNK_BITS], memory_order_acquire);
+	struct node *chunk = atomic_load_explicit(&chunks[id >> CHUNK_BITS], memory_order_acquire);
 
 	return chunk ? &chunk[id & (CHUNK_NODES - 1)] : NULL;
 }
 
-static struct stream_stack *node_make(uint32_t id)
+static bool chunk_make(uint32_t id)
 {
-	struct stream_stack *_Atomic *at = &chunks[id >> CHUNK_BITS];
-	struct stream_stack *chunk = atomic_load_explicit(at, memory_order_acquire), *fresh;
+	struct node *_Atomic *at = &chunks[id >> CHUNK_BITS];
+	struct node *chunk = atomic_load_explicit(at, memory_order_acquire), *fresh;
 
-	if (!chunk) {
-		fresh = ld__arena_map(CHUNK_NODES * sizeof(*fresh));
-		if (!fresh)
-			return NULL;
-		if (atomic_compare_exchange_strong(at, &chunk, fresh))
-			chunk = fresh;
-		else
-			ld__arena_unmap(fresh, CHUNK_NODES * sizeof(*fresh));
-	}
-	return &chunk[id & (CHUNK_NODES - 1)];
-}
-
-static struct table *table_make(uint32_t index)
-{
-	struct table *table = atomic_load_explicit(&tables[index], memory_order_acquire), *fresh;
-	uint64_t slots = 1ull << (FIRST_TABLE_BITS + index);
-	size_t bytes = sizeof(*fresh) + slots * sizeof(fresh->slots[0]);
-
-	if (table)
-		return table;
-	fresh = ld__arena_map(bytes);
+	if (chunk)
+		return true;
+	fresh = ld__arena_map(CHUNK_NODES * sizeof(*fresh));
 	if (!fresh)
-		return NULL;
-	fresh->mask = (uint32_t)(slots - 1);
-	if (atomic_compare_exchange_strong(&tables[index], &table, fresh))
-		return fresh;
-	ld__arena_unmap(fresh, bytes);
-	return table;
+		return false;
+	if (!atomic_compare_exchange_strong(at, &chunk, fresh))
+		ld__arena_unmap(fresh, CHUNK_NODES * sizeof(*fresh));
+	return true;
 }
 
-static uint64_t hash_of(const struct stream_stack *key)
+/* A node that nothing names yet, 0 when there is no room. */
+static uint32_t node_make(const struct stream_stack *frame)
 {
-	uint64_t h = key->pc * 0x9e3779b97f4a7c15ull;
+	uint32_t last = atomic_load_explicit(&last_id, memory_order_relaxed);
 
-	h ^= ((uint64_t)key->parent << 32 | (uint32_t)key->generation << 16 | key->flags) *
-	     0xc2b2ae3d27d4eb4full;
-	h ^= h >> 29;
-	h *= 0xbf58476d1ce4e5b9ull;
-	return h ^ h >> 32;
-}
-
-static int same(const struct stream_stack *a, const struct stream_stack *b)
-{
-	return a->pc == b->pc && a->parent == b->parent && a->generation == b->generation &&
-	       a->flags == b->flags;
-}
-
-/* Look for `key` in one table, from `slot` on. Returns its id, or 0 with *slot at the empty slot. */
-static uint32_t find(struct table *table, const struct stream_stack *key, uint64_t hash, uint32_t *slot)
-{
-	for (;; *slot = (*slot + 1) & table->mask) {
-		uint64_t word = atomic_load_explicit(&table->slots[*slot], memory_order_acquire);
-
-		if (!word)
+	do {
+		if (last == NODES_MAX || !chunk_make(last + 1)) {
+			atomic_fetch_add(&refused, 1);
 			return 0;
-		if (word >> 32 == hash >> 32 && same(node_of((uint32_t)word), key))
-			return (uint32_t)word;
-	}
-}
-
-static uint32_t insert(const struct stream_stack *key, uint64_t hash)
-{
-	uint32_t index = atomic_load(&last_table), slot, id, found;
-	struct table *table = table_make(index);
-	struct stream_stack *node;
-	uint64_t empty;
-
-	if (table && atomic_load_explicit(&table->used, memory_order_relaxed) > table->mask / 2) {
-		if (index + 1 < TABLES_MAX) {
-			atomic_compare_exchange_strong(&last_table, &index, index + 1);
-			table = table_make(atomic_load(&last_table));
-		} else {
-			table = NULL;
 		}
-	}
-	if (!table)
-		goto refuse;
-	id = atomic_fetch_add(&last_id, 1) + 1;
-	if (id > NODES_MAX) {
-		atomic_fetch_sub(&last_id, 1);
-		goto refuse;
-	}
-	node = node_make(id);
-	if (!node)
-		goto refuse;
-	*node = *key;
-	slot = (uint32_t)hash & table->mask;
-	for (;;) {
-		found = find(table, key, hash, &slot);
-		if (found)
-			return found;
-		empty = 0;
-		if (atomic_compare_exchange_strong(&table->slots[slot], &empty,
-						   (hash & 0xffffffff00000000ull) | id))
-			break;
-	}
-	atomic_fetch_add_explicit(&table->used, 1, memory_order_relaxed);
-	return id;
-refuse:
-	atomic_fetch_add(&refused, 1);
-	return 0;
+	} while (!atomic_compare_exchange_weak(&last_id, &last, last + 1));
+	node_of(last + 1)->frame = *frame;
+	return last + 1;
 }
 
-static uint32_t intern_frame(uint32_t parent, void *pc, uint16_t flags)
+static inline bool is(const struct node *node, uint64_t pc, uint16_t generation, uint16_t flags)
 {
-	struct stream_stack key = { .pc = (uint64_t)(uintptr_t)pc, .parent = parent, .flags = flags };
-	uint64_t hash;
-	uint32_t id, slot;
+	return node->frame.pc == pc && node->frame.generation == generation && node->frame.flags == flags;
+}
 
-	key.generation = flags & STREAM_STACK_PYTHON ? 0 : ld__modules_generation(key.pc);
-	hash = hash_of(&key);
-	for (uint32_t t = atomic_load_explicit(&last_table, memory_order_acquire) + 1; t-- > 0;) {
-		struct table *table = atomic_load_explicit(&tables[t], memory_order_acquire);
+/* Among the frames of one parent. The upper bits are used first. */
+static uint64_t hash_of(uint64_t pc, uint16_t generation, uint16_t flags)
+{
+	uint64_t h = pc ^ ((uint64_t)generation << 48 | (uint64_t)flags << 44);
 
-		if (!table)
-			continue;
-		slot = (uint32_t)hash & table->mask;
-		id = find(table, &key, hash, &slot);
-		if (id)
+	h *= 0x9e3779b97f4a7c15ull;
+	h ^= h >> 32;
+	return h * 0xbf58476d1ce4e5b9ull;
+}
+
+static __attribute__((noinline)) uint32_t search(uint32_t parent, uint64_t pc, uint16_t generation,
+						 uint16_t flags)
+{
+	const struct stream_stack frame = {
+		.pc = pc, .parent = parent, .generation = generation, .flags = flags,
+	};
+	uint64_t hash = hash_of(pc, generation, flags);
+	_Atomic uint32_t *link = parent ? &node_of(parent)->inner : &roots[hash % ROOTS];
+	uint32_t id, fresh = 0;
+	struct node *node;
+
+	for (;;) {
+		id = atomic_load_explicit(link, memory_order_acquire);
+		if (!id) {
+			if (!fresh)
+				fresh = node_make(&frame);
+			if (!fresh || atomic_compare_exchange_strong(link, &id, fresh))
+				return fresh;
+			/* somebody else's node is there now: (3), or another frame, and ours comes behind it */
+		}
+		node = node_of(id);
+		if (is(node, pc, generation, flags))
+			return id;
+		/* a digit of the hash as a fraction; when all are used up, it is always the first branch */
+		link = &node->next[(unsigned __int128)hash * BRANCHES >> 64];
+		hash *= BRANCHES;
+	}
+}
+
+static inline uint32_t intern_frame(uint32_t parent, uint64_t pc, uint16_t flags)
+{
+	uint16_t generation = flags & STREAM_STACK_PYTHON ? 0 : ld__modules_generation(pc);
+	uint32_t id;
+
+	if (parent) {
+		id = atomic_load_explicit(&node_of(parent)->inner, memory_order_acquire);
+		if (id && is(node_of(id), pc, generation, flags))
 			return id;
 	}
-	return insert(&key, hash);
+	return search(parent, pc, generation, flags);
 }
 
 uint32_t ld__stacks_child(uint32_t parent, uint64_t pc, int truncated)
 {
-	return intern_frame(parent, (void *)(uintptr_t)pc,
-			    truncated && !parent ? STREAM_STACK_TRUNCATED : 0);
+	return intern_frame(parent, pc, truncated && !parent ? STREAM_STACK_TRUNCATED : 0);
 }
 
 uint32_t ld__stacks_child_python(uint32_t parent, uint32_t place, int truncated)
 {
-	return intern_frame(parent, (void *)(uintptr_t)place,
+	return intern_frame(parent, place,
 			    STREAM_STACK_PYTHON | (truncated && !parent ? STREAM_STACK_TRUNCATED : 0));
 }
 
@@ -203,7 +171,7 @@ uint32_t ld__stacks_intern(void *const *pcs, int count, int truncated)
 	uint32_t id = 0;
 
 	for (int i = count - 1; i >= 0; i--) {
-		id = intern_frame(id, pcs[i],
+		id = intern_frame(id, (uint64_t)(uintptr_t)pcs[i],
 				  truncated && i == count - 1 ? STREAM_STACK_TRUNCATED : 0);
 		if (!id)
 			break;
@@ -236,7 +204,7 @@ uint32_t ld__stacks_intern_with(struct stack_memo *memo, void *const *pcs, int c
 	for (; known < (uint32_t)count; known++) {
 		void *pc = pcs[(uint32_t)count - 1 - known];
 
-		id = intern_frame(id, pc, truncated && !known ? STREAM_STACK_TRUNCATED : 0);
+		id = intern_frame(id, (uint64_t)(uintptr_t)pc, truncated && !known ? STREAM_STACK_TRUNCATED : 0);
 		if (!id)
 			return 0;
 		memo->pcs[known] = pc;
@@ -254,10 +222,10 @@ uint32_t ld__stacks_count(void)
 
 void ld__stacks_get(uint32_t id, struct stream_stack *ret_node)
 {
-	const struct stream_stack *node = node_of(id);
+	const struct node *node = node_of(id);
 	static const struct stream_stack none;
 
-	*ret_node = node ? *node : none;
+	*ret_node = node ? node->frame : none;
 }
 
 uint64_t ld__stacks_refused(void)

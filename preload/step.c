@@ -24,10 +24,10 @@
  *     that interrupts a walk is handed over.
  * (5) A rule is a fact about code, so it is kept until that code is unloaded: see the word `unloads`.
  *
- * Two tables, for all threads, of 16-byte slots that whoever misses may write: pc -> rule, and
- * (outer stack, pc) -> stack. A slot is claimed by setting its first word to 1, then the second is
- * written, then the first. A reader takes first, second, first: the same key twice means that the
- * value between belongs to it. A key has few places, and the last one gives way: these are caches. */
+ * The rules are in a table for all threads, of 16-byte slots (pc, rule) that whoever misses may write.
+ * A slot is claimed by setting its first word to 1, then the second is written, then the first. A
+ * reader takes first, second, first: the same key twice means that the value between belongs to it. A
+ * key has few places, and one of them gives way: it is a cache. */
 #include "preload/step.h"
 
 #include <dlfcn.h>
@@ -51,13 +51,9 @@
 #define RULE_BITS 16u
 #define RULE_SLOTS (1u << RULE_BITS)
 #define RULE_PROBES 4u
-#define CHILD_BITS 16u
-#define CHILD_SLOTS (1u << CHILD_BITS)
-#define CHILD_PROBES 4u			/* slots in a cache line */
 #define STACK_BITS 9u
 #define STACK_SLOTS (1u << STACK_BITS)
 #define CLAIMED 1u			/* no key */
-#define CUT_SEED 0x243f6a8885a308d3ull	/* paths of stacks that were cut begin with it */
 #define BP_LOST UINT64_MAX		/* no rbp: a CFA made from it is not aligned, so never believed */
 #define TEXT_BYTES 1024u		/* of /proc/self/maps at a time: the stack may be small */
 #define MAIN_STACK_MAX (UINT64_C(1) << 30)	/* where the limit says "unlimited" */
@@ -101,7 +97,6 @@ struct step {
 	uint32_t depth, walks;
 	struct step *next;		/* of all */
 	struct entry last[STEP_DEPTH_MAX];
-	uint64_t paths[STEP_DEPTH_MAX];	/* hash of a frame's address and all outside of it */
 	struct entry fresh[STEP_DEPTH_MAX];	/* new frames of a walk, innermost first */
 };
 
@@ -110,7 +105,6 @@ struct slot {
 };
 
 static struct slot *rules;		/* pc, rule */
-static struct slot *children;		/* pc, parent << 32 | stack */
 static uint64_t main_thread; /* thread pointer of the thread that the kernel gave its stack */
 static _Atomic uint64_t unloads;
 static _Atomic uint64_t forgotten;	/* modules that were unloaded up to then are */
@@ -122,9 +116,6 @@ int ld__step_init(void)
 	if (!rules) {
 		main_thread = (uint64_t)(uintptr_t)__builtin_thread_pointer();
 		rules = ld__arena_map((RULE_SLOTS + RULE_PROBES) * sizeof(*rules));
-		children = ld__arena_map(CHILD_SLOTS * sizeof(*children));
-		if (!children)
-			rules = NULL;
 	}
 	return rules ? 0 : -ENOMEM;
 }
@@ -236,7 +227,6 @@ void ld__step_forget(uint64_t start, uint64_t end)
 	if (!rules)
 		return;
 	slots_forget(rules, RULE_SLOTS + RULE_PROBES, start, end);
-	slots_forget(children, CHILD_SLOTS, start, end);
 }
 
 /* The value of `key` in this slot, 0 when it is not there. */
@@ -684,48 +674,16 @@ static inline bool rejoins(const struct walk *w, const struct entry *e)
 	return e->sp == w->sp && e->pc == w->pc && (!(e->flags & ENTRY_LIVE) || e->bp == w->bp);
 }
 
-static __attribute__((noinline, cold)) uint32_t child_find(struct slot *slot, uint32_t parent,
-							   uint64_t pc)
-{
-	uint64_t before = atomic_load(&unloads), value;
-	uintptr_t at = (uintptr_t)slot;
-	struct slot *place = NULL, *probe;
-	uint32_t stack;
-
-	/* the other slots of the cache line */
-	for (uintptr_t k = 0; k < CHILD_PROBES; k++) {
-		probe = (struct slot *)(at ^ k * sizeof(*slot));
-		value = slot_read(probe, pc);
-		if (value >> 32 == parent && (uint32_t)value)
-			return (uint32_t)value;
-		if (!place && !atomic_load_explicit(&probe->key, memory_order_relaxed))
-			place = probe;
-	}
-	stack = ld__stacks_child(parent, pc, 0);
-	if (!place)
-		place = (struct slot *)(at ^ stack % CHILD_PROBES * sizeof(*slot));
-	if (stack)
-		slot_write(place, atomic_load(&place->key), pc, (uint64_t)parent << 32 | stack,
-			   before);
-	return stack;
-}
-
-/* Put the new frames on top of last[0..base-1] and intern them. Returns the innermost frame's stack.
- *
- * Where a frame's slot lies in `children` follows from the addresses of the frames outside of it, not
- * from the outer stack's number: so the slots of all frames can be fetched at once, although each
- * must then be found to belong to the one before. */
+/* Put the new frames on top of last[0..base-1] and intern them. Returns the innermost frame's stack. */
 static inline uint32_t settle(struct step *step, const struct walk *w, uint32_t base,
 			      enum end_kind end)
 {
 	uint32_t stack = 0, live = 0, k = w->fresh;
 	struct entry *e = &step->last[base];
-	uint64_t path = end == END_CUT && !base ? CUT_SEED : 0, value;
-	struct slot *slot;
 
 	if (!k) {
 		step->count = base;
-		return step->last[base - 1].stack;
+		return base ? step->last[base - 1].stack : 0;
 	}
 	step->count = 0;
 	atomic_signal_fence(memory_order_seq_cst);
@@ -737,7 +695,6 @@ static inline uint32_t settle(struct step *step, const struct walk *w, uint32_t 
 		e[-1].bp_slot = (int16_t)w->bp_slot;
 		e[-1].bp = w->bp;
 		stack = e[-1].stack;
-		path = step->paths[base - 1];
 		live = e[-1].flags & ENTRY_LIVE;
 		e[-1].flags = (uint16_t)((e[-1].flags & ~(ENTRY_CHECK | ENTRY_BY_RULE)) | w->by_rule |
 					 (w->bp_slot != -1 ? live * ENTRY_CHECK : 0));
@@ -748,21 +705,10 @@ static inline uint32_t settle(struct step *step, const struct walk *w, uint32_t 
 		*e = step->fresh[k];
 		live = (flags >> 3 & 1) | (live & ~(flags >> 4));
 		e->flags = (uint16_t)(flags | live | (e->bp_slot != -1 ? live * ENTRY_CHECK : 0));
-		path = (path ^ e->pc) * 0x9e3779b97f4a7c15ull;
-		slot = &children[path >> (64 - CHILD_BITS)];
-		value = slot_read(slot, e->pc);
-		if (__builtin_expect(value >> 32 == stack && (uint32_t)value &&
-					     (stack || end != END_CUT),
-				     1))
-			stack = (uint32_t)value;
-		else if (end == END_CUT && e == step->last)
-			stack = ld__stacks_child(0, e->pc, 1);	/* the mark is not in the key */
-		else
-			stack = child_find(slot, stack, e->pc);
+		stack = ld__stacks_child(stack, e->pc, end == END_CUT);
 		if (!stack)
 			return 0; /* count stays 0: nothing may be built on a stack without an id */
 		e->stack = stack;
-		step->paths[e - step->last] = path;
 	}
 	atomic_signal_fence(memory_order_seq_cst);
 	step->count = (uint32_t)(e - step->last);

@@ -102,8 +102,12 @@ TEST(library_that_comes_back_to_its_place_keeps_its_generation)
 		EXPECT_U64_EQ(ld__modules_refresh(), count);
 		EXPECT_INT_EQ(ld__modules_generation(pc), 0);
 		EXPECT_U64_EQ(m->last_birth, UINT64_MAX);
+		/* an answer is kept, but not longer than it is true */
+		EXPECT_INT_EQ(ld__modules_generation(pc), 0);
 	}
 	dlclose(library);
+	ld__modules_refresh();
+	EXPECT_INT_EQ(ld__modules_generation(pc), 1);
 }
 
 TEST_MAIN()

@@ -3,12 +3,17 @@
 #include "preload/stacks.h"
 
 #include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/time.h>
 
 #include "test.h"
 
 #define THREADS 4
 #define STACKS 20000u
 #define DEPTH 12
+#define SIGNALS 400
 
 static void make(uint64_t n, void **pcs)
 {
@@ -108,8 +113,111 @@ TEST(threads_that_intern_at_once_agree_in_what_their_ids_mean)
 	}
 	EXPECT_U64_EQ(wrong, 0);
 	EXPECT_U64_EQ(ld__stacks_refused(), 0);
-	/* more tables than the first: 2^15 slots hold half of that */
-	EXPECT(ld__stacks_count() > 20000);
+	/* beyond the first chunk of nodes */
+	EXPECT(ld__stacks_count() > 40000);
+}
+
+TEST(frames_of_one_caller_are_told_apart_however_many_there_are)
+{
+	static uint32_t first[100000];
+	uint32_t caller = ld__stacks_child(0, 0x700000, 0), count;
+	struct stream_stack node;
+	uint64_t wrong = 0;
+
+	ASSERT(caller != 0);
+	for (uint32_t i = 0; i < 100000; i++)
+		first[i] = i % 2 ? ld__stacks_child_python(caller, i / 2, 0) : ld__stacks_child(caller, i / 2, 0);
+	count = ld__stacks_count();
+	for (uint32_t i = 0; i < 100000; i++) {
+		wrong += first[i] != (i % 2 ? ld__stacks_child_python(caller, i / 2, 0) : ld__stacks_child(caller, i / 2, 0));
+		ld__stacks_get(first[i], &node);
+		wrong += node.pc != i / 2 || node.parent != caller || node.flags != (i % 2 ? STREAM_STACK_PYTHON : 0);
+	}
+	EXPECT_U64_EQ(wrong, 0);
+	EXPECT_U64_EQ(ld__stacks_count(), count);
+	EXPECT(ld__stacks_child(0, 5, 0) != ld__stacks_child(caller, 5, 0));
+}
+
+static sigjmp_buf back;
+static volatile uint64_t turn;
+static volatile sig_atomic_t signals;
+static const struct itimerval often = { { 0, 50 }, { 0, 50 } }, never;
+
+/* Interns what the interrupted code is about to, and every other time does not come back to it. */
+static void intern_in_handler(int signal)
+{
+	void *pcs[DEPTH];
+
+	(void)signal;
+	for (uint64_t n = turn; n < turn + 4; n++) {
+		make(n * 104729, pcs);
+		ld__stacks_intern(pcs, DEPTH, 1);
+	}
+	if (++signals == SIGNALS)
+		setitimer(ITIMER_REAL, &never, NULL);
+	if (signals % 2)
+		siglongjmp(back, 1);
+}
+
+TEST(insertion_that_a_handler_interrupts_or_abandons_leaves_the_tree_whole)
+{
+	struct sigaction act = { .sa_handler = intern_in_handler }, old;
+	uint64_t wrong = 0;
+	void *pcs[DEPTH];
+
+	sigaction(SIGALRM, &act, &old);
+	turn = 0;
+	sigsetjmp(back, 1);
+	if (signals < SIGNALS)
+		setitimer(ITIMER_REAL, &often, NULL);
+	for (; turn < 100000; turn++) {
+		make(turn * 104729, pcs);
+		ld__stacks_intern(pcs, DEPTH, 1);
+	}
+	setitimer(ITIMER_REAL, &never, NULL);
+	sigaction(SIGALRM, &old, NULL);
+
+	for (uint64_t n = 0; n < 100000; n++) {
+		uint32_t id, before = ld__stacks_count();
+		struct stream_stack node;
+
+		make(n * 104729, pcs);
+		id = ld__stacks_intern(pcs, DEPTH, 1);
+		wrong += ld__stacks_count() != before;	/* each was there already */
+		for (int i = 0; i < DEPTH; i++) {
+			ld__stacks_get(id, &node);
+			wrong += node.pc != (uint64_t)(uintptr_t)pcs[i] || node.parent >= id;
+			id = node.parent;
+		}
+		wrong += id != 0;
+	}
+	EXPECT_U64_EQ(wrong, 0);
+	EXPECT_U64_EQ(ld__stacks_refused(), 0);
+}
+
+TEST(frame_without_memory_is_refused_and_counted_and_takes_no_id)
+{
+	struct rlimit all, none;
+	uint32_t known = ld__stacks_child(0, 0x11, 0), count, id = known;
+	uint64_t frame = 0x900000, refused = 0;
+
+	ASSERT_INT_EQ(getrlimit(RLIMIT_AS, &all), 0);
+	none = all;
+	none.rlim_cur = 4096;
+	ASSERT_INT_EQ(setrlimit(RLIMIT_AS, &none), 0);
+	while (id && frame < 0x900000 + 1000000)
+		id = ld__stacks_child(known, ++frame, 0);
+	count = ld__stacks_count();
+	for (int i = 0; i < 100; i++)
+		refused += !ld__stacks_child(known, frame + 1 + (uint64_t)i, 0);
+	EXPECT_U64_EQ(id, 0);
+	EXPECT_U64_EQ(refused, 100);
+	EXPECT_U64_EQ(ld__stacks_refused(), 101);
+	EXPECT_U64_EQ(ld__stacks_count(), count);
+	EXPECT_U64_EQ(ld__stacks_child(0, 0x11, 0), known);
+
+	ASSERT_INT_EQ(setrlimit(RLIMIT_AS, &all), 0);
+	EXPECT_U64_EQ(ld__stacks_child(known, frame, 0), count + 1);
 }
 
 TEST_MAIN()
