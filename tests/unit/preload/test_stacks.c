@@ -73,6 +73,7 @@ TEST(memory_of_the_last_stack_changes_no_id)
 
 static uint32_t ids[THREADS][STACKS];
 static pthread_barrier_t together;
+static uint32_t caller;
 
 static void *intern_all(void *data)
 {
@@ -105,7 +106,7 @@ TEST(threads_that_intern_at_once_agree_in_what_their_ids_mean)
 		make(n * 7919, pcs);
 		ld__stacks_intern(pcs, DEPTH, 0);
 	}
-	EXPECT_U64_EQ(ld__stacks_count(), count);	/* none that was inserted got lost again */
+	EXPECT_U64_EQ(ld__stacks_count(), count);
 	for (int t = 0; t < THREADS; t++) {
 		for (uint64_t n = 0; n < STACKS; n++) {
 			uint32_t id = ids[t][n];
@@ -127,13 +128,39 @@ TEST(threads_that_intern_at_once_agree_in_what_their_ids_mean)
 	EXPECT(ld__stacks_count() > 40000);
 }
 
+static void *call_from_one_place(void *data)
+{
+	uint32_t *mine = data, base = (uint32_t)(mine - ids[0]);
+
+	pthread_barrier_wait(&together);
+	for (uint32_t n = 0; n < STACKS; n++)
+		mine[n] = ld__stacks_child(caller, 0x800000 + base + n, 0);
+	return NULL;
+}
+
+TEST(frames_that_threads_insert_at_one_place_all_stay)
+{
+	pthread_t threads[THREADS];
+	uint64_t wrong = 0;
+
+	caller = ld__stacks_child(0, 0x600000, 0);
+	for (int t = 0; t < THREADS; t++)
+		pthread_create(&threads[t], NULL, call_from_one_place, ids[t]);
+	for (int t = 0; t < THREADS; t++)
+		pthread_join(threads[t], NULL);
+	for (uint32_t n = 0; n < THREADS * STACKS; n++)
+		wrong += ids[n / STACKS][n % STACKS] != ld__stacks_child(caller, 0x800000 + n, 0);
+	EXPECT_U64_EQ(wrong, 0);
+}
+
 TEST(frames_of_one_caller_are_told_apart_however_many_there_are)
 {
 	static uint32_t first[100000];
-	uint32_t caller = ld__stacks_child(0, 0x700000, 0), count;
+	uint32_t count;
 	struct stream_stack node;
 	uint64_t wrong = 0;
 
+	caller = ld__stacks_child(0, 0x700000, 0);
 	ASSERT(caller != 0);
 	for (uint32_t i = 0; i < 100000; i++)
 		first[i] = i % 2 ? ld__stacks_child_python(caller, i / 2, 0) : ld__stacks_child(caller, i / 2, 0);
