@@ -257,7 +257,7 @@ static void tell_status(int fd)
 
 	ld__drain();
 	budget_ppm = ld__budget_of(&spent_ppm);
-	ld__live_totals(&blocks, &bytes);
+	ld__drain_totals(&blocks, &bytes);
 	ld__live_mapping_totals(&mappings, &mapped);
 	if (ld__jemalloc_used())
 		bytes = ld__jemalloc_allocated();

@@ -115,12 +115,15 @@ static void restore_signals(const uint64_t *old)
 
 /* ---- events ---- */
 
-static struct live_block block_of(const struct event *e, uint64_t birth)
+static inline struct live_block block_of(const struct event *e, uint64_t birth)
 {
-	return (struct live_block){
-		.addr = e->addr, .bytes = e->bytes, .birth = birth, .stack = e->stack,
-		.tid = e->tid, .kind = e->kind & 0xf, .sample = e->sample & 0xf,
-	};
+	struct live_block block = { .addr = e->addr, .bytes = e->bytes, .birth = birth };
+	uint64_t last = e->stack | (uint64_t)(e->tid | (e->kind & 0xfu) << 24 | (e->sample & 0xfu) << 28) << 32;
+
+	/* stack to sample in one store: whoever read bit-fields that were stored one by one would wait until all
+	 * stores before them, which are into the table, have left the processor */
+	memcpy((char *)&block + sizeof(block) - sizeof(last), &last, sizeof(last));
+	return block;
 }
 
 static void begin(struct ring_pending *pending, const struct event *e, bool known,
@@ -218,9 +221,20 @@ static void apply(struct ring *ring, const struct event *e)
 
 /* ---- merging ---- */
 
+/* Field by field: one load of two fields that were stored one by one waits as in block_of(). */
+static inline struct cursor cursor_at(uint32_t at)
+{
+	return (struct cursor){
+		.clock = __atomic_load_n(&heap[at].clock, __ATOMIC_RELAXED),
+		.at = __atomic_load_n(&heap[at].at, __ATOMIC_RELAXED),
+		.end = __atomic_load_n(&heap[at].end, __ATOMIC_RELAXED),
+		.ring = heap[at].ring,
+	};
+}
+
 static void sift_down(uint32_t at)
 {
-	struct cursor moved = heap[at];
+	struct cursor moved = cursor_at(at);
 
 	for (;;) {
 		uint32_t child = 2 * at + 1;
@@ -231,7 +245,7 @@ static void sift_down(uint32_t at)
 			child++;
 		if (heap[child].clock >= moved.clock)
 			break;
-		heap[at] = heap[child];
+		heap[at] = cursor_at(child);
 		at = child;
 	}
 	heap[at] = moved;
@@ -328,7 +342,7 @@ static void run(uint64_t horizon)
 	c->at = at;
 	c->clock = at < end ? events[at & mask].clock : UINT64_MAX;
 	if (c->clock > horizon)
-		heap[0] = heap[--heap_count];
+		heap[0] = cursor_at(--heap_count);
 	if (heap_count)
 		sift_down(0);
 }
@@ -437,6 +451,21 @@ bool ld__drain_make_room(struct ring *ring, uint32_t slots)
 out:
 	restore_signals(&signals);
 	return room;
+}
+
+void ld__drain_totals(uint64_t *ret_blocks, uint64_t *ret_bytes)
+{
+	uint64_t signals, blocks, bytes;
+
+	*ret_blocks = *ret_bytes = 0;
+	block_signals(&signals);
+	for (uint32_t i = 0; i < LIVE_PARTS && ld__drain_lock(UINT64_MAX); i++) {
+		ld__live_part_totals(i, &blocks, &bytes);
+		ld__drain_unlock();
+		*ret_blocks += blocks;
+		*ret_bytes += bytes;
+	}
+	restore_signals(&signals);
 }
 
 uint64_t ld__drain_lost(void)

@@ -36,6 +36,10 @@ bool ld__drain_after_fork_child(void);
 uint64_t ld__drain_lost(void);
 void ld__drain_count_lost(uint64_t events);
 
+/* Number of live blocks and their requested bytes. Takes the lock for one part of the table at a time, so
+ * nobody waits long: exact when no other thread allocates meanwhile. */
+void ld__drain_totals(uint64_t *ret_blocks, uint64_t *ret_bytes);
+
 /* Events ever drained. */
 uint64_t ld__drain_events(void);
 

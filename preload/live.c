@@ -1,41 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L2  live.c - the live table: 64 hash tables of blocks, and a sorted list of mappings.
  *
- *   hash(addr) -> shard -> bucket, 128 bytes, two cache lines
+ *   addr -> shard, tag -> bucket, one cache line                        the shard's records, 24 bytes each
  *
- *   | tag tag tag tag tag | passed | - - | entry | entry | entry | entry | entry |     entry: 24 bytes
+ *   | high high ... (8) | low low ... (8) |     low: passed, tag, number -> |  |  |##|  |##|##|  |
+ *                                                                               hand ^   ## dead
  *
- * An event is one look at one bucket, whose lines the drain asks for some events before (see
- * ld__live_prefetch()). What then costs time is a branch that the processor guesses wrongly, so there is
- * none that depends on where in a bucket an entry lies: five tags are compared at once.
+ * What an event costs is the cache lines that it touches. A block that comes writes one line of the index,
+ * which the drain asks for some events before (see ld__live_prefetch()), and the next dead record, which
+ * lies beside the one that was written last. A block that goes writes one line of the index and one bit.
  *
- * (1) An entry lies in the bucket of its hash, or, as long as those are full, in one after it. Each
- *     bucket counts in `passed` the entries that went past it, so a search ends at one that none has
- *     passed. Counting stops for good at PASSED_MAX: such a bucket is always passed.
- * (2) tag 0 is a free place. Taking an entry out clears its tag and moves nothing.
- * (3) A shard is at most 7/10 full; it grows and shrinks alone, so no event pays for all blocks.
- * (4) 26 bits of an entry are the size. Larger blocks are few: their sizes are in a list.
- * (5) Private memory, no locks, no pointers into it from outside: a fork freezes it. */
+ * (1) The tag is all of the address: hash_of() is a bijection, the shard is chosen by 6 bits of it, the other
+ *     39 lie in a bucket, 32 in `high` and 7 in `low`. So no record is read to find one, nor to rehash.
+ *     The lowest three bits, which all but no address has, choose among eight sets of shards.
+ * (2) low is 0, but for its highest bit: a free place. The number of a record is one more than its index.
+ * (3) A block lies in the bucket of its hash, or, as long as those are full, in one after it. Each bucket
+ *     counts the blocks that went past it, in the highest bits of its eight `low`, so a search ends at one
+ *     that none has passed. Counting stops for good at PASSED_MAX: such a bucket is always passed.
+ * (4) A set bit in `dead` is a record without a block. The hand goes round over them, so a record keeps its
+ *     number until the shard shrinks, and blocks that come together lie together.
+ * (5) A shard grows and shrinks alone, so no event pays for all blocks.
+ * (6) 26 bits of a record are the size. Larger blocks are few: their sizes are in a list.
+ * (7) Private memory, no locks, no pointers into it from outside: a fork freezes it. */
 #include "preload/live.h"
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "preload/arena.h"
 #include "preload/stream.h"
 #include "preload/sys.h"
 
-#define SHARDS 64u
+#define SHARDS_LOG 6u
+#define SHARDS (1u << SHARDS_LOG)
+#define SETS 8u				/* of shards: see (1) */
 #define HUGE (2u << 20)
-#define BUCKETS_LEAST 32u		/* one page */
-#define PLACES 5u			/* of a bucket */
+#define PAGE 4096u
+#define PLACES 8u			/* of a bucket */
 #define PASSED_MAX 255u
+#define PASSED (1u << 31)		/* in bucket.low: one bit of the count */
+#define TAG_LOW_BITS 7u
+#define NUMBER_BITS 24u
+#define NO_RECORD ((1u << NUMBER_BITS) - 1)
+#ifndef LIVE_ROOM_MAX			/* records of a shard; a test asks for fewer */
+#define LIVE_ROOM_MAX (NO_RECORD & ~63u)
+#endif
+#define BUCKETS_FIRST 16u		/* these and the first chunk of records fill one page */
+#define ROOM_FIRST 128u
+#define CHUNKS 18u			/* of 128, 128, 256, 512, ... records */
+#define USED_OF_BUCKET 5u		/* at most, on the average: few are full, and no other one need be looked at */
+#define DEAD_OF_BUCKET 16u		/* bits of `dead` that lie after the index, for each of its buckets */
 #define MAPS_FIRST 1024u
 #define LARGE_FIRST 256u
 
 #define ADDR_BITS 48u
+#define ALIGN_BITS 3u
+#define HASH_BITS (ADDR_BITS - ALIGN_BITS)
 #define STACK_BITS 24u
 #define TID_BITS 22u			/* the kernel's PID_MAX_LIMIT */
 #define SAMPLE_BITS 4u
@@ -53,43 +79,62 @@ struct entry {
 };
 
 struct bucket {
-	union {
-		uint64_t word;
-		uint8_t tags[8];	/* [0..4] of the entries, [5] passed */
-	};
-	struct entry entries[PLACES];
+	_Alignas(64) uint32_t high[PLACES];	/* means something where low does */
+	uint32_t low[PLACES];		/* number | low bits of the tag << 24 | PASSED */
 };
 
 struct shard {
-	struct bucket *buckets;
-	uint32_t mask;
-	uint32_t used;			/* entries */
+	_Alignas(64) struct bucket *index;	/* NULL: it has no memory yet */
+	uint64_t *dead;			/* one bit a record; after the index, or in first_dead */
+	struct entry *at_hand;		/* records of the word of `dead` that the hand is at */
+	uint32_t mask;			/* buckets - 1 */
+	uint32_t used, most, least;	/* blocks; with more or fewer than these it grows or shrinks */
+	uint32_t room;			/* records, a multiple of 64 */
+	uint32_t hand;			/* word of `dead` */
+	_Alignas(64) struct entry *chunks[CHUNKS];
 };
 
-/* Where an entry is, or could be. */
+/* Where a block is, or could be. */
 struct place {
 	struct bucket *bucket;
-	uint32_t index;
+	uint32_t slot;
+	uint32_t record;
 };
 
-_Static_assert(sizeof(struct bucket) == 128, "layout");
+_Static_assert(sizeof(struct bucket) == 64, "layout");
+_Static_assert(SHARDS == LIVE_PARTS, "layout");
+_Static_assert(offsetof(struct shard, chunks) == 64, "layout");
+_Static_assert(HASH_BITS - SHARDS_LOG == 32 + TAG_LOW_BITS && TAG_LOW_BITS + NUMBER_BITS == 31, "layout");
+_Static_assert(BUCKETS_FIRST * sizeof(struct bucket) + ROOM_FIRST * sizeof(struct entry) == PAGE, "layout");
+_Static_assert(LIVE_ROOM_MAX <= ROOM_FIRST << (CHUNKS - 1) && LIVE_ROOM_MAX < NO_RECORD, "layout");
 _Static_assert(SAMPLE_BITS + SAMPLE_SHIFT == 63, "layout");
 _Static_assert(STREAM_NODE_PYTHON < 1u << KIND_BITS, "layout");
 
-static struct shard shards[SHARDS];
-static struct { uint64_t addr, bytes; } *large;	/* blocks of LARGE_BYTES and more, in no order */
+static struct shard shards[SHARDS * SETS];
+static uint64_t first_dead[SHARDS * SETS][ROOM_FIRST / 64];
+static uint32_t shard_count = SHARDS;	/* or all, when there was an address that is no multiple of 8 */
+static char *first_pages;		/* one for each shard of the first set */
+static struct { uint64_t addr, bytes; } *large;	/* blocks of LARGE_BYTES and more, in no order, and some that are gone */
 static uint64_t large_count, large_room;
 static struct live_block *maps;		/* ascending, without overlap */
 static uint64_t map_count, map_room;
 
-static _Atomic uint64_t live_blocks, live_bytes, live_mappings, live_mapped_bytes;
+static _Atomic uint64_t live_mappings, live_mapped_bytes;
 static _Atomic uint64_t anomalies, refused;
 
+/* 45 bits that mean something, other ones for each addr >> 3: an odd factor, and the upper half is added to the
+ * lower one. */
 static inline uint64_t hash_of(uint64_t addr)
 {
-	uint64_t h = (addr >> 3) * 0x9e3779b97f4a7c15ull;
+	uint64_t h = (addr >> ALIGN_BITS) * 0x9e3779b97f4a7c15ull;
 
-	return h ^ h >> 32;
+	return h ^ h << (64 - HASH_BITS) >> (64 - HASH_BITS + HASH_BITS / 2);
+}
+
+/* Has it none of the bits that are rarely set: a number of more than 48 bits, or no multiple of 8? */
+static inline bool is_ordinary(uint64_t addr)
+{
+	return __builtin_expect(!((addr >> ALIGN_BITS | addr << (64 - ALIGN_BITS)) >> HASH_BITS), 1);
 }
 
 static void add(_Atomic uint64_t *counter, uint64_t n)
@@ -99,36 +144,22 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
 			      memory_order_relaxed);
 }
 
-static inline struct shard *shard_of(uint64_t hash)
+static inline struct shard *shard_of(uint64_t addr, uint64_t hash)
 {
-	return &shards[hash & (SHARDS - 1)];
-}
-
-static inline uint32_t home_of(const struct shard *s, uint64_t hash)
-{
-	return (uint32_t)(hash >> 6) & s->mask;
+	return &shards[(hash & (SHARDS - 1)) | (addr & (SETS - 1)) << SHARDS_LOG];
 }
 
 static inline uint64_t tag_of(uint64_t hash)
 {
-	uint64_t tag = hash >> 56;
-
-	return tag + !tag;
+	return hash >> SHARDS_LOG;
 }
 
-/* The highest bit of each of the five tags that is 0. The lowest such bit is right; above it one may
- * stand where the tag is 1. */
-static inline uint64_t zero_tags(uint64_t word)
+static inline uint32_t home_of(const struct shard *s, uint64_t tag)
 {
-	return (word - 0x0101010101ull) & ~word & 0x8080808080ull;
+	return (uint32_t)tag & s->mask;
 }
 
-static inline uint32_t index_of(uint64_t bits)
-{
-	return (uint32_t)__builtin_ctzll(bits) / 8;
-}
-
-/* ---- entries ---- */
+/* ---- records ---- */
 
 static inline uint64_t entry_addr(const struct entry *e)
 {
@@ -144,10 +175,14 @@ static uint64_t *large_find(uint64_t addr)
 	return NULL;
 }
 
+static inline uint64_t entry_low_bytes(const struct entry *e)
+{
+	return (e->where & 0xffff) | (e->what >> (STACK_BITS + TID_BITS) & ((1u << SIZE_HIGH_BITS) - 1)) << 16;
+}
+
 static inline uint64_t entry_bytes(const struct entry *e)
 {
-	uint64_t bytes = (e->where & 0xffff) |
-			 (e->what >> (STACK_BITS + TID_BITS) & ((1u << SIZE_HIGH_BITS) - 1)) << 16;
+	uint64_t bytes = entry_low_bytes(e);
 
 	return __builtin_expect(bytes == LARGE_BYTES, 0) ? *large_find(entry_addr(e)) : bytes;
 }
@@ -176,292 +211,668 @@ static inline struct entry entry_of(const struct live_block *block)
 	};
 }
 
-static int large_add(const struct live_block *block)
+/* ---- buckets ---- */
+
+#ifdef __SSE2__
+static inline uint32_t bits_of(__m128i first, __m128i last)
+{
+	__m128i both = _mm_packs_epi32(first, last);
+
+	return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(both, _mm_setzero_si128()));
+}
+
+/* One bit for each place with this high word. It may be a free one. */
+static inline uint32_t places_of(const struct bucket *b, uint32_t high)
+{
+	const __m128i *words = (const __m128i *)(const void *)b->high, wanted = _mm_set1_epi32((int)high);
+
+	return bits_of(_mm_cmpeq_epi32(words[0], wanted), _mm_cmpeq_epi32(words[1], wanted));
+}
+
+static inline uint32_t free_places(const struct bucket *b)
+{
+	const __m128i *words = (const __m128i *)(const void *)b->low, zero = _mm_setzero_si128();
+
+	return bits_of(_mm_cmpeq_epi32(_mm_slli_epi32(words[0], 1), zero),
+		       _mm_cmpeq_epi32(_mm_slli_epi32(words[1], 1), zero));
+}
+
+static inline uint32_t passed_of(const struct bucket *b)
+{
+	const __m128 *words = (const __m128 *)(const void *)b->low;
+
+	return (uint32_t)_mm_movemask_ps(words[0]) | (uint32_t)_mm_movemask_ps(words[1]) << 4;
+}
+
+static inline bool is_passed(const struct bucket *b)
+{
+	const __m128 *words = (const __m128 *)(const void *)b->low;
+
+	return _mm_movemask_ps(_mm_or_ps(words[0], words[1])) != 0;
+}
+#else
+static inline uint32_t places_of(const struct bucket *b, uint32_t high)
+{
+	uint32_t bits = 0;
+
+	for (uint32_t i = 0; i < PLACES; i++)
+		bits |= (uint32_t)(b->high[i] == high) << i;
+	return bits;
+}
+
+static inline uint32_t free_places(const struct bucket *b)
+{
+	uint32_t bits = 0;
+
+	for (uint32_t i = 0; i < PLACES; i++)
+		bits |= (uint32_t)!(b->low[i] & ~PASSED) << i;
+	return bits;
+}
+
+static inline uint32_t passed_of(const struct bucket *b)
+{
+	uint32_t bits = 0;
+
+	for (uint32_t i = 0; i < PLACES; i++)
+		bits |= b->low[i] >> 31 << i;
+	return bits;
+}
+
+static inline bool is_passed(const struct bucket *b)
+{
+	return passed_of(b) != 0;
+}
+#endif
+
+static void set_passed(struct bucket *b, uint32_t count)
+{
+	for (uint32_t i = 0; i < PLACES; i++)
+		b->low[i] = (b->low[i] & ~PASSED) | count >> i << 31;
+}
+
+/* The index of the record in a place, NO_RECORD or more when the place has another tag or none. */
+static inline uint32_t bucket_record(const struct bucket *b, uint32_t slot, uint64_t tag)
+{
+	/* another tag leaves bits above the number, a free place leaves no number */
+	return ((b->low[slot] ^ (uint32_t)tag << NUMBER_BITS) & ~PASSED) - 1;
+}
+
+static inline bool bucket_find(struct bucket *b, uint64_t tag, struct place *ret_place)
+{
+	for (uint32_t bits = places_of(b, (uint32_t)(tag >> TAG_LOW_BITS)); bits; bits &= bits - 1) {
+		uint32_t slot = (uint32_t)__builtin_ctz(bits);
+		uint32_t record = bucket_record(b, slot, tag);
+
+		if (record < NO_RECORD) {
+			*ret_place = (struct place){ b, slot, record };
+			return true;
+		}
+	}
+	return false;
+}
+
+static inline void bucket_set(struct bucket *b, uint32_t slot, uint64_t tag, uint32_t record)
+{
+	b->high[slot] = (uint32_t)(tag >> TAG_LOW_BITS);
+	b->low[slot] |= ((uint32_t)tag << NUMBER_BITS & ~PASSED) | (record + 1);
+}
+
+/* The high word goes too: who gets the address next would take the free place for its own. */
+static inline void bucket_clear(struct bucket *b, uint32_t slot)
+{
+	b->high[slot] = 0;
+	b->low[slot] &= PASSED;
+}
+
+/* ---- shards ---- */
+
+static __attribute__((noinline)) bool find_further(const struct shard *s, uint64_t tag, struct place *ret_place)
+{
+	uint32_t at = home_of(s, tag);
+
+	for (uint32_t n = 0; n < s->mask && is_passed(&s->index[at]); n++) {
+		at = (at + 1) & s->mask;
+		if (bucket_find(&s->index[at], tag, ret_place))
+			return true;
+	}
+	return false;
+}
+
+static inline bool shard_find(const struct shard *s, uint64_t tag, struct place *ret_place)
+{
+	struct bucket *b;
+
+	if (__builtin_expect(!s->index, 0))
+		return false;
+	b = &s->index[home_of(s, tag)];
+	if (bucket_find(b, tag, ret_place))
+		return true;
+	return is_passed(b) && find_further(s, tag, ret_place);
+}
+
+/* Enter the tag of a record; there is a free place for it. */
+static inline void shard_enter(struct shard *s, uint64_t tag, uint32_t record)
+{
+	uint32_t at = home_of(s, tag), bits;
+
+	while (__builtin_expect(!(bits = free_places(&s->index[at])), 0)) {
+		uint32_t passed = passed_of(&s->index[at]);
+
+		if (passed < PASSED_MAX)
+			set_passed(&s->index[at], passed + 1);
+		at = (at + 1) & s->mask;
+	}
+	bucket_set(&s->index[at], (uint32_t)__builtin_ctz(bits), tag, record);
+}
+
+/* ---- records of a shard ---- */
+
+static inline uint32_t chunk_of(uint32_t record)
+{
+	return 25u - (uint32_t)__builtin_clz(record | ROOM_FIRST / 2);
+}
+
+static uint64_t bytes_of_chunk(uint32_t chunk)
+{
+	return (chunk ? (uint64_t)(ROOM_FIRST / 2) << chunk : ROOM_FIRST) * sizeof(struct entry);
+}
+
+static inline struct entry *record_at(const struct shard *s, uint32_t record)
+{
+	uint32_t chunk = chunk_of(record);
+
+	return &s->chunks[chunk][record - (chunk ? ROOM_FIRST / 2 << chunk : 0)];
+}
+
+static void move_hand(struct shard *s, uint32_t hand)
+{
+	s->hand = hand;
+	s->at_hand = record_at(s, hand * 64);
+}
+
+static __attribute__((noinline)) void turn_hand(struct shard *s)
+{
+	uint32_t hand = s->hand;
+
+	while (!s->dead[hand])
+		hand = (hand + 1) * 64 == s->room ? 0 : hand + 1;
+	move_hand(s, hand);
+}
+
+/* The next dead record; there is one. */
+static inline struct entry *shard_take_record(struct shard *s, uint32_t *ret_record)
+{
+	uint64_t bits, rest;
+	uint32_t bit;
+
+	if (__builtin_expect(!s->dead[s->hand], 0))
+		turn_hand(s);
+	bits = s->dead[s->hand];
+	s->dead[s->hand] = rest = bits & (bits - 1);
+	s->used++;
+	/* the other shards have their turns before the next one is written: time to get its last line */
+	__builtin_prefetch(&s->at_hand[__builtin_ctzll(rest | 1ull << 63)].what, 1);
+	bit = (uint32_t)__builtin_ctzll(bits);
+	*ret_record = s->hand * 64 + bit;
+	return &s->at_hand[bit];
+}
+
+/* ---- growing and shrinking ---- */
+
+static uint32_t number_of(const struct shard *s)
+{
+	return (uint32_t)(s - shards);
+}
+
+static bool is_on_first_pages(const void *memory)
+{
+	return first_pages && (uint64_t)((const char *)memory - first_pages) < SHARDS * PAGE;
+}
+
+static void *map(uint64_t bytes)
+{
+	void *memory = ld__arena_map(bytes);
+
+	/* every look is another page: large ones spare the address translation, and the fork of a
+	 * snapshot copies fewer entries. Hashing and the hand touch them all, so little is wasted. */
+	if (memory && bytes >= HUGE)
+		ld__sys3(SYS_madvise, memory, bytes, MADV_HUGEPAGE);
+	return memory;
+}
+
+static uint64_t bytes_of_index(uint32_t buckets)
+{
+	return buckets * (sizeof(struct bucket) + DEAD_OF_BUCKET / 8);
+}
+
+/* How many records the memory of `dead` is enough for. */
+static uint32_t dead_room(const struct shard *s)
+{
+	return s->dead == first_dead[number_of(s)] ? ROOM_FIRST : (s->mask + 1) * DEAD_OF_BUCKET;
+}
+
+static void free_index(const struct shard *s)
+{
+	if (s->dead != first_dead[number_of(s)])
+		ld__arena_unmap(s->index, bytes_of_index(s->mask + 1));
+}
+
+static void set_limits(struct shard *s)
+{
+	uint32_t most = (s->mask + 1) * USED_OF_BUCKET;
+
+	s->most = s->room / 5 * 4 < most ? s->room / 5 * 4 : most;
+	s->least = s->room == ROOM_FIRST ? 0 : s->room / 8;
+}
+
+static int shard_begin(struct shard *s)
+{
+	uint32_t number = number_of(s);
+	char *page = number < SHARDS && first_pages ? first_pages + number * PAGE : ld__arena_map(PAGE);
+
+	if (!page)
+		return -ENOMEM;
+	if (number >= SHARDS)
+		shard_count = SHARDS * SETS;
+	s->index = (struct bucket *)(void *)page;
+	s->mask = BUCKETS_FIRST - 1;
+	s->chunks[0] = (struct entry *)(void *)(s->index + BUCKETS_FIRST);
+	s->dead = first_dead[number];
+	memset(s->dead, 0xff, ROOM_FIRST / 8);
+	s->room = ROOM_FIRST;
+	move_hand(s, 0);
+	set_limits(s);
+	return 0;
+}
+
+/* Another index of that many buckets, empty, with `dead` after it. */
+static int new_index(struct shard *s, uint32_t buckets)
+{
+	void *memory = map(bytes_of_index(buckets));
+
+	if (!memory)
+		return -ENOMEM;
+	s->index = memory;
+	s->mask = buckets - 1;
+	s->dead = (uint64_t *)(void *)(s->index + buckets);
+	return 0;
+}
+
+static int grow_index(struct shard *s)
+{
+	struct shard old = *s;
+	int r = new_index(s, (old.mask + 1) * 2);
+
+	if (r < 0)
+		return r;
+	memcpy(s->dead, old.dead, s->room / 8);
+	for (uint32_t i = 0; i <= old.mask; i++) {
+		const struct bucket *b = &old.index[i];
+
+		for (uint32_t bits = ~free_places(b) & ((1u << PLACES) - 1); bits; bits &= bits - 1) {
+			uint32_t slot = (uint32_t)__builtin_ctz(bits), low = b->low[slot] & ~PASSED;
+
+			shard_enter(s, (uint64_t)b->high[slot] << TAG_LOW_BITS | low >> NUMBER_BITS,
+				    (low & NO_RECORD) - 1);
+		}
+	}
+	if (old.dead != first_dead[number_of(s)])
+		ld__arena_unmap(old.index, bytes_of_index(old.mask + 1));
+	return 0;
+}
+
+static uint32_t power_of_two(uint32_t least)
+{
+	return 1u << (32 - __builtin_clz(least - 1));
+}
+
+/* By an eighth to a quarter, or a word, within one chunk: pages that the hand has not come to are no memory yet. */
+static int grow_room(struct shard *s)
+{
+	uint32_t step = (1u << (31 - __builtin_clz(s->room))) / 4, room, chunk = chunk_of(s->room);
+	int r;
+
+	room = s->room + (step < 64 ? 64 : step);
+	if (room > LIVE_ROOM_MAX)
+		room = LIVE_ROOM_MAX;
+	if (room == s->room)
+		return -ENOMEM;
+	if (room > dead_room(s)) {
+		r = grow_index(s);
+		if (r < 0)
+			return r;
+	}
+	if (!s->chunks[chunk])
+		s->chunks[chunk] = map(bytes_of_chunk(chunk));
+	if (!s->chunks[chunk])
+		return -ENOMEM;
+	memset(s->dead + s->room / 64, 0xff, (room - s->room) / 8);
+	move_hand(s, s->room / 64);
+	s->room = room;
+	return 0;
+}
+
+/* A shard that cannot grow is filled to its last record. */
+static int shard_grow(struct shard *s)
+{
+	int r = 0;
+
+	if (!s->index)
+		return shard_begin(s);
+	if (s->used >= s->room / 5 * 4)
+		r = grow_room(s);
+	if (s->used >= (s->mask + 1) * USED_OF_BUCKET)
+		(void)!grow_index(s);
+	set_limits(s);
+	if (s->used < s->room && s->used < (s->mask + 1) * PLACES)
+		return 0;
+	return r < 0 ? r : -ENOMEM;
+}
+
+/* The blocks slide down over the dead ones and get new numbers. */
+static __attribute__((noinline)) void shard_shrink(struct shard *s)
+{
+	struct shard old = *s;
+	uint32_t room = s->used < ROOM_FIRST / 2 ? ROOM_FIRST : power_of_two(s->used * 2), to = 0;
+
+	if (room == ROOM_FIRST) {
+		s->index = (struct bucket *)(void *)s->chunks[0] - BUCKETS_FIRST;
+		s->mask = BUCKETS_FIRST - 1;
+		s->dead = first_dead[number_of(s)];
+		memset(s->index, 0, BUCKETS_FIRST * sizeof(*s->index));
+	} else if (new_index(s, room / PLACES) < 0) {
+		return;
+	}
+	for (uint32_t w = 0; w < old.room / 64; w++) {
+		for (uint64_t bits = ~old.dead[w]; bits; bits &= bits - 1) {
+			const struct entry *e = record_at(s, w * 64 + (uint32_t)__builtin_ctzll(bits));
+
+			shard_enter(s, tag_of(hash_of(entry_addr(e))), to);
+			*record_at(s, to++) = *e;
+		}
+	}
+	ld__arena_unmap(old.index, bytes_of_index(old.mask + 1));
+	for (uint32_t chunk = chunk_of(room - 1) + 1; chunk < CHUNKS; chunk++) {
+		ld__arena_unmap(s->chunks[chunk], bytes_of_chunk(chunk));
+		s->chunks[chunk] = NULL;
+	}
+	memset(s->dead, 0, room / 8);
+	for (uint32_t i = to; i < room; i++)
+		s->dead[i / 64] |= 1ull << i % 64;
+	s->room = room;
+	move_hand(s, to / 64);
+	set_limits(s);
+}
+
+/* ---- taking out ---- */
+
+static inline void shard_lose_record(struct shard *s, uint32_t record)
+{
+	s->dead[record / 64] |= 1ull << record % 64;
+	if (__builtin_expect(--s->used < s->least, 0))
+		shard_shrink(s);
+}
+
+static void shard_remove(struct shard *s, uint64_t tag, struct place place)
+{
+	uint32_t at = home_of(s, tag), end = (uint32_t)(place.bucket - s->index);
+
+	for (; __builtin_expect(at != end, 0); at = (at + 1) & s->mask) {
+		uint32_t passed = passed_of(&s->index[at]);
+
+		if (passed < PASSED_MAX)
+			set_passed(&s->index[at], passed - 1);
+	}
+	bucket_clear(place.bucket, place.slot);
+	shard_lose_record(s, place.record);
+}
+
+int ld__live_init(void)
+{
+	if (!first_pages)
+		first_pages = ld__arena_map(SHARDS * PAGE);
+	return first_pages ? 0 : -ENOMEM;
+}
+
+/* ---- blocks ---- */
+
+static inline bool find(uint64_t addr, struct shard **ret_shard, uint64_t *ret_tag, struct place *ret_place)
+{
+	uint64_t hash = hash_of(addr);
+
+	*ret_shard = shard_of(addr, hash);
+	*ret_tag = tag_of(hash);
+	return __builtin_expect(!(addr >> ADDR_BITS), 1) && shard_find(*ret_shard, *ret_tag, ret_place);
+}
+
+static struct entry *look_up(uint64_t addr)
+{
+	struct shard *s;
+	struct place place;
+	uint64_t tag;
+
+	return find(addr, &s, &tag, &place) ? record_at(s, place.record) : NULL;
+}
+
+/* Sizes stay when their blocks go, which so need not look at their records; those are dropped here. */
+static void large_sweep(void)
+{
+	uint64_t kept = 0;
+
+	for (uint64_t i = 0; i < large_count; i++) {
+		const struct entry *e = look_up(large[i].addr);
+
+		if (e && entry_low_bytes(e) == LARGE_BYTES)
+			large[kept++] = large[i];
+	}
+	large_count = kept;
+}
+
+static int large_grow(void)
 {
 	uint64_t room = large_room ? large_room * 2 : LARGE_FIRST;
+	void *fresh = ld__arena_map(room * sizeof(*large));
 
+	if (!fresh)
+		return -ENOMEM;
+	if (large) {
+		memcpy(fresh, large, large_count * sizeof(*large));
+		ld__arena_unmap(large, large_room * sizeof(*large));
+	}
+	large = fresh;
+	large_room = room;
+	return 0;
+}
+
+static __attribute__((noinline)) int large_set(const struct live_block *block)
+{
+	uint64_t *bytes = large_find(block->addr);
+	int r;
+
+	if (bytes) {
+		*bytes = block->bytes;
+		return 0;
+	}
 	if (large_count == large_room) {
-		void *fresh = ld__arena_map(room * sizeof(*large));
-
-		if (!fresh)
-			return -ENOMEM;
-		if (large) {
-			memcpy(fresh, large, large_count * sizeof(*large));
-			ld__arena_unmap(large, large_room * sizeof(*large));
-		}
-		large = fresh;
-		large_room = room;
+		large_sweep();
+		r = large_count > large_room / 2 || !large_room ? large_grow() : 0;
+		if (r < 0 && large_count == large_room)
+			return r;
 	}
 	large[large_count].addr = block->addr;
 	large[large_count++].bytes = block->bytes;
 	return 0;
 }
 
-static void large_remove(uint64_t addr)
+/* Another block has the address of one that is live. */
+static __attribute__((noinline)) int replace(struct shard *s, uint64_t tag, struct place place,
+					     const struct live_block *block)
 {
-	uint64_t *bytes = large_find(addr);
-
-	if (bytes) {
-		uint64_t i = (uint64_t)((char *)bytes - (char *)large) / sizeof(*large);
-
-		large[i] = large[--large_count];
-	}
-}
-
-/* ---- shards ---- */
-
-static inline bool shard_find(const struct shard *s, uint64_t hash, uint64_t addr,
-			      struct place *ret_place)
-{
-	uint64_t pattern = tag_of(hash) * 0x0101010101ull, bits;
-	uint32_t at = home_of(s, hash);
-	struct bucket *b;
-
-	if (!s->buckets)
-		return false;
-	for (uint32_t n = 0; n <= s->mask; n++, at = (at + 1) & s->mask) {
-		b = &s->buckets[at];
-		for (bits = zero_tags(b->word ^ pattern); bits; bits &= bits - 1) {
-			ret_place->bucket = b;
-			ret_place->index = index_of(bits);
-			if (b->tags[ret_place->index] && entry_addr(&b->entries[ret_place->index]) == addr)
-				return true;
-		}
-		if (__builtin_expect(!b->tags[PLACES], 1))
-			return false;
-	}
-	return false;
-}
-
-/* A free place; there is one. */
-static inline struct place shard_take_place(struct shard *s, uint64_t hash)
-{
-	uint32_t at = home_of(s, hash);
-	struct place place;
-	uint64_t bits;
-
-	for (;; at = (at + 1) & s->mask) {
-		place.bucket = &s->buckets[at];
-		bits = zero_tags(place.bucket->word);
-		if (__builtin_expect(bits != 0, 1))
-			break;
-		if (place.bucket->tags[PLACES] < PASSED_MAX)
-			place.bucket->tags[PLACES]++;
-	}
-	place.index = index_of(bits);
-	place.bucket->tags[place.index] = (uint8_t)tag_of(hash);
-	s->used++;
-	return place;
-}
-
-static uint64_t shard_bytes(const struct shard *s)
-{
-	return s->buckets ? ((uint64_t)s->mask + 1) * sizeof(*s->buckets) : 0;
-}
-
-static __attribute__((noinline)) int shard_resize(struct shard *s, uint32_t buckets)
-{
-	struct shard fresh = { .mask = buckets - 1 };
-	uint64_t bytes = buckets * sizeof(*fresh.buckets);
-
-	fresh.buckets = ld__arena_map(bytes);
-	if (!fresh.buckets)
-		return -ENOMEM;
-	/* every look is another page: large ones spare the address translation, and the fork of a
-	 * snapshot copies fewer entries. Hashing touches them all, so none is wasted. */
-	if (bytes >= HUGE)
-		ld__sys3(SYS_madvise, fresh.buckets, bytes, MADV_HUGEPAGE);
-	for (uint32_t i = 0; s->buckets && i <= s->mask; i++) {
-		const struct bucket *old = &s->buckets[i];
-
-		for (uint32_t p = 0; p < PLACES; p++) {
-			struct place place;
-
-			if (!old->tags[p])
-				continue;
-			place = shard_take_place(&fresh, hash_of(entry_addr(&old->entries[p])));
-			place.bucket->entries[place.index] = old->entries[p];
-		}
-	}
-	ld__arena_unmap(s->buckets, shard_bytes(s));
-	*s = fresh;
-	return 0;
-}
-
-/* Make sure that one more entry fits. A table that cannot grow is filled to its last place. */
-static inline int shard_make_room(struct shard *s)
-{
-	uint64_t places = s->buckets ? ((uint64_t)s->mask + 1) * PLACES : 0;
+	struct entry *e = record_at(s, place.record);
 	int r;
 
-	if (__builtin_expect(s->used < places / 10 * 7, 1))
-		return 0;
-	r = shard_resize(s, places ? (s->mask + 1) * 2 : BUCKETS_LEAST);
-	return s->used < places ? 0 : r;
+	if (!(e->what & IN_REALLOC))
+		add(&anomalies, 1);
+	r = block->bytes >= LARGE_BYTES ? large_set(block) : 0;
+	if (r < 0)
+		shard_remove(s, tag, place);
+	else
+		*e = entry_of(block);
+	return r;
 }
 
-static void shard_remove(struct shard *s, uint64_t hash, struct place place)
+static int enter(const struct live_block *block)
 {
-	uint32_t at = home_of(s, hash), end = (uint32_t)(place.bucket - s->buckets);
-
-	for (; __builtin_expect(at != end, 0); at = (at + 1) & s->mask) {
-		if (s->buckets[at].tags[PLACES] < PASSED_MAX)
-			s->buckets[at].tags[PLACES]--;
-	}
-	place.bucket->tags[place.index] = 0;
-	s->used--;
-	if (__builtin_expect(s->used < s->mask / 4, 0) && s->mask >= BUCKETS_LEAST)
-		(void)!shard_resize(s, (s->mask + 1) / 4 < BUCKETS_LEAST ? BUCKETS_LEAST : (s->mask + 1) / 4);
-}
-
-int ld__live_init(void)
-{
-	return shards[0].buckets ? 0 : shard_resize(&shards[0], BUCKETS_LEAST);
-}
-
-/* ---- blocks ---- */
-
-static inline bool find(uint64_t addr, struct shard **ret_shard, uint64_t *ret_hash,
-			struct place *ret_place)
-{
-	*ret_hash = hash_of(addr);
-	*ret_shard = shard_of(*ret_hash);
-	return shard_find(*ret_shard, *ret_hash, addr, ret_place);
-}
-
-static inline struct entry *entry_at(struct place place)
-{
-	return &place.bucket->entries[place.index];
-}
-
-/* The entry is no longer one: take it out of the sums. */
-static inline void forget_entry(const struct entry *e)
-{
-	uint64_t bytes = entry_bytes(e);
-
-	add(&live_blocks, -1ull);
-	add(&live_bytes, -bytes);
-	if (__builtin_expect(bytes >= LARGE_BYTES, 0))
-		large_remove(entry_addr(e));
-}
-
-static inline int enter(const struct live_block *block)
-{
-	uint64_t hash;
+	uint64_t tag;
 	struct shard *s;
 	struct place place;
+	struct entry *e;
+	uint32_t record;
 	int r;
 
-	if (__builtin_expect(block->addr >> ADDR_BITS || block->stack >> STACK_BITS, 0))
+	if (block->addr >> ADDR_BITS || block->stack >> STACK_BITS)
 		return -ERANGE;
-	if (__builtin_expect(find(block->addr, &s, &hash, &place), 0)) {
-		if (!(entry_at(place)->what & IN_REALLOC))
-			add(&anomalies, 1);
-		forget_entry(entry_at(place));
-	} else {
-		r = shard_make_room(s);
+	if (find(block->addr, &s, &tag, &place))
+		return replace(s, tag, place, block);
+	if (s->used >= s->most) {
+		r = shard_grow(s);
 		if (r < 0)
 			return r;
-		place = shard_take_place(s, hash);
 	}
-	if (__builtin_expect(block->bytes >= LARGE_BYTES, 0)) {
-		r = large_add(block);
-		if (r < 0) {
-			shard_remove(s, hash, place);
+	if (block->bytes >= LARGE_BYTES) {
+		r = large_set(block);
+		if (r < 0)
 			return r;
-		}
 	}
-	*entry_at(place) = entry_of(block);
-	add(&live_blocks, 1);
-	add(&live_bytes, block->bytes);
+	e = shard_take_record(s, &record);
+	shard_enter(s, tag, record);
+	*e = entry_of(block);
 	return 0;
 }
 
-int ld__live_insert(const struct live_block *block)
+static __attribute__((noinline)) int insert_anyhow(const struct live_block *block)
 {
 	int r = enter(block);
 
-	if (__builtin_expect(r < 0, 0))
+	if (r < 0)
 		add(&refused, 1);
 	return r;
 }
 
-static inline void take_out(struct shard *s, uint64_t hash, struct place place)
+/* What is said to be rare here is done by insert_anyhow(), so that this needs no stack of its own. */
+int ld__live_insert(const struct live_block *block)
 {
-	forget_entry(entry_at(place));
-	shard_remove(s, hash, place);
+	uint64_t hash = hash_of(block->addr), tag = tag_of(hash);
+	struct shard *s = &shards[hash & (SHARDS - 1)];
+	struct bucket *b;
+	struct entry *e;
+	uint32_t bits, record;
+
+	if (__builtin_expect(!is_ordinary(block->addr) || block->stack >> STACK_BITS ||
+			     block->bytes >= LARGE_BYTES || s->used >= s->most, 0))
+		return insert_anyhow(block);
+	b = &s->index[home_of(s, tag)];
+	bits = free_places(b);
+	if (__builtin_expect(places_of(b, (uint32_t)(tag >> TAG_LOW_BITS)) || is_passed(b) || !bits, 0))
+		return insert_anyhow(block);
+	e = shard_take_record(s, &record);
+	bucket_set(b, (uint32_t)__builtin_ctz(bits), tag, record);
+	*e = entry_of(block);
+	return 0;
+}
+
+static __attribute__((noinline)) bool remove_anyhow(uint64_t addr, struct live_block *ret_block)
+{
+	struct shard *s;
+	struct place place;
+	uint64_t tag;
+
+	if (!find(addr, &s, &tag, &place))
+		return false;
+	if (ret_block)
+		entry_read(record_at(s, place.record), ret_block);
+	shard_remove(s, tag, place);
+	return true;
 }
 
 bool ld__live_remove(uint64_t addr, struct live_block *ret_block)
 {
-	struct shard *s;
-	struct place place;
-	uint64_t hash;
+	uint64_t hash = hash_of(addr), tag = tag_of(hash);
+	struct shard *s = &shards[hash & (SHARDS - 1)];
+	struct bucket *b = &s->index[home_of(s, tag)];
+	uint32_t bits, slot, record;
 
-	if (__builtin_expect(!find(addr, &s, &hash, &place), 0))
-		return false;
-	if (ret_block)
-		entry_read(entry_at(place), ret_block);
-	take_out(s, hash, place);
+	if (__builtin_expect(!is_ordinary(addr) || !s->index || ret_block, 0))
+		return remove_anyhow(addr, ret_block);
+	bits = places_of(b, (uint32_t)(tag >> TAG_LOW_BITS));
+	if (__builtin_expect(!bits, 0))
+		return remove_anyhow(addr, NULL);
+	slot = (uint32_t)__builtin_ctz(bits);
+	record = bucket_record(b, slot, tag);
+	if (__builtin_expect(record >= NO_RECORD, 0))
+		return remove_anyhow(addr, NULL);
+	bucket_clear(b, slot);
+	shard_lose_record(s, record);
 	return true;
-}
-
-static inline struct entry *look_up(uint64_t addr, struct live_block *ret_block)
-{
-	struct shard *s;
-	struct place place;
-	uint64_t hash;
-
-	if (!find(addr, &s, &hash, &place))
-		return NULL;
-	entry_read(entry_at(place), ret_block);
-	return entry_at(place);
 }
 
 bool ld__live_find(uint64_t addr, struct live_block *ret_block)
 {
-	return look_up(addr, ret_block) != NULL;
+	const struct entry *e = look_up(addr);
+
+	if (e)
+		entry_read(e, ret_block);
+	return e != NULL;
 }
 
 bool ld__live_realloc_begin(uint64_t addr, struct live_block *ret_block)
 {
-	struct entry *entry = look_up(addr, ret_block);
+	struct entry *e = look_up(addr);
 
-	if (entry)
-		entry->what |= IN_REALLOC;
-	return entry != NULL;
+	if (e) {
+		entry_read(e, ret_block);
+		e->what |= IN_REALLOC;
+	}
+	return e != NULL;
 }
 
 void ld__live_realloc_end(uint64_t addr, uint64_t birth)
 {
 	struct shard *s;
 	struct place place;
-	uint64_t hash;
+	const struct entry *e;
+	uint64_t tag;
 
-	if (find(addr, &s, &hash, &place) && entry_at(place)->birth == birth &&
-	    (entry_at(place)->what & IN_REALLOC))
-		take_out(s, hash, place);
+	if (!find(addr, &s, &tag, &place))
+		return;
+	e = record_at(s, place.record);
+	if (e->birth == birth && (e->what & IN_REALLOC))
+		shard_remove(s, tag, place);
 }
 
 void ld__live_realloc_fail(uint64_t addr, uint64_t birth)
 {
-	struct shard *s;
-	struct place place;
-	uint64_t hash;
+	struct entry *e = look_up(addr);
 
-	if (find(addr, &s, &hash, &place) && entry_at(place)->birth == birth)
-		entry_at(place)->what &= ~IN_REALLOC;
+	if (e && e->birth == birth)
+		e->what &= ~IN_REALLOC;
 }
 
 void ld__live_prefetch(uint64_t addr)
 {
 	uint64_t hash = hash_of(addr);
-	const struct shard *s = shard_of(hash);
-	const char *bucket = (const char *)&s->buckets[home_of(s, hash)];
+	const struct shard *s = &shards[hash & (SHARDS - 1)];
 
-	/* no test for a shard without buckets: an address that is not mapped is not fetched */
-	__builtin_prefetch(bucket, 1);
-	__builtin_prefetch(bucket + 64, 1);
+	/* no test for a shard without memory: an address that is not mapped is not fetched */
+	__builtin_prefetch(&s->index[home_of(s, tag_of(hash))], 1);
+}
+
+void ld__live_prefetch_record(uint64_t addr)
+{
+	const struct entry *e = look_up(addr);
+
+	if (e)
+		__builtin_prefetch(e);
 }
 
 /* ---- mappings ---- */
@@ -568,14 +979,10 @@ uint64_t ld__live_visit(void (*visit)(const struct live_block *block, void *data
 	uint64_t count = 0;
 	struct live_block block;
 
-	for (uint32_t s = 0; s < SHARDS; s++) {
-		for (uint32_t i = 0; shards[s].buckets && i <= shards[s].mask; i++) {
-			const struct bucket *b = &shards[s].buckets[i];
-
-			for (uint32_t p = 0; p < PLACES; p++) {
-				if (!b->tags[p])
-					continue;
-				entry_read(&b->entries[p], &block);
+	for (const struct shard *s = shards; s < shards + shard_count; s++) {
+		for (uint32_t w = 0; w < s->room / 64; w++) {
+			for (uint64_t bits = ~s->dead[w]; bits; bits &= bits - 1) {
+				entry_read(record_at(s, w * 64 + (uint32_t)__builtin_ctzll(bits)), &block);
 				visit(&block, data);
 				count++;
 			}
@@ -598,26 +1005,52 @@ bool ld__live_find_mapping(uint64_t addr, struct live_block *ret_mapping)
 
 void ld__live_clear(void)
 {
-	for (uint32_t s = 0; s < SHARDS; s++)
-		ld__arena_unmap(shards[s].buckets, shard_bytes(&shards[s]));
+	for (struct shard *s = shards; s < shards + shard_count; s++) {
+		if (!s->index)
+			continue;
+		free_index(s);
+		if (!is_on_first_pages(s->chunks[0]))
+			ld__arena_unmap((struct bucket *)(void *)s->chunks[0] - BUCKETS_FIRST, PAGE);
+		for (uint32_t chunk = 1; chunk < CHUNKS; chunk++)
+			ld__arena_unmap(s->chunks[chunk], bytes_of_chunk(chunk));
+	}
+	ld__arena_unmap(first_pages, SHARDS * PAGE);
 	ld__live_abandon();
 }
 
 void ld__live_abandon(void)
 {
-	memset(shards, 0, sizeof(shards));
+	memset(shards, 0, shard_count * sizeof(*shards));
+	shard_count = SHARDS;
+	first_pages = NULL;
 	large_count = 0;
 	map_count = 0;
-	atomic_store(&live_blocks, 0);
-	atomic_store(&live_bytes, 0);
 	atomic_store(&live_mappings, 0);
 	atomic_store(&live_mapped_bytes, 0);
 }
 
+void ld__live_part_totals(uint32_t part, uint64_t *ret_blocks, uint64_t *ret_bytes)
+{
+	*ret_blocks = *ret_bytes = 0;
+	for (const struct shard *s = &shards[part]; s < shards + shard_count; s += LIVE_PARTS) {
+		*ret_blocks += s->used;
+		for (uint32_t w = 0; w < s->room / 64; w++) {
+			for (uint64_t bits = ~s->dead[w]; bits; bits &= bits - 1)
+				*ret_bytes += entry_bytes(record_at(s, w * 64 + (uint32_t)__builtin_ctzll(bits)));
+		}
+	}
+}
+
 void ld__live_totals(uint64_t *ret_blocks, uint64_t *ret_bytes)
 {
-	*ret_blocks = atomic_load_explicit(&live_blocks, memory_order_relaxed);
-	*ret_bytes = atomic_load_explicit(&live_bytes, memory_order_relaxed);
+	uint64_t blocks, bytes;
+
+	*ret_blocks = *ret_bytes = 0;
+	for (uint32_t i = 0; i < LIVE_PARTS; i++) {
+		ld__live_part_totals(i, &blocks, &bytes);
+		*ret_blocks += blocks;
+		*ret_bytes += bytes;
+	}
 }
 
 void ld__live_mapping_totals(uint64_t *ret_mappings, uint64_t *ret_bytes)

@@ -28,8 +28,13 @@ uint64_t ld__live_visit(void (*visit)(const struct live_block *block, void *data
 bool ld__live_find(uint64_t addr, struct live_block *ret_block);
 bool ld__live_find_mapping(uint64_t addr, struct live_block *ret_mapping);
 
-/* Number of live blocks and their requested bytes, mappings not included. Approximate while threads run. */
+/* Number of live blocks and their requested bytes, mappings not included. They are counted when they are
+ * asked for, under the drain lock like everything else: ld__drain_totals() is for whoever does not hold it. */
 void ld__live_totals(uint64_t *ret_blocks, uint64_t *ret_bytes);
+
+/* The same of one part of the table, 0 to LIVE_PARTS - 1. */
+#define LIVE_PARTS 64u
+void ld__live_part_totals(uint32_t part, uint64_t *ret_blocks, uint64_t *ret_bytes);
 
 /* Number of live mappings and their bytes. Approximate while threads run. */
 void ld__live_mapping_totals(uint64_t *ret_mappings, uint64_t *ret_bytes);
@@ -38,7 +43,7 @@ void ld__live_mapping_totals(uint64_t *ret_mappings, uint64_t *ret_bytes);
 int ld__live_init(void);
 
 /* Enter a block. One that is live at the same address is replaced and counted as an anomaly: its
- * free was never seen. Returns 0, -ENOMEM or -ERANGE (an address of more than 48 bits): the block is not
+ * free was never seen. Returns 0, -ENOMEM (or no room for more: there can be a thousand million) or -ERANGE (an address of more than 48 bits): the block is not
  * entered then, and counted as refused. */
 int ld__live_insert(const struct live_block *block);
 
@@ -47,6 +52,9 @@ bool ld__live_remove(uint64_t addr, struct live_block *ret_block);
 
 /* Say that one of the others will be called for this address soon: it is nothing but faster then. */
 void ld__live_prefetch(uint64_t addr);
+
+/* The same for find, which reads more than the others, when prefetch has been called some time ago. */
+void ld__live_prefetch_record(uint64_t addr);
 
 /* A realloc in progress: the old block stays, since the real function may be copying out of it for a
  * long time and what it holds must not look lost, but whoever gets its address meanwhile replaces it

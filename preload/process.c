@@ -550,7 +550,7 @@ static void log_end(void)
 	uint64_t blocks, bytes, mappings, mapped;
 
 	ld__drain();
-	ld__live_totals(&blocks, &bytes);
+	ld__drain_totals(&blocks, &bytes);
 	ld__live_mapping_totals(&mappings, &mapped);
 	ld__say("pid %u: %lu live blocks of %lu bytes, %lu mappings of %lu bytes, %lu events, %lu lost, "
 		"%lu anomalies, %u stacks, %lu refused, %u rings, %lu bytes of our own", ld__process_pid(),

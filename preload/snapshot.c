@@ -392,7 +392,7 @@ int ld__snapshot_take(const struct snapshot_request *request, struct snapshot_re
 	ret_result->lost_events = job.lost_events;
 	ret_result->number = job.number;
 	ret_result->consistent = job.unstopped == 0;
-	ld__live_totals(&ret_result->blocks, &ret_result->bytes);
+	ld__drain_totals(&ret_result->blocks, &ret_result->bytes);
 	r = 0;
 done:
 	done(&job);

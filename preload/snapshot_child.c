@@ -523,8 +523,10 @@ static void write_nodes(uint32_t stacks)
 			if (origin != STREAM_NONE)
 				record = ld__nodes_record(&walk.nodes, origin);
 		} else {
-			if (i + RECORDS_AHEAD < walk.nodes.count)
-				ld__live_prefetch(walk.nodes.addr[i + RECORDS_AHEAD]);
+			if (i + 2 * RECORDS_AHEAD < walk.nodes.count) {
+				ld__live_prefetch(walk.nodes.addr[i + 2 * RECORDS_AHEAD]);
+				ld__live_prefetch_record(walk.nodes.addr[i + RECORDS_AHEAD]);
+			}
 			record = ld__nodes_record(&walk.nodes, i);
 		}
 		out.birth = record.birth;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "preload/arena.h"
 #include "preload/stream.h"
 #include "test.h"
 
@@ -31,43 +32,77 @@ static struct live_block block_at(uint64_t addr, uint64_t bytes, uint64_t birth)
 static uint64_t births[ADDRESSES], sizes[ADDRESSES];	/* 0 = not live */
 static uint64_t wrong;
 
+/* Most as malloc gives them, some where only a mapping could be, some that are no multiple of 8 or 16. */
+static uint64_t addr_of(uint64_t i)
+{
+	uint64_t addr = 0x10000 + i * 16;
+
+	if (i % 5 == 1)
+		addr += 0x7f0000000000ull + (i << 20);
+	if (i % 7 == 2)
+		addr += i % 16;
+	return i % 11 == 3 ? addr | 0xff0000000000ull : addr;
+}
+
+static struct live_block numbered_block(uint64_t i, uint64_t bytes, uint64_t birth)
+{
+	struct live_block block = block_at(addr_of(i), bytes, birth);
+
+	block.stack = (uint32_t)i;
+	return block;
+}
+
 static void compare(const struct live_block *b, void *data)
 {
-	uint64_t *found = data, i = (b->addr - 0x10000) / 16;
+	uint64_t *found = data, i = b->stack;
 
-	if (i >= ADDRESSES || births[i] != b->birth || sizes[i] != b->bytes)
+	if (i >= ADDRESSES || b->addr != addr_of(i) || births[i] != b->birth || sizes[i] != b->bytes ||
+	    b->tid != 9 || b->kind != STREAM_NODE_MALLOC)
 		wrong++;
 	(*found)++;
 }
 
 TEST(live_table_equals_a_reference_after_two_million_random_steps)
 {
-	uint64_t live = 0, bytes = 0, found = 0, blocks, total;
+	uint64_t live = 0, bytes = 0, found = 0, blocks, total, part_blocks, part_bytes;
 
 	ASSERT_INT_EQ(ld__live_init(), 0);
 	for (uint64_t step = 1; step <= STEPS; step++) {
 		/* waves: the table must grow and shrink on the way */
-		uint64_t i = random_number() % ADDRESSES, addr = 0x10000 + i * 16;
-		bool grow = (step / 200000) % 2 ? random_number() % 8 == 0 : random_number() % 8 != 0;
+		uint64_t i = random_number() % ADDRESSES, addr = addr_of(i), what = random_number() % 64;
+		bool grow = (step / 200000) % 2 ? what < 2 : what >= 8;
+		struct live_block b, out;
 
-		if (births[i] && !grow) {
-			struct live_block out;
-
-			ASSERT(ld__live_remove(addr, &out));
+		ld__live_prefetch(addr_of((i + 1) % ADDRESSES));
+		if (births[i] && what == 7) {
+			ASSERT(ld__live_realloc_begin(addr, &out));
 			ASSERT_U64_EQ(out.birth, births[i]);
-			ASSERT_U64_EQ(out.bytes, sizes[i]);
+			if (step % 3) {
+				ld__live_realloc_end(addr, births[i]);
+				ASSERT(!ld__live_find(addr, &out));
+				b = numbered_block(i, ++sizes[i], births[i]);
+				bytes++;
+				ASSERT_INT_EQ(ld__live_insert(&b), 0);
+			} else {
+				ld__live_realloc_fail(addr, births[i]);
+			}
+		} else if (births[i] && !grow) {
+			ASSERT(ld__live_remove(addr, step % 2 ? &out : NULL));
+			ASSERT(step % 2 == 0 || (out.birth == births[i] && out.bytes == sizes[i]));
 			bytes -= sizes[i];
 			live--;
 			births[i] = sizes[i] = 0;
-		} else if (!births[i] && grow) {
-			struct live_block b = block_at(addr, random_number() % 5000, step);
-
+		} else if (births[i]) {
+			ld__live_prefetch_record(addr);
+			ASSERT(ld__live_find(addr, &out) && out.birth == births[i] && out.bytes == sizes[i]);
+		} else if (grow) {
+			b = numbered_block(i, random_number() % 5000, step);
 			ASSERT_INT_EQ(ld__live_insert(&b), 0);
 			births[i] = step;
 			sizes[i] = b.bytes;
 			bytes += b.bytes;
 			live++;
-		} else if (!births[i]) {
+		} else {
 			ASSERT(!ld__live_remove(addr, NULL));
 		}
 	}
@@ -77,9 +112,47 @@ TEST(live_table_equals_a_reference_after_two_million_random_steps)
 	ld__live_totals(&blocks, &total);
 	EXPECT_U64_EQ(blocks, live);
 	EXPECT_U64_EQ(total, bytes);
+	for (uint32_t part = 0; part < LIVE_PARTS; part++) {
+		ld__live_part_totals(part, &part_blocks, &part_bytes);
+		blocks -= part_blocks;
+		total -= part_bytes;
+	}
+	EXPECT(!blocks && !total);
 	EXPECT_U64_EQ(ld__live_anomalies(), 0);
 	ld__live_clear();
 	EXPECT_U64_EQ(ld__live_visit(compare, &found), 0);
+}
+
+TEST(table_gives_memory_back_when_most_blocks_are_gone_and_keeps_the_others)
+{
+	uint64_t full, nothing = ld__arena_bytes(), found = 0, stay = 0;
+
+	memset(births, 0, sizeof(births));
+	for (uint64_t round = 1; round <= 2; round++) {
+		for (uint64_t i = 0; i < ADDRESSES; i++) {
+			struct live_block b = numbered_block(i, i, round * ADDRESSES + i);
+
+			if (births[i] || addr_of(i) % 8)	/* those are few, in shards of their own */
+				continue;
+			ASSERT_INT_EQ(ld__live_insert(&b), 0);
+			births[i] = b.birth;
+			sizes[i] = i;
+		}
+		full = ld__arena_bytes();
+		for (uint64_t i = 0; i < ADDRESSES; i++) {
+			if (i % 100 && births[i]) {
+				ASSERT(ld__live_remove(addr_of(i), NULL));
+				births[i] = 0;
+			}
+			stay += births[i] != 0;
+		}
+		EXPECT(ld__arena_bytes() - nothing < (full - nothing) / 3);
+		EXPECT_U64_EQ(ld__live_visit(compare, &found), stay);
+		stay = 0;
+	}
+	EXPECT_U64_EQ(wrong, 0);
+	ld__live_clear();
+	EXPECT_U64_EQ(ld__arena_bytes(), nothing);
 }
 
 static uint64_t birth_of_visit;
@@ -186,7 +259,9 @@ TEST(address_of_more_than_48_bits_is_refused_and_counted)
 	uint64_t before = ld__live_refused();
 
 	EXPECT_INT_EQ(ld__live_insert(&b), -ERANGE);
-	EXPECT_U64_EQ(ld__live_refused(), before + 1);
+	b.addr |= 4;
+	EXPECT_INT_EQ(ld__live_insert(&b), -ERANGE);
+	EXPECT_U64_EQ(ld__live_refused(), before + 2);
 	EXPECT(!ld__live_remove(b.addr, NULL));
 	EXPECT(!ld__live_remove(0, NULL));
 }
