@@ -13,13 +13,14 @@
  * (1) The tag is all of the address: hash_of() is a bijection, the shard is chosen by 6 bits of it, the other
  *     39 lie in a bucket, 32 in `high` and 7 in `low`. So no record is read to find one, nor to rehash.
  *     The lowest three bits, which all but no address has, choose among eight sets of shards.
- * (2) low is 0, but for its highest bit: a free place. The number of a record is one more than its index.
- * (3) A block lies in the bucket of its hash, or, as long as those are full, in one after it. Each bucket
- *     counts the blocks that went past it, in the highest bits of its eight `low`, so a search ends at one
- *     that none has passed. Counting stops for good at PASSED_MAX: such a bucket is always passed.
- * (4) A set bit in `dead` is a record without a block. The hand goes round over them, so a record keeps its
+ * (2) A block lies in the bucket of its hash, or, as long as those are full, in one after it. Each bucket
+ *     counts the blocks that went past it, so a search ends at one that none has passed. Counting stops for
+ *     good at PASSED_MAX: such a bucket is always passed.
+ * (3) A set bit in `dead` is a record without a block. The hand goes round over them, so a record keeps its
  *     number until the shard shrinks, and blocks that come together lie together.
- * (5) A shard grows and shrinks alone, so no event pays for all blocks.
+ * (4) A shard grows and shrinks alone, so no event pays for all blocks. Records are never copied to grow: a
+ *     page of memory that is fresh from the kernel costs more than all else that is done for its blocks.
+ * (5) How many bytes are live is summed up when it is asked for: a free does not look at the size.
  * (6) 26 bits of a record are the size. Larger blocks are few: their sizes are in a list.
  * (7) Private memory, no locks, no pointers into it from outside: a fork freezes it. */
 #include "preload/live.h"
@@ -29,11 +30,9 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 #include "preload/arena.h"
+#include "preload/live_index.h"
 #include "preload/stream.h"
 #include "preload/sys.h"
 
@@ -42,12 +41,6 @@
 #define SETS 8u				/* of shards: see (1) */
 #define HUGE (2u << 20)
 #define PAGE 4096u
-#define PLACES 8u			/* of a bucket */
-#define PASSED_MAX 255u
-#define PASSED (1u << 31)		/* in bucket.low: one bit of the count */
-#define TAG_LOW_BITS 7u
-#define NUMBER_BITS 24u
-#define NO_RECORD ((1u << NUMBER_BITS) - 1)
 #ifndef LIVE_ROOM_MAX			/* records of a shard; a test asks for fewer */
 #define LIVE_ROOM_MAX (NO_RECORD & ~63u)
 #endif
@@ -78,11 +71,6 @@ struct entry {
 	uint64_t what;			/* stack | tid << 24 | high bits of the size << 46 | kind << 56 | sample << 59 */
 };
 
-struct bucket {
-	_Alignas(64) uint32_t high[PLACES];	/* means something where low does */
-	uint32_t low[PLACES];		/* number | low bits of the tag << 24 | PASSED */
-};
-
 struct shard {
 	_Alignas(64) struct bucket *index;	/* NULL: it has no memory yet */
 	uint64_t *dead;			/* one bit a record; after the index, or in first_dead */
@@ -94,14 +82,6 @@ struct shard {
 	_Alignas(64) struct entry *chunks[CHUNKS];
 };
 
-/* Where a block is, or could be. */
-struct place {
-	struct bucket *bucket;
-	uint32_t slot;
-	uint32_t record;
-};
-
-_Static_assert(sizeof(struct bucket) == 64, "layout");
 _Static_assert(SHARDS == LIVE_PARTS, "layout");
 _Static_assert(offsetof(struct shard, chunks) == 64, "layout");
 _Static_assert(HASH_BITS - SHARDS_LOG == 32 + TAG_LOW_BITS && TAG_LOW_BITS + NUMBER_BITS == 31, "layout");
@@ -209,119 +189,6 @@ static inline struct entry entry_of(const struct live_block *block)
 			bytes >> 16 << (STACK_BITS + TID_BITS) | (uint64_t)block->kind << KIND_SHIFT |
 			(uint64_t)block->sample << SAMPLE_SHIFT,
 	};
-}
-
-/* ---- buckets ---- */
-
-#ifdef __SSE2__
-static inline uint32_t bits_of(__m128i first, __m128i last)
-{
-	__m128i both = _mm_packs_epi32(first, last);
-
-	return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(both, _mm_setzero_si128()));
-}
-
-/* One bit for each place with this high word. It may be a free one. */
-static inline uint32_t places_of(const struct bucket *b, uint32_t high)
-{
-	const __m128i *words = (const __m128i *)(const void *)b->high, wanted = _mm_set1_epi32((int)high);
-
-	return bits_of(_mm_cmpeq_epi32(words[0], wanted), _mm_cmpeq_epi32(words[1], wanted));
-}
-
-static inline uint32_t free_places(const struct bucket *b)
-{
-	const __m128i *words = (const __m128i *)(const void *)b->low, zero = _mm_setzero_si128();
-
-	return bits_of(_mm_cmpeq_epi32(_mm_slli_epi32(words[0], 1), zero),
-		       _mm_cmpeq_epi32(_mm_slli_epi32(words[1], 1), zero));
-}
-
-static inline uint32_t passed_of(const struct bucket *b)
-{
-	const __m128 *words = (const __m128 *)(const void *)b->low;
-
-	return (uint32_t)_mm_movemask_ps(words[0]) | (uint32_t)_mm_movemask_ps(words[1]) << 4;
-}
-
-static inline bool is_passed(const struct bucket *b)
-{
-	const __m128 *words = (const __m128 *)(const void *)b->low;
-
-	return _mm_movemask_ps(_mm_or_ps(words[0], words[1])) != 0;
-}
-#else
-static inline uint32_t places_of(const struct bucket *b, uint32_t high)
-{
-	uint32_t bits = 0;
-
-	for (uint32_t i = 0; i < PLACES; i++)
-		bits |= (uint32_t)(b->high[i] == high) << i;
-	return bits;
-}
-
-static inline uint32_t free_places(const struct bucket *b)
-{
-	uint32_t bits = 0;
-
-	for (uint32_t i = 0; i < PLACES; i++)
-		bits |= (uint32_t)!(b->low[i] & ~PASSED) << i;
-	return bits;
-}
-
-static inline uint32_t passed_of(const struct bucket *b)
-{
-	uint32_t bits = 0;
-
-	for (uint32_t i = 0; i < PLACES; i++)
-		bits |= b->low[i] >> 31 << i;
-	return bits;
-}
-
-static inline bool is_passed(const struct bucket *b)
-{
-	return passed_of(b) != 0;
-}
-#endif
-
-static void set_passed(struct bucket *b, uint32_t count)
-{
-	for (uint32_t i = 0; i < PLACES; i++)
-		b->low[i] = (b->low[i] & ~PASSED) | count >> i << 31;
-}
-
-/* The index of the record in a place, NO_RECORD or more when the place has another tag or none. */
-static inline uint32_t bucket_record(const struct bucket *b, uint32_t slot, uint64_t tag)
-{
-	/* another tag leaves bits above the number, a free place leaves no number */
-	return ((b->low[slot] ^ (uint32_t)tag << NUMBER_BITS) & ~PASSED) - 1;
-}
-
-static inline bool bucket_find(struct bucket *b, uint64_t tag, struct place *ret_place)
-{
-	for (uint32_t bits = places_of(b, (uint32_t)(tag >> TAG_LOW_BITS)); bits; bits &= bits - 1) {
-		uint32_t slot = (uint32_t)__builtin_ctz(bits);
-		uint32_t record = bucket_record(b, slot, tag);
-
-		if (record < NO_RECORD) {
-			*ret_place = (struct place){ b, slot, record };
-			return true;
-		}
-	}
-	return false;
-}
-
-static inline void bucket_set(struct bucket *b, uint32_t slot, uint64_t tag, uint32_t record)
-{
-	b->high[slot] = (uint32_t)(tag >> TAG_LOW_BITS);
-	b->low[slot] |= ((uint32_t)tag << NUMBER_BITS & ~PASSED) | (record + 1);
-}
-
-/* The high word goes too: who gets the address next would take the free place for its own. */
-static inline void bucket_clear(struct bucket *b, uint32_t slot)
-{
-	b->high[slot] = 0;
-	b->low[slot] &= PASSED;
 }
 
 /* ---- shards ---- */
