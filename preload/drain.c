@@ -115,17 +115,6 @@ static void restore_signals(const uint64_t *old)
 
 /* ---- events ---- */
 
-static inline struct live_block block_of(const struct event *e, uint64_t birth)
-{
-	struct live_block block = { .addr = e->addr, .bytes = e->bytes, .birth = birth };
-	uint64_t last = e->stack | (uint64_t)(e->tid | (e->kind & 0xfu) << 24 | (e->sample & 0xfu) << 28) << 32;
-
-	/* stack to sample in one store: whoever read bit-fields that were stored one by one would wait until all
-	 * stores before them, which are into the table, have left the processor */
-	memcpy((char *)&block + sizeof(block) - sizeof(last), &last, sizeof(last));
-	return block;
-}
-
 static void begin(struct ring_pending *pending, const struct event *e, bool known,
 		  const struct live_block *block)
 {
@@ -145,7 +134,7 @@ static void begin(struct ring_pending *pending, const struct event *e, bool know
 static void realloc_end(struct ring_pending *pending, const struct event *e)
 {
 	bool known = pending->active && pending->kind;
-	struct live_block block = block_of(e, known ? pending->birth : e->clock);
+	struct live_block block = ld__live_block_of(e, known ? pending->birth : e->clock);
 
 	if (known)
 		ld__live_realloc_end(pending->addr, pending->birth);
@@ -157,7 +146,7 @@ static void realloc_end(struct ring_pending *pending, const struct event *e)
 
 static void remap_end(struct ring_pending *pending, const struct event *e)
 {
-	struct live_block block = block_of(e, pending->birth);
+	struct live_block block = ld__live_block_of(e, pending->birth);
 	bool known = pending->active && pending->kind;
 
 	pending->active = 0;
@@ -198,7 +187,7 @@ static void apply(struct ring *ring, const struct event *e)
 		ring->realloc_pending.active = 0;
 		break;
 	case STREAM_NODE_MAPPING:
-		block = block_of(e, e->clock);
+		block = ld__live_block_of(e, e->clock);
 		ld__live_map(&block);
 		break;
 	case EVENT_UNMAP:
@@ -214,14 +203,13 @@ static void apply(struct ring *ring, const struct event *e)
 		remap_fail(&ring->remap_pending);
 		break;
 	default:
-		block = block_of(e, e->clock);
-		ld__live_insert(&block);
+		ld__live_insert_event(e);
 	}
 }
 
 /* ---- merging ---- */
 
-/* Field by field: one load of two fields that were stored one by one waits as in block_of(). */
+/* Field by field: one load of two fields that were stored one by one waits as in ld__live_block_of(). */
 static inline struct cursor cursor_at(uint32_t at)
 {
 	return (struct cursor){
@@ -331,6 +319,8 @@ static void run(uint64_t horizon)
 		ld__live_prefetch(far->addr);
 		if (e->kind == EVENT_FREE)
 			ld__live_remove(e->addr, NULL);		/* unknown: allocated before capture began */
+		else if (e->kind < STREAM_NODE_MAPPING)
+			ld__live_insert_event(e);
 		else
 			apply(c->ring, e);
 		at++;

@@ -627,24 +627,54 @@ static __attribute__((noinline)) int insert_anyhow(const struct live_block *bloc
 }
 
 /* What is said to be rare here is done by insert_anyhow(), so that this needs no stack of its own. */
-int ld__live_insert(const struct live_block *block)
+/* An ordinary block's record, NULL when there is more to do than to take the next one. The caller fills it in. */
+static inline struct entry *enter_quickly(uint64_t addr)
 {
-	uint64_t hash = hash_of(block->addr), tag = tag_of(hash);
+	uint64_t hash = hash_of(addr), tag = tag_of(hash);
 	struct shard *s = &shards[hash & (SHARDS - 1)];
 	struct bucket *b;
 	struct entry *e;
 	uint32_t bits, record;
 
-	if (__builtin_expect(!is_ordinary(block->addr) || block->stack >> STACK_BITS ||
-			     block->bytes >= LARGE_BYTES || s->used >= s->most, 0))
-		return insert_anyhow(block);
+	if (__builtin_expect(!is_ordinary(addr) || s->used >= s->most, 0))
+		return NULL;
 	b = &s->index[home_of(s, tag)];
 	bits = free_places(b);
 	if (__builtin_expect(places_of(b, (uint32_t)(tag >> TAG_LOW_BITS)) || is_passed(b) || !bits, 0))
-		return insert_anyhow(block);
+		return NULL;
 	e = shard_take_record(s, &record);
 	bucket_set(b, (uint32_t)__builtin_ctz(bits), tag, record);
+	return e;
+}
+
+int ld__live_insert(const struct live_block *block)
+{
+	bool is_usual = !(block->stack >> STACK_BITS) && block->bytes < LARGE_BYTES;
+	struct entry *e = is_usual ? enter_quickly(block->addr) : NULL;
+
+	if (__builtin_expect(!e, 0))
+		return insert_anyhow(block);
 	*e = entry_of(block);
+	return 0;
+}
+
+int ld__live_insert_event(const struct event *event)
+{
+	uint64_t last;
+	struct entry *e = event->bytes < 1u << 16 ? enter_quickly(event->addr) : NULL;
+	struct live_block block;
+
+	if (__builtin_expect(!e, 0)) {
+		block = ld__live_block_of(event, event->clock);
+		return insert_anyhow(&block);
+	}
+	/* one word to another, without a stop at each field */
+	memcpy(&last, (const char *)event + sizeof(*event) - sizeof(last), sizeof(last));
+	e->where = event->addr << 16 | event->bytes;
+	e->birth = event->clock;
+	e->what = (last & ((1u << STACK_BITS) - 1)) | last >> 40 << STACK_BITS |
+		  (last >> 32 & ((1u << KIND_BITS) - 1)) << KIND_SHIFT |
+		  (last >> 24 & ((1u << SAMPLE_BITS) - 1)) << SAMPLE_SHIFT;
 	return 0;
 }
 

@@ -7,6 +7,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
+
+#include "ring_file.h"
 
 /* One live block. Identity is (addr, birth): birth is the birth clock's value when it was allocated
  * (see clock.h) and is kept by realloc, whether the block moved or not. */
@@ -19,6 +22,17 @@ struct live_block {
 	uint32_t kind : 4;		/* enum stream_node_kind */
 	uint32_t sample : 4;		/* how its stack was sampled, see budget.h; 0 = for certain */
 };
+
+static inline struct live_block ld__live_block_of(const struct event *e, uint64_t birth)
+{
+	struct live_block block = { .addr = e->addr, .bytes = e->bytes, .birth = birth };
+	uint64_t last = e->stack | (uint64_t)(e->tid | (e->kind & 0xfu) << 24 | (e->sample & 0xfu) << 28) << 32;
+
+	/* stack to sample in one store: whoever read bit-fields that were stored one by one would wait until all
+	 * stores before them, which are into the table, have left the processor */
+	memcpy((char *)&block + sizeof(block) - sizeof(last), &last, sizeof(last));
+	return block;
+}
 
 /* Visit all live blocks in no particular order. For the snapshot child (which owns a frozen copy)
  * and for tests under the drain lock. Never allocates. Returns the number visited. */
@@ -46,6 +60,9 @@ int ld__live_init(void);
  * free was never seen. Returns 0, -ENOMEM (or no room for more: there can be a thousand million) or -ERANGE (an address of more than 48 bits): the block is not
  * entered then, and counted as refused. */
 int ld__live_insert(const struct live_block *block);
+
+/* The same of the block that an event of an allocation tells of, whose clock is its birth. */
+int ld__live_insert_event(const struct event *event);
 
 /* Take a block out. Returns whether it was there; ret_block may be NULL. */
 bool ld__live_remove(uint64_t addr, struct live_block *ret_block);
