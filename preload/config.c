@@ -523,6 +523,13 @@ fail:
 	config.folder = "";
 }
 
+const char *ld__config_mode_name(void)
+{
+	static const char *const names[] = { [CONFIG_FULL] = "full", [CONFIG_LITE] = "lite", [CONFIG_SAMPLE] = "sample" };
+
+	return names[config.mode];
+}
+
 void ld__config_read(void)
 {
 	int saved_errno = errno;

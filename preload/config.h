@@ -35,6 +35,9 @@ const struct config *ld__config(void);
 /* The mode that was asked for cannot be had: the constructor takes another. */
 void ld__config_set_mode(enum config_mode mode);
 
+/* "full", "lite" or "sample": the mode that holds. */
+const char *ld__config_mode_name(void);
+
 /* One line on stderr ("libleakdiff: ...\n") with write(2); printf-like but only %s %d %u %lu %lx %%.
  * Never allocates, keeps errno. */
 void ld__say(const char *format, ...) __attribute__((format(printf, 1, 2)));

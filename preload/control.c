@@ -204,14 +204,6 @@ static int receive(int fd, struct control_request *request, int *ret_passed)
 	return 0;
 }
 
-static const char *mode_name(void)
-{
-	static const char *const names
-		[] = { [CONFIG_FULL] = "full", [CONFIG_LITE] = "lite", [CONFIG_SAMPLE] = "sample" };
-
-	return names[ld__config()->mode];
-}
-
 static void take_snapshot(int fd, const struct control_request *request, int passed)
 {
 	static struct snapshot_facts facts;
@@ -268,7 +260,7 @@ static void tell_status(int fd)
 		"lu\n"
 		"lost_events=%lu\nown_bytes=%lu\npredicted_pause_ns=%lu\ninterval_bytes=%lu\n"
 		"budget_ppm=%u\nbudget_spent_ppm=%u\nname=%s\nfolder=%s\n",
-		ld__agent_records() ? "on" : "off", ld__agent_capture_state(), mode_name(),
+		ld__agent_records() ? "on" : "off", ld__agent_capture_state(), ld__config_mode_name(),
 		(unsigned long)blocks, (unsigned long)bytes, (unsigned long)mappings,
 		(unsigned long)mapped, (unsigned long)ld__drain_lost(),
 		(unsigned long)ld__arena_bytes(), (unsigned long)ld__snapshot_predict_ns(),

@@ -17,6 +17,7 @@
 #include "preload/allocmaps.h"
 #include "preload/arena.h"
 #include "preload/hooks.h"
+#include "preload/jemalloc.h"
 #include "preload/process.h"
 #include "preload/real.h"
 #include "preload/record.h"
@@ -41,6 +42,13 @@ static enum party party_of(const struct guard *g, const void *frame)
 	if (g->depth)
 		return PARTY_ALLOCATOR;
 	return PARTY_PROGRAM;
+}
+
+/* Mode sample records no mapping; and a jemalloc inside the program, which maps with its locks held, must not be
+ * called by what a fork child's first event starts. */
+static inline enum enter enter(struct guard *g)
+{
+	return ld__jemalloc_used() ? ENTER_FORWARD : ld__hook_enter(g);
 }
 
 static void *real_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t offset)
@@ -73,7 +81,7 @@ static LD_IN_HOOK void *mmap_at(void *at, size_t bytes, int prot, int flags, int
 			ld__allocator_maps_add((uint64_t)(uintptr_t)start, bytes);
 		return start;
 	}
-	how = ld__hook_enter(g);
+	how = enter(g);
 	if (how == ENTER_FORWARD)
 		return start;
 	if (anonymous)
@@ -106,7 +114,7 @@ LD_EXPORT int munmap(void *start, size_t bytes)
 		ld__arena_disown(start, bytes);
 	} else if (valid) {
 		ld__allocator_maps_remove((uint64_t)(uintptr_t)start, bytes);
-		how = party == PARTY_PROGRAM ? ld__hook_enter(g) : ENTER_FORWARD;
+		how = party == PARTY_PROGRAM ? enter(g) : ENTER_FORWARD;
 		if (how != ENTER_FORWARD) {
 			ld__record_range(g, how, EVENT_UNMAP, start, (bytes + 4095) & ~(size_t)4095);
 			ld__hook_leave(g, how);
@@ -140,7 +148,7 @@ LD_EXPORT void *mremap(void *old, size_t old_bytes, size_t bytes, int flags, ...
 	}
 	old_bytes = (old_bytes + 4095) & ~(size_t)4095;
 	if (party == PARTY_PROGRAM && moves)
-		how = ld__hook_enter(g);
+		how = enter(g);
 	if (how != ENTER_FORWARD)
 		ld__record_range(g, how, EVENT_REMAP_BEGIN, old, old_bytes);
 	start = real_mremap(old, old_bytes, bytes, flags, at);

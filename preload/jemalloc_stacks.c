@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "preload/guard.h"
+#include "preload/process.h"
 #include "preload/record.h"
 #include "preload/stacks.h"
 #include "preload/stream.h"
@@ -16,8 +17,15 @@
 void ld__jemalloc_stack(void **frames, unsigned *len, unsigned max)
 {
 	int saved_errno = errno;
-	uint32_t id = ld__record_stack(&ld__guard, WHERE);
 	unsigned count = 0;
+	uint32_t id = 0;
+
+	/* A fork child whose malloc is not ours calls nobody else of us before: its rings are still its
+	 * parent's, and not here. */
+	if (*ld__switch == SWITCH_WIPED)
+		ld__process_wake();
+	if (*ld__switch != SWITCH_WIPED && !ld__capture_failed())
+		id = ld__record_stack(&ld__guard, WHERE);
 
 	if (!id && max) {		/* in a hook, or no room: the caller of jemalloc's profiler alone */
 		frames[count++] = __builtin_return_address(0);

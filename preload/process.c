@@ -66,7 +66,7 @@ static _Atomic uint32_t state = SWITCH_ON;	/* what the word in the page is when 
 static atomic_flag booted = ATOMIC_FLAG_INIT;
 static atomic_flag reviving = ATOMIC_FLAG_INIT;
 static _Atomic uint32_t failed, stale, process_id;
-static bool constructed, locked_in;
+static bool constructed, locked_in, woken;
 static uint64_t allocator_start, allocator_end;
 
 uint32_t ld__process_pid(void)
@@ -117,6 +117,11 @@ bool ld__capture_on(void)
 bool ld__capture_stale(void)
 {
 	return atomic_load(&stale);
+}
+
+bool ld__capture_failed(void)
+{
+	return atomic_load(&failed);
 }
 
 static void set_state(uint32_t to)
@@ -195,6 +200,7 @@ void ld__capture_set(bool on)
 	ld__drain_unlock();
 	ld__modules_refresh();
 	atomic_store(&stale, 0);
+	woken = true;
 	set_state(SWITCH_ON);
 }
 
@@ -363,7 +369,7 @@ void ld__process_fork(enum process_fork_phase phase)
 	switch (phase) {
 	case FORK_PREPARE:
 		locked = false;
-		if (!ld__capture_on())
+		if (!ld__capture_on() && (!ld__jemalloc_used() || atomic_load(&failed)))
 			break;
 		ld__guard_enter();
 		ld__drain();
@@ -383,7 +389,7 @@ void ld__process_fork(enum process_fork_phase phase)
 			ld__ring_in_fork_child();
 			ld__drain_after_fork_child();
 		}
-		if (ld__guard.depth)
+		if (ld__guard.depth && !ld__jemalloc_used())
 			ld__drain_count_lost(1);
 		*ld__switch = SWITCH_WIPED;
 		break;
@@ -530,6 +536,8 @@ void ld__process_lock_in(void)
 	if (locked_in || (!is_child && ld__process_pid() != ld__sys_getpid()))
 		return;
 	ld__capture_fail("the program locks itself in with a filter of system calls (seccomp) that ends it for calls of ours");
+	if (ld__jemalloc_used())
+		ld__jemalloc_set_active(false);
 	/* what a fork child that has recorded nothing inherited is its parent's */
 	if (constructed && !is_child) {
 		if (ld__agent_stop)
@@ -545,18 +553,27 @@ void ld__process_quit(void)
 		ld__ring_unlink();
 }
 
+static const char *recorded_since(void)
+{
+	if (ld__jemalloc_used() ? !ld__jemalloc_is_active() : !ld__capture_on())
+		return "not recording";
+	return woken ? "since it was woken" : "from the start";
+}
+
 static void log_end(void)
 {
 	uint64_t blocks, bytes, mappings, mapped;
+	uint32_t spent_ppm, budget_ppm = ld__budget_of(&spent_ppm);
 
 	ld__drain();
 	ld__drain_totals(&blocks, &bytes);
 	ld__live_mapping_totals(&mappings, &mapped);
 	ld__say("pid %u: %lu live blocks of %lu bytes, %lu mappings of %lu bytes, %lu events, %lu lost, "
-		"%lu anomalies, %u stacks, %lu refused, %u rings, %lu bytes of our own", ld__process_pid(),
+		"%lu anomalies, %u stacks, %lu refused, %u rings, %lu bytes of our own, "
+		"mode %s, budget %u ppm, %s", ld__process_pid(),
 		blocks, bytes, mappings, mapped, ld__drain_events(), ld__drain_lost(),
 		ld__live_anomalies(), ld__stacks_count(), ld__stacks_refused(), ld__ring_count(),
-		ld__arena_bytes());
+		ld__arena_bytes(), ld__config_mode_name(), budget_ppm, recorded_since());
 	ld__verify_log();
 }
 

@@ -81,9 +81,9 @@ bool ld__real_same_object(const void *a, const void *b)
 bool ld__real_serves(void *symbol)
 {
 	void *first = ld__real_symbol("malloc");
+	bool is_ours = !first || ld__real_same_object(first, (void *)(uintptr_t)ld__real_serves) || !ld__real_is_defined(first);
 
-	return ld__real_same_object(symbol, (void *)(uintptr_t)ld__real.malloc) ||
-	       (first && ld__real_same_object(symbol, first));
+	return ld__real_same_object(symbol, is_ours ? (void *)(uintptr_t)ld__real.malloc : first);
 }
 
 void *ld__pool_alloc(size_t align, size_t bytes)

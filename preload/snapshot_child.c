@@ -225,8 +225,6 @@ static void write_outside(void)
 
 static void write_meta(void)
 {
-	static const char *const modes
-		[] = { [CONFIG_FULL] = "full", [CONFIG_LITE] = "lite", [CONFIG_SAMPLE] = "sample" };
 	static const char *const triggers[] = {
 		[SNAPSHOT_SOCKET] = "socket", [SNAPSHOT_TIMER] = "timer", [SNAPSHOT_RSS] = "rss",
 		[SNAPSHOT_EXIT] = "exit", [SNAPSHOT_SIGNAL] = "signal",
@@ -253,7 +251,7 @@ static void write_meta(void)
 	ld__writer_meta_number(w, "taken_birth", facts->taken.birth);
 	ld__writer_meta_number(w, "capture_birth", facts->capture_birth);
 	ld__writer_meta_number(w, "process_start_realtime_ns", facts->process_start_ns);
-	ld__writer_meta(w, "mode", modes[ld__config()->mode]);
+	ld__writer_meta(w, "mode", ld__config_mode_name());
 	ld__writer_meta(w, "capture", facts->capture_state);
 	ld__writer_meta_number(w, "depth", ld__config()->depth);
 	if (*ld__config()->wrappers)

@@ -18,6 +18,9 @@ import tempfile
 import threading
 import time
 
+import modes
+from modes import MODE, does_not_apply, left_out  # noqa: F401
+
 SOURCE = os.environ.get("TEST_SOURCE") or os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("TEST_BUILD") or os.path.join(SOURCE, "build", "dev")
 COMMAND = os.path.join(BUILD, "bin", "leakdiff")
@@ -54,6 +57,7 @@ def need(*programs):
 
 
 def finish():
+    expect(modes.report(), "some process should say that it was recorded in mode %s" % MODE.name)
     print("%d expectations held, %d did not" % (_passed, len(_failures)))
     if not _passed and not _failures:
         print("nothing was tested", file=sys.stderr)
@@ -78,8 +82,8 @@ def clean_environment(**more):
 
 
 def shim_environment(folder, **more):
-    """The environment of a program that runs under the library and keeps its files in folder."""
-    return clean_environment(LD_PRELOAD=LIBRARY, LEAKDIFF_DIR=folder, **more)
+    """The environment of a program that runs under the library, in the mode under test, and keeps its files in folder."""
+    return dict(modes.apply(clean_environment(LD_PRELOAD=LIBRARY, LEAKDIFF_DIR=folder), more), **more)
 
 
 # -- processes ---------------------------------------------------------------

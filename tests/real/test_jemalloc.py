@@ -210,6 +210,11 @@ def linked_statically():
             first = snap(talk.process.pid, os.path.join(folder, "s1.snap"))
             talk.say("leak %d" % PLANTED)
             judge(first, snap(talk.process.pid, os.path.join(folder, "s2.snap")), "jemalloc inside", "grow")
+            # children, which call nothing of ours before jemalloc asks for a stack
+            life = link(folder, "life", os.path.join(SOURCE, "tests", "shim", "life.c"), flags + ["-fno-builtin"])
+            for word, number in (("fork", 10), ("forks", 30), ("clone", 10)):
+                done = run([life, word, str(number)], 60, env=env)
+                expect(done.returncode == 0 and "ledger 0" in done.stdout and not done.stderr, "jemalloc inside, %s: %s" % (word, done))
         status, err = talk.end()
         lines = [line for line in err.splitlines() if "libleakdiff" in line]
         expect(status == 0 and len(lines) == (what == "hidden"), "%s: %s %s" % (what, status, err))

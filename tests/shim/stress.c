@@ -4,9 +4,10 @@
  *                         in, of random kinds and sizes; one of them forks, and its children do the same.
  *
  * Says "ready" when the threads exist and nothing has been allocated, and goes on with a line on stdin.
- * After SECONDS the threads rest, LIST holds a line "address bytes" for each block in the boxes, and the
+ * After SECONDS the threads rest, LIST holds a line "address bytes usable" for each block in the boxes, and the
  * program says "rests STEPS FORKS"; it ends with the next line. Every block is full of a number made from
  * its address and size, which is looked at before it is given up: 2 = somebody wrote over it. */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -172,8 +173,8 @@ static void write_list(const char *path)
 		_exit(3);
 	for (uint32_t i = 0; i < BOXES; i++) {
 		if (boxes[i])
-			fprintf(list, "%lu %lu\n", (unsigned long)(uintptr_t)boxes[i],
-				(unsigned long)boxes[i]->bytes);
+			fprintf(list, "%lu %lu %lu\n", (unsigned long)(uintptr_t)boxes[i],
+				(unsigned long)boxes[i]->bytes, (unsigned long)malloc_usable_size(boxes[i]));
 	}
 	if (fclose(list))
 		_exit(3);

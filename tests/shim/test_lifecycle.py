@@ -9,7 +9,10 @@ import tempfile
 
 sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "python"))
 import interpreters  # noqa: E402
-from shim import BUILD, LIBRARY, check, finish, matches, program, run
+from shim import BUILD, LIBRARY, MODE, agree, check, finish, matches, modes, program, run
+
+
+SHORT = 5000 if os.environ.get("TEST_QUICK") else 100000
 
 
 def life(what, number, text, idle=0, **options):
@@ -17,10 +20,11 @@ def life(what, number, text, idle=0, **options):
     return matches("life", [what, str(number)], [what, str(idle)], text, **options)
 
 
-life("early", 1, "blocks of a constructor before ours are known and can be freed")
-life("tls", 200, "destructors of thread-local data allocate and free", 1)
-many = life("short", 100000, "100,000 short threads", 1, timeout=300)
-check(many.lines[-1]["rings"] <= 64, f"100,000 short threads share {many.lines[-1]['rings']} rings")
+life("early", 1, "blocks of a constructor before ours are known and can be freed", older=(-10, -10000))
+# jemalloc samples nothing in a thread whose data of its own is gone
+life("tls", 200, "destructors of thread-local data allocate and free", 1, unsampled=True)
+many = life("short", SHORT, f"{SHORT} short threads", 1, timeout=300)
+check(many.lines[-1]["rings"] <= 64, f"{SHORT} short threads share {many.lines[-1]['rings']} rings")
 life("small", 20, "threads with the smallest stack, deep enough to drain", 1, RING=256)
 life("small", 20, "threads with the smallest stack, 128 frames", 1, DEPTH=128)
 
@@ -31,9 +35,10 @@ if check(inherit.code == 0 and len(inherit.lines) == 2 and len(idle.lines) == 2,
          "a forked child ends with a line of its own"):
     child, before = inherit.lines[0], idle.lines[0]
     check(child["pid"] != inherit.lines[1]["pid"], "under its own number")
-    check(child["blocks"] - before["blocks"] == -3 and child["bytes"] - before["bytes"] == -4300,
+    blocks, size = (-3, -4300) if MODE.from_start else (2, 700)		# what is older than recording is not known
+    check(child["blocks"] - before["blocks"] == blocks and agree(child["bytes"] - before["bytes"], size, "bytes", 7),
           "it knows the blocks that it inherited, freed and made")
-    check(child["lost"] == 0 and child["anomalies"] == 0, "and lost nothing")
+    check(child["lost"] == 0 and child["anomalies"] == (0 if MODE.from_start else before["anomalies"] + 5), "and lost nothing")
 
 life("forks", 50, "four threads fork at once", 1)
 life("clone", 30, "forks by the bare system call")
@@ -48,7 +53,10 @@ life("faults", 300, "a program that catches its own faults on another stack")
 life("narrow", 200, "a signal handler that allocates on a stack of 8 KiB")
 life("storm", 2000, "signal handlers interrupt the hooks", lost=200)
 life("jumpout", 2000, "signal handlers leave the hooks with siglongjmp", lost=2000)
-life("forkover", 500, "a signal handler forks over a hook, and the child comes back into it")
+if MODE.live_table:
+    life("forkover", 500, "a signal handler forks over a hook, and the child comes back into it")
+else:
+    modes.left_out("forks in a signal handler", "jemalloc itself stands still when it is forked over, with this library or without")
 for how, what, line in ((1, "by prctl", True), (2, "by seccomp", True), (3, "for all threads", True),
                         (4, "of a vfork child", False), (5, "that refuses", False)):
     locked = run(program("life"), "lockin", str(how))

@@ -6,7 +6,9 @@
 
 Eight threads allocate, resize and free each other's blocks and fork, a snapshot is taken each second. Then they
 rest, and one more snapshot must hold exactly the blocks of the program's own list, each with its size, beside
-those that were there before the work began. No event may be lost, in the program or in a child.
+those that were there before the work began. No event may be lost, in the program or in a child. Every block has its
+stack, or in mode lite a sample has, and each stack leads through the function that allocates. In mode sample, where
+each allocation is a sample here, jemalloc's profile must have grown by exactly what the list holds, in its own sizes.
 """
 import os
 import re
@@ -16,9 +18,11 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from support import BUILD, expect, finish, leakdiff, scratch, shim_environment, start, stop  # noqa: E402
+from support import BUILD, MODE, expect, finish, leakdiff, modes, scratch, shim_environment, start, stop  # noqa: E402
 
-LINE = re.compile(r"libleakdiff: pid \d+: .*, (\d+) events, (\d+) lost, (\d+) anomalies, \d+ stacks, (\d+) refused")
+LINE = re.compile(r"libleakdiff: pid \d+: .*, (\d+) events, (\d+) lost, (\d+) anomalies, \d+ stacks, (\d+) refused"
+                  r".*, mode (\w+), budget (\d+) ppm, (.*)")
+KEYS = ("events", "lost", "anomalies", "refused", "mode", "budget", "since")
 BLOCKS = "SELECT addr || ' ' || size FROM nodes WHERE kind <> 'mapping'"
 
 
@@ -36,6 +40,32 @@ def sql(path, query):
 
 def blocks_of(path):
     return {tuple(map(int, line.strip('"').split())) for line in sql(path, BLOCKS)}
+
+
+def meta_of(path):
+    return dict(line.split("\t", 1) for line in sql(path, "SELECT key, value FROM meta"))
+
+
+def profile_agrees(before, after, usable):
+    """jemalloc knows sums alone, and the sizes that it gives."""
+    before, after = meta_of(before), meta_of(after)
+    grown = [int(after[key]) - int(before[key]) for key in ("blocks", "bytes")]
+    expect(grown == [len(usable), sum(usable)], "the profile grew by %s blocks and bytes, %d of %d are right" % (grown, len(usable), sum(usable)))
+
+
+def stacks_agree(path, truth):
+    """Is there a stack where the mode promises one, and is it the right one?"""
+    rows = [line.split("\t") for line in sql(path, "SELECT n.addr, n.size, n.stack, s.text FROM nodes n LEFT JOIN v_stacks s "
+                                             "ON s.id = n.stack WHERE n.kind <> 'mapping'")]
+    rows = [row for row in rows if (int(row[0]), int(row[1])) in truth]
+    with_stack = [row for row in rows if row[2]]
+    wrong = [row for row in with_stack if "work" not in row[3]]
+    print("%d of %d blocks have a stack" % (len(with_stack), len(rows)))
+    expect(not wrong, "%d of %d stacks do not lead through work(): %s" % (len(wrong), len(with_stack), wrong[:2]))
+    if MODE.every_stack:
+        expect(len(with_stack) == len(rows), "%d of %d blocks have no stack" % (len(rows) - len(with_stack), len(rows)))
+    else:
+        expect(0 < len(with_stack), "a sample of %d blocks should have stacks" % len(rows))
 
 
 def stress(seconds, program=os.path.join(BUILD, "shim", "shim_stress"), **settings):
@@ -67,21 +97,31 @@ def stress(seconds, program=os.path.join(BUILD, "shim", "shim_stress"), **settin
         expect(process.wait(60) == 0, "the program ends with %s" % process.returncode)
         stop(process)
         errors.seek(0)
-        lines = [dict(zip(("events", "lost", "anomalies", "refused"), map(int, m))) for m in LINE.findall(errors.read())]
+        lines = [{k: int(v) if v.isdigit() else v for k, v in zip(KEYS, m)} for m in LINE.findall(errors.read())]
     steps, forks = int(said[1]), int(said[2])
     with open(listed) as f:
-        truth = {tuple(map(int, line.split())) for line in f}
-    held, first = blocks_of(after), blocks_of(before)
+        usable = [tuple(map(int, line.split())) for line in f]
+    truth = {block[:2] for block in usable}
+    wrong = modes.wrong_snapshot(meta_of(after), "\n".join(sql(after, "SELECT note FROM notes")))
+    wrong = [wrong] + [modes.wrong_line(line["mode"], line["budget"], line["since"]) for line in lines]
+    expect(not any(wrong), "all processes are recorded in mode %s: %s" % (MODE.name, [w for w in wrong if w][:3]))
     print("%d s: %d steps, %d forks, %d snapshots, %d blocks at the end, %d events"
           % (seconds, steps, forks, taken, len(truth), lines[-1]["events"] if lines else 0))
     expect(len(truth) > 1000 and steps > 10000 and forks > 2 and taken > 1, "it was work")
+    if not MODE.live_table:
+        profile_agrees(before, after, [block[2] for block in usable])
+        held = first = truth
+    else:
+        held, first = blocks_of(after), blocks_of(before)
+        stacks_agree(after, truth)
     expect(not truth - held, "of the program's %d blocks %d are not in the snapshot: %s" % (len(truth), len(truth - held), sorted(truth - held)[:3]))
-    expect(held - truth == first, "%d blocks are in the snapshot that the program gave back: %s"
+    expect(held - truth == first or not MODE.live_table, "%d blocks are in the snapshot that the program gave back: %s"
            % (len(held - truth - first), sorted(held - truth - first)[:3]))
     expect(len(lines) == forks + 1, "%d of %d processes ended with a line" % (len(lines), forks + 1))
     expect(lost == 0 and not any(line["lost"] for line in lines), "no event is lost: %d" % sum(line["lost"] for line in lines))
     expect(not any(line["refused"] for line in lines), "nothing is refused")
-    expect(lines and lines[-1]["anomalies"] == 0, "no free was missed: %d anomalies" % (lines[-1]["anomalies"] if lines else -1))
+    if MODE.from_start:
+        expect(lines and lines[-1]["anomalies"] == 0, "no free was missed: %d anomalies" % (lines[-1]["anomalies"] if lines else -1))
     expect(apart == 0, "%d of %d snapshots were of threads that ran on" % (apart, taken))
 
 

@@ -4,6 +4,8 @@ a live block at every instruction, and a thread has at most one block beside its
 in every snapshot, or events and memory are not of one moment."""
 from service import *  # noqa: F403
 
+if not MODE.live_table:
+    does_not_apply("jemalloc's profile has neither addresses nor references, and no thread is stopped for it")
 THREADS, SLOTS, SIZE = 8, 500, 3001
 LEDGER = "root in (select id from roots where name = 'g_ledger')"
 

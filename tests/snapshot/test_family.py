@@ -19,9 +19,9 @@ counts = []
 for path in paths:
     snapshot = Snapshot(path)
     expect(snapshot.consistent, "each should be consistent")
-    expect(snapshot.number("select count(*) from nodes where size = 64") == 1000, "what was inherited is in each: %s" % path)
+    expect(snapshot.live(64) == 1000, "what was inherited is in each: %s" % path)
     expect(str(snapshot.meta["pid"]) in os.path.basename(path), "each is named by its own number")
-    counts.append(snapshot.number("select count(*) from nodes where size = 7000"))
+    counts.append(snapshot.live(7000))
 expect(sorted(counts) == [0, 1, 2, 3, 4], "each has its own blocks: %s" % counts)
 workers = [int(pid) for pid in run(["pgrep", "-P", str(service.pid)]).stdout.split()]
 expect(len(workers) == 4, "the service has its four workers and no child of ours: %s" % workers)
@@ -46,7 +46,7 @@ try:
     service.pid = daemon
     expect(service.answer() == "done", "the daemon should serve")
     snapshot = service.snap()
-    expect(snapshot.consistent and snapshot.number("select count(*) from nodes where size in (64, 7100)") == 501, "whole")
+    expect(snapshot.consistent and snapshot.live(64, 7100) == 501, "whole")
     expect("/%d.sock" % daemon in "\n".join("/" + name for name in os.listdir(service.folder)), "it has a socket of its own")
 finally:
     os.kill(daemon, signal.SIGKILL)

@@ -118,7 +118,7 @@ if os.getuid() == 0:
     snapshot = service.snap()
     expect(snapshot.consistent, "a service that gave up its rights should be stopped whole: %r" % snapshot.notes())
     service.ask("heap 1000")
-    expect(service.snap().number("select count(*) from nodes where size = 64") == 1000, "and seen whole")
+    expect(service.snap().live(64) == 1000, "and seen whole")
     expect(run(["stat", "-c", "%U", "/proc/%d/maps" % service.pid]).stdout == "root\n", "it should still be protected")
     service.quit()
 
@@ -140,7 +140,7 @@ if os.getuid() == 0:
     service.ask("heap 1000")
     service.ask("chroot " + empty)
     snapshot = service.snap()
-    expect(snapshot.consistent and snapshot.number("select count(*) from nodes where size = 64") == 1000,
+    expect(snapshot.consistent and snapshot.live(64) == 1000,
            "a service in an empty root should be snapped")
     expect(snapshot.number("select count(*) from sites s join types t on 1 where t.name like '%obey%'") > 0 or
            snapshot.number("select count(*) from frames where function = 'obey'") > 0, "with its functions named")
@@ -160,7 +160,7 @@ if os.getuid() == 0:
         path = done.stdout.strip()
         if expect(done.returncode == 0 and os.path.isfile(path), "a process in namespaces should be snapped: %r" % done.stderr):
             snapshot = Snapshot(path)
-            expect(snapshot.consistent and snapshot.number("select count(*) from nodes where size = 64") == 500, "whole")
+            expect(snapshot.consistent and snapshot.live(64) == 500, "whole")
             expect(snapshot.meta["nspid"] != str(inner), "its own number differs from ours: %s" % snapshot.meta["nspid"])
             expect(".%d." % inner in os.path.basename(path), "the file is named by the number that was asked for: %s" % path)
         outer.process.stdin.close()

@@ -22,7 +22,7 @@ expect(wait_for(lambda: len(snapshots(service.folder)) >= 3), "a snapshot each s
 for path in snapshots(service.folder)[:2]:
     snapshot = Snapshot(path)
     expect(snapshot.meta["trigger"] == "timer" and snapshot.consistent, "triggered by the timer: %s" % snapshot.meta["trigger"])
-expect(Snapshot(snapshots(service.folder)[-1]).number("select count(*) from nodes where size = 64") == 100, "whole")
+expect(Snapshot(snapshots(service.folder)[-1]).live(64) == 100, "whole")
 expect(service.ask("children") == "ECHILD 0", "the service should not see who writes them")
 expect(service.quit() == "", "nothing should be said")
 
@@ -45,7 +45,7 @@ service.quit()
 found = snapshots(service.folder)
 if expect(len(found) == 1, "a snapshot at exit: %s" % os.listdir(service.folder)):
     snapshot = Snapshot(found[0])
-    expect(snapshot.meta["trigger"] == "exit" and snapshot.number("select count(*) from nodes where size = 64") == 77, "whole")
+    expect(snapshot.meta["trigger"] == "exit" and snapshot.live(64) == 77, "whole")
 
 service = Service(LEAKDIFF_SIGNAL="40")
 service.ask("heap 79")
@@ -55,7 +55,7 @@ os.kill(service.pid, 40)
 expect(wait_for(lambda: len(snapshots(service.folder)) == 1), "a snapshot by signal: %s" % os.listdir(service.folder))
 if snapshots(service.folder):
     snapshot = Snapshot(snapshots(service.folder)[0])
-    expect(snapshot.meta["trigger"] == "signal" and snapshot.number("select count(*) from nodes where size = 64") == 79, "whole")
+    expect(snapshot.meta["trigger"] == "signal" and snapshot.live(64) == 79, "whole")
 expect(service.quit() == "", "nothing should be said")
 
 # Without the program a stream is left, which ingest takes later.
@@ -67,7 +67,7 @@ if expect(len(found) == 1 and not snapshots(service.folder), "a stream should be
     expect(os.stat(found[0]).st_mode & 0o777 == 0o600, "mode 0600")
     later = os.path.join(service.folder, "later.snap")
     done = leakdiff("ingest", found[0], "-o", later)
-    expect(done.returncode == 0 and Snapshot(later).number("select count(*) from nodes where size = 64") == 78, "whole: %r" % done.stderr)
+    expect(done.returncode == 0 and Snapshot(later).live(64) == 78, "whole: %r" % done.stderr)
 expect(not [name for name in os.listdir(service.folder) if name.endswith(".tmp")], "no temporary file should be left")
 
 # A dormant service costs nothing and says so; woken, it confesses what it did not see.
@@ -78,7 +78,7 @@ expect(done.returncode == 2 and "leakdiff on" in done.stderr, "a dormant service
 expect(leakdiff("on", service.pid).returncode == 0, "on")
 service.ask("heap 60")
 snapshot = service.snap()
-expect(snapshot.number("select count(*) from nodes where size = 64") == 60, "only blocks since then are known")
+expect(snapshot.live(64) == 60, "only blocks since then are known")
 expect("did not begin with the process" in snapshot.notes(), "and the snapshot says so: %r" % snapshot.notes())
 leaked = leakdiff("leaks", snapshot.path, "--json")
 expect('"size": 64' not in leaked.stdout, "what an unknown block may hold is not called a leak")
@@ -96,6 +96,6 @@ for delay in (0.02, 0.1, 0.3):
     time.sleep(delay)
     stop(caller, 0, signal.SIGKILL)
 snapshot = service.snap()
-expect(snapshot.number("select count(*) from nodes where size = 64") == 500000, "the next snapshot is whole")
+expect(snapshot.live(64) == 500000, "the next snapshot is whole")
 service.quit()
 finish()

@@ -20,7 +20,7 @@ for _ in range(3):
     taker.join()
     expect(seen == {"ECHILD 0"}, "waitpid(-1) should see no child and no SIGCHLD should come: %s" % seen)
     expect(got[0].consistent, "the snapshot should be consistent")
-    expect(got[0].number("select count(*) from nodes where size = 64") == 300000, "all blocks should be in it")
+    expect(got[0].live(64) == 300000, "all blocks should be in it")
 expect(service.ask("fds") == str(int(before) + 1), "only the lock's descriptor should have come: %s, then %s" % (before, service.ask("fds")))
 held = run([sys.executable, "-c", "import fcntl,sys; fcntl.lockf(open(sys.argv[1],'r+'), fcntl.LOCK_EX|fcntl.LOCK_NB)", lock])
 expect(held.returncode != 0, "the service's POSIX lock should still be held")
