@@ -3,11 +3,14 @@
 # Build and test everything, from a fresh clone on.
 #
 #   tests/run.sh [-L LABEL] [-R REGEX] [-j JOBS]
+#   tests/run.sh --modes [MODE...] [TEST...]
 #
-#   -L LABEL  only the tests of one kind: unit, shim, snapshot, samples, real, faults, policy, fuzz
+#   -L LABEL  only the tests of one kind: unit, shim, snapshot, samples, real, faults, policy, modes, fuzz
 #   -R REGEX  only the tests whose name (kind/test_name) matches
 #   -j JOBS   at once (default: processors) for the unit tests and those of Python and of real programs; the
 #             others run one by one: they measure, or they put the whole machine to work themselves
+#   --modes   the lifecycle, correctness and equality tests in every way to record, or in those named (full,
+#             lite, budget, dormant, sample, stacks, lite-stacks): one list and a total (tests/matrix.py); 20 minutes
 #
 # Installs missing packages when it may (tests/packages.txt), builds the dev preset in build/dev with
 # warnings as errors, runs ctest and a minute of fuzzing. Logs and JUnit files stay in build/dev/results.
@@ -18,12 +21,14 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root" || exit 2
 together='^(python|real)$'
 label='' regex='' jobs=$(nproc 2>/dev/null || echo 1)
-while getopts L:R:j: option; do
+every_mode=
+[ "${1:-}" = --modes ] && { every_mode=1; shift; }
+while [ -z "$every_mode" ] && getopts L:R:j: option; do
 	case $option in
 	L) label=$OPTARG ;;
 	R) regex=$OPTARG ;;
 	j) jobs=$OPTARG ;;
-	*) sed -n '5,11s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+	*) sed -n '5,14s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
 	esac
 done
 
@@ -49,6 +54,13 @@ echo "== building in $build"
 cmake --preset dev >"$results/configure.log" 2>&1 || give_up "cmake failed" "$results/configure.log"
 ninja -C "$build" >"$results/build.log" 2>&1 || give_up "the build failed" "$results/build.log"
 echo "   $((SECONDS - started)) s"
+
+if [ -n "$every_mode" ]; then
+	set -o pipefail
+	TEST_BUILD=$root/$build TEST_SOURCE=$root XDG_CACHE_HOME=$root/$build/cache \
+		/usr/bin/python3 tests/matrix.py "$@" 2>&1 | tee "$results/modes.log"
+	exit
+fi
 
 attribute()	# name, file: of the JUnit file's testsuite
 {

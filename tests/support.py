@@ -337,6 +337,13 @@ def while_snapping(what, work, folder, programs=None, wanted=10, seconds=45):
     return times
 
 
+def of_mode(path):
+    """Does the snapshot say that it is of the mode under test?"""
+    meta = dict(line.split("\t", 1) for line in leakdiff("sql", path, "SELECT key, value FROM meta").stdout.splitlines())
+    wrong = modes.wrong_snapshot(meta, leakdiff("sql", path, "SELECT note FROM notes").stdout)
+    return expect(not wrong, "the snapshot should be of mode %s: %s" % (MODE.name, wrong))
+
+
 def silent_about_itself(what, stderr):
     """The library says nothing in a program's own output unless there is trouble."""
     lines = [line for line in stderr.splitlines() if "leakdiff" in line]

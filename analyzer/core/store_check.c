@@ -35,7 +35,8 @@ __attribute__((format(printf, 2, 3))) static void say(struct check *check, const
 	free(line);
 }
 
-/* Queries whose every row is a finding: the text says what, the first column where. */
+/* Queries whose every row is a finding: the text says what, the first column where. NULL is in no table, and
+ * NOT IN an empty one. */
 static const struct { const char *what, *sql, *table; /* that an older minor has not */ } rules[] = {
 	{ "a site of an unknown type", "SELECT id FROM sites WHERE type NOT IN (SELECT id FROM types)", NULL },
 	{ "a site of an unknown stack", "SELECT id FROM sites WHERE stack IS NOT NULL AND stack NOT IN (SELECT id FROM stacks)", NULL },
@@ -44,10 +45,11 @@ static const struct { const char *what, *sql, *table; /* that an older minor has
 	{ "a traceback of an unknown thread or frame",
 	  "SELECT thread FROM tracebacks WHERE thread NOT IN (SELECT id FROM threads) OR frame NOT IN (SELECT id FROM frames)", NULL },
 	{ "a mapping of an unknown module", "SELECT id FROM maps WHERE module IS NOT NULL AND module NOT IN (SELECT id FROM modules)", NULL },
-	{ "a type of an unknown layout", "SELECT id FROM types WHERE layout NOT IN (SELECT id FROM layouts)", "layouts" },
-	{ "a root of an unknown layout", "SELECT id FROM roots WHERE layout NOT IN (SELECT id FROM layouts)", "layouts" },
+	{ "a type of an unknown layout", "SELECT id FROM types WHERE layout IS NOT NULL AND layout NOT IN (SELECT id FROM layouts)", "layouts" },
+	{ "a root of an unknown layout", "SELECT id FROM roots WHERE layout IS NOT NULL AND layout NOT IN (SELECT id FROM layouts)", "layouts" },
 	{ "evidence for an unknown type or stack",
-	  "SELECT id FROM type_evidence WHERE type NOT IN (SELECT id FROM types) OR stack NOT IN (SELECT id FROM stacks)",
+	  "SELECT id FROM type_evidence WHERE type NOT IN (SELECT id FROM types) OR "
+	  "(stack IS NOT NULL AND stack NOT IN (SELECT id FROM stacks))",
 	  "type_evidence" },
 	{ "evidence for more nodes of a type than there are",
 	  "SELECT e.type FROM (SELECT type, sum(count) AS n FROM type_evidence GROUP BY type) AS e "

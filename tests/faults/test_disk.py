@@ -56,6 +56,7 @@ try:
     older = os.path.join(folder, "older.snap")
     expect(leakdiff("snap", service.pid, "-o", older).returncode == 0, "a first snapshot should succeed")
     OLDER = digest(older)
+    of_mode(older)
     stream = os.path.join(folder, "x.stream")
     expect(raw_stream(service, stream), "the library should hand out a capture stream")
 

@@ -23,6 +23,7 @@ older = os.path.join(service.folder, "older.snap")
 done = leakdiff("snap", service.pid, "-o", older)
 expect(done.returncode == 0 and done.stdout == older + "\n", "snap should print the file's path alone: %r %r" % (done.stdout, done.stderr))
 OLDER = digest(older)
+of_mode(older)
 sentences = {}
 
 

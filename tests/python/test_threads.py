@@ -23,6 +23,7 @@ def threads_of(python, arguments=(), **environment):
     done = support.leakdiff("snap", process.pid, "-o", path)
     expect(done.returncode == 0, "%s: snap succeeds: %s" % (python, done.stderr))
     support.stop(process)
+    support.of_mode(path)
     text = support.leakdiff("threads", path)
     expect(text.returncode == 0 and "thread " in text.stdout, "%s: the text is printed" % python)
     return json.loads(support.leakdiff("threads", path, "--json").stdout)["threads"]

@@ -65,7 +65,7 @@ def stacks_agree(path, truth):
     if MODE.every_stack:
         expect(len(with_stack) == len(rows), "%d of %d blocks have no stack" % (len(rows) - len(with_stack), len(rows)))
     else:
-        expect(0 < len(with_stack), "a sample of %d blocks should have stacks" % len(rows))
+        expect(with_stack or MODE.budget_ppm, "a sample of %d blocks should have stacks" % len(rows))
 
 
 def stress(seconds, program=os.path.join(BUILD, "shim", "shim_stress"), **settings):
