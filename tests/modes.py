@@ -6,7 +6,7 @@ line, its status, its snapshot) also states that it was recorded in that mode: a
 fails. What only some modes can know a test asks of MODE:
 
     every_stack     each block has its stack; else a sample has
-    from_start      what was allocated before main() is known; else not, and a free of it is an anomaly
+    from_start      what was allocated before main() is known; else its free is nothing that anybody notices
     live_table      blocks with addresses, references, mappings, rings; else jemalloc's profile, which has sums alone
 
 A dormant program must be woken before its work begins. A gate (shim/gate.c) holds each program before its main()

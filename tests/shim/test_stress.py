@@ -120,8 +120,7 @@ def stress(seconds, program=os.path.join(BUILD, "shim", "shim_stress"), **settin
     expect(len(lines) == forks + 1, "%d of %d processes ended with a line" % (len(lines), forks + 1))
     expect(lost == 0 and not any(line["lost"] for line in lines), "no event is lost: %d" % sum(line["lost"] for line in lines))
     expect(not any(line["refused"] for line in lines), "nothing is refused")
-    if MODE.from_start:
-        expect(lines and lines[-1]["anomalies"] == 0, "no free was missed: %d anomalies" % (lines[-1]["anomalies"] if lines else -1))
+    expect(lines and lines[-1]["anomalies"] == 0, "no free was missed: %d anomalies" % (lines[-1]["anomalies"] if lines else -1))
     expect(apart == 0, "%d of %d snapshots were of threads that ran on" % (apart, taken))
 
 
