@@ -32,14 +32,14 @@ TESTS = (
     ("snapshot/test_family", TABLE),
     ("snapshot/test_unseen", NATIVE),
     ("snapshot/test_triggers", NATIVE),
-    ("snapshot/test_rights", TABLE),
+    ("snapshot/test_rights", NATIVE),
     ("snapshot/test_fences", TABLE),
     ("snapshot/test_calls", TABLE),
     ("snapshot/test_memory", TABLE),
     ("snapshot/test_objects", TABLE),
     ("snapshot/test_recover", TABLE),
     ("faults/test_processes", NATIVE),
-    ("faults/test_disk", TABLE),
+    ("faults/test_disk", NATIVE),
     ("python/test_threads", {"sample": NO_PROFILE}),
 )
 QUICK = ("shim/test_hooks", "shim/test_stress", "shim/test_lifecycle")
