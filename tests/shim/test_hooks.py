@@ -33,7 +33,7 @@ else:			# jemalloc's profiler was active before our constructor
     check(off.code == 0 and off.lines[-1]["blocks"] == before.lines[-1]["blocks"], "off: nothing is sampled")
 check(off.lines[-1]["since"] == "not recording", "and it says so")
 
-own = run(program("ownmalloc"))		# in mode sample, too, though a jemalloc stands behind it
+own = run(program("ownmalloc"), START="on")		# in mode sample, too, though a jemalloc stands behind it
 check(own.code == 0 and own.out == "own\n", "a program with its own malloc runs")
 check(own.err.count("\n") == 1 and "defines malloc itself" in own.err,
       "and it is said in one line that it cannot be recorded")
