@@ -53,10 +53,11 @@ life("faults", 300, "a program that catches its own faults on another stack")
 life("narrow", 200, "a signal handler that allocates on a stack of 8 KiB")
 life("storm", 2000, "signal handlers interrupt the hooks", lost=200)
 life("jumpout", 2000, "signal handlers leave the hooks with siglongjmp", lost=2000)
-if MODE.live_table:
+if MODE.name == "full":
     life("forkover", 500, "a signal handler forks over a hook, and the child comes back into it")
 else:
-    modes.left_out("forks in a signal handler", "jemalloc itself stands still when it is forked over, with this library or without")
+    modes.left_out("forks in a signal handler", "with our thread the allocator locks, and waits for itself when it is forked over: "
+                   "seldom where most time is spent in the hooks, as in mode full (docs/LIMITS.md)")
 for how, what, line in ((1, "by prctl", True), (2, "by seccomp", True), (3, "for all threads", True),
                         (4, "of a vfork child", False), (5, "that refuses", False)):
     locked = run(program("life"), "lockin", str(how))
