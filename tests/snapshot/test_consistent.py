@@ -37,6 +37,10 @@ service = Service()
 service.ask("spin 3")
 service.ask("masked 3")
 snapshot = service.snap()
+for _ in range(20):			# a thread that was just made may not have run yet
+    if snapshot.number("select count(distinct tid) from v_tracebacks where function in ('spin', 'wait_for_ever')") == 6:
+        break
+    snapshot = service.snap()
 expect(snapshot.consistent and snapshot.meta["thread_count"] == "7", "seven threads: %s" % snapshot.meta["thread_count"])
 spinning = snapshot.number("select count(*) from v_tracebacks where depth = 0 and function = 'spin'")
 expect(spinning == 3, "three threads should be seen in spin(), not %d" % spinning)
