@@ -14,7 +14,7 @@ extern LD_HIDDEN uint32_t ld__clock_tsc;	/* 1 = use the TSC */
 extern LD_HIDDEN uint32_t ld__clock_alone;	/* 1 = it is the TSC, and one thread alone makes events */
 extern LD_HIDDEN uint64_t ld__clock_floor;	/* see ld__clock_keep() in clock.h; 0 = nobody keeps it */
 
-#define CLOCK_READ_EVERY 32u
+#define CLOCK_READ_EVERY 256u		/* events of a ring */
 
 /* Is it the TSC, which goes on without being read? */
 static inline int ld__clock_runs(void)
@@ -58,9 +58,10 @@ static inline uint64_t ld__clock_order(uint64_t last, int is_own)
 	return __builtin_expect(clock <= last, 0) ? last + 1 : clock;
 }
 
-/* The birth of an allocation is a time as well. While the floor is kept, one in 32 (or when a wait has ended:
- * `is_due`) reads the clock; the others follow it, and never lie below the floor. So a birth is early by what 32
- * events take, or by the time between two visits of the keeper, but never before a time that anyone had been told. */
+/* The birth of an allocation is a time as well. While the floor is kept, the clock is read once in 256 events (or
+ * when a wait has ended: `is_due`); the others follow it, and never lie below the floor. So a birth is early by what
+ * 256 events take, or by the time between two visits of the keeper, but never before a time that anyone had been
+ * told. */
 static inline uint64_t ld__clock_birth(uint64_t last, int is_own, int is_due)
 {
 	uint64_t floor = __atomic_load_n(&ld__clock_floor, __ATOMIC_RELAXED), clock;
