@@ -44,8 +44,8 @@ static inline uint64_t ld__clock_read(void)
 }
 
 /* The clock of a ring's next event, above `last`, its last one's. is_own: no other ring's event need lie below it,
- * since no other has one of this address after this ring's last. Then no clock need be read, which takes 14 ns in a
- * virtual machine, and ten times as much where the program has loads on their way, since RDTSC waits for them.
+ * since no other has one of this address after this ring's last. Then no clock need be read: RDTSC waits, fenced or
+ * not, until the loads before it are done, so that those of a program no longer wait together.
  *
  * Of a free nobody asks for the time, only for the order: it comes after the ring's last. */
 static inline uint64_t ld__clock_order(uint64_t last, int is_own)

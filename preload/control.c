@@ -20,13 +20,14 @@
 #include "live.h"
 #include "process.h"
 #include "protocol.h"
+#include "ring.h"
 #include "snapshot.h"
 #include "snapshot_private.h"
 
 #define REQUEST_WAIT_MS 2000
 #define BACKLOG 16
 
-static bool is_abstract;		/* the file could not be made */
+static bool is_abstract;		/* the file could not be made, or would not be found */
 
 static size_t socket_name(char *name, size_t capacity)
 {
@@ -93,7 +94,8 @@ int ld__control_listen(int folder_fd)
 	if (fd < 0)
 		return fd;
 	is_abstract = false;
-	r = bind_in_folder(fd, folder_fd);
+	/* the folder is found by the ring file that is mapped from it */
+	r = *ld__ring_path() ? bind_in_folder(fd, folder_fd) : -ENOENT;
 	if (r == 0) {
 		socket_name(name, sizeof(name));
 		ld__sys3(SYS_fchmodat, folder_fd, name, 0600);

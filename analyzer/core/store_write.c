@@ -140,12 +140,10 @@ static int create_temporary(struct store_writer *writer)
 	free(prefix);
 	if (!writer->temporary)
 		return -ENOMEM;
-	writer->fd =
-		open(writer->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	writer->fd = temporary_create(writer->temporary, 0600);
 	if (writer->fd < 0)
-		return -errno;
+		return writer->fd;
 	writer->created = true;
-	temporary_add(writer->temporary);
 	flock(writer->fd, LOCK_EX | LOCK_NB);	/* only keeps others from deleting it: may fail */
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,21 @@ void temporary_add(const char *path)
 		atomic_store(&places[i].owner, (int)getpid());
 		return;
 	}
+}
+
+int temporary_create(const char *path, unsigned int mode)
+{
+	sigset_t all, before;
+	int fd, error;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	error = errno;
+	if (fd >= 0)
+		temporary_add(path);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return fd < 0 ? -error : fd;
 }
 
 void temporary_drop(const char *path)
@@ -100,7 +116,6 @@ static int open_fixed(const char *path)
 int temporary_open(const char *path, struct temporary_file *ret_file)
 {
 	struct temporary_file file = { .fd = -1 };
-	int error;
 
 	if (temporary_is_fixed(path)) {
 		file.fd = open_fixed(path);
@@ -113,15 +128,12 @@ int temporary_open(const char *path, struct temporary_file *ret_file)
 	if (!file.target)
 		file.target = strdup(path);
 	file.name = file.target ? text_format("%s.%ld.tmp", file.target, (long)getpid()) : NULL;
-	if (file.name)
-		file.fd = open(file.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+	file.fd = file.name ? temporary_create(file.name, 0666) : -ENOMEM;
 	if (file.fd < 0) {
-		error = file.name ? -errno : -ENOMEM;
 		free(file.name);
 		free(file.target);
-		return error;
+		return file.fd;
 	}
-	temporary_add(file.name);
 	*ret_file = file;
 	return 0;
 }

@@ -9,6 +9,10 @@
  * process. A name that is too long, or one more than can be kept, is only not taken away then. */
 void temporary_add(const char *path);
 
+/* Make a new file, for reading and writing, and add its name before any signal can come. Returns a descriptor or a
+ * negative errno. */
+int temporary_create(const char *path, unsigned int mode) __attribute__((warn_unused_result));
+
 /* It has its real name now, or is gone. A name that was not added is no error. */
 void temporary_drop(const char *path);
 

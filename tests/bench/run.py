@@ -54,7 +54,7 @@ HEAPTRACK = "/usr/lib/heaptrack/libheaptrack_preload.so"
 JEMALLOC, TCMALLOC = MULTIARCH + "/libjemalloc.so.2", MULTIARCH + "/libtcmalloc.so.4"
 COUNTING = os.path.join(BUILD, "bench", "bench_spin.so")
 RESULTS = {}
-OPTIONS = argparse.Namespace(nodes=None, other=None)
+OPTIONS = argparse.Namespace(nodes=None, other=None, other_library=None)
 
 
 def program(name):
@@ -87,6 +87,7 @@ PLAIN = Configuration("no profiler")
 SHIM = Configuration("leakdiff full", needs=(LIBRARY,), LD_PRELOAD=LIBRARY, LEAKDIFF_DIR="@")
 LITE = Configuration("leakdiff lite", needs=(LIBRARY,), LD_PRELOAD=LIBRARY, LEAKDIFF_DIR="@", LEAKDIFF_MODE="lite")
 OFF = Configuration("leakdiff off", needs=(LIBRARY,), LD_PRELOAD=LIBRARY, LEAKDIFF_DIR="@", LEAKDIFF_START="off")
+OTHER_SHIM, OTHER_LITE = Configuration("other library, full"), Configuration("other library, lite")  # see --other-library
 SPIN = Configuration("shim that counts to 40 twice", needs=(COUNTING,), LD_PRELOAD=COUNTING)
 HEAPTRACK_LIBRARY = Configuration("heaptrack library, raw file", 0.3, (HEAPTRACK,), LD_PRELOAD=HEAPTRACK,
                                   DUMP_HEAPTRACK_OUTPUT="@/heaptrack.raw")
@@ -115,6 +116,15 @@ def table(title, head, rows):
     sys.stdout.flush()
 
 
+def with_other(configurations):
+    """The same, and the modes of the library of --other-library."""
+    if OPTIONS.other_library:
+        for other, ours in ((OTHER_SHIM, SHIM), (OTHER_LITE, LITE)):
+            other.env = dict(ours.env, LD_PRELOAD=OPTIONS.other_library)
+        return configurations + [OTHER_LITE, OTHER_SHIM]
+    return configurations
+
+
 def usable(configurations):
     for configuration in configurations:
         for path in configuration.missing():
@@ -139,8 +149,8 @@ def measure_pairs(quick):
         ("churn", "churn: 100 000 live blocks of 16 to 1024 bytes, 200 stacks, depth 17 to 21", 1500000 if quick else 4000000),
         ("threads", "the same in four threads, one free in four by another thread", 1500000 if quick else 4000000),
     )
-    configurations = usable([PLAIN, SPIN, OFF, LITE, SHIM, HEAPTRACK_LIBRARY, HEAPTRACK_COMMAND, JEMALLOC_PLAIN, JEMALLOC_SAMPLE,
-                             JEMALLOC_ALL, TCMALLOC_ALL])
+    configurations = usable(with_other([PLAIN, SPIN, OFF, LITE, SHIM]) + [
+        HEAPTRACK_LIBRARY, HEAPTRACK_COMMAND, JEMALLOC_PLAIN, JEMALLOC_SAMPLE, JEMALLOC_ALL, TCMALLOC_ALL])
     for kind, title, ops in suites:
         wall, cpu, failed = {}, {}, {}
         for _ in range(rounds):
@@ -263,7 +273,7 @@ def cpu_once(configuration, argv):
 
 def measure_programs(quick):
     rounds = 3 if quick else 5
-    configurations = usable([PLAIN, LITE, SHIM, HEAPTRACK_LIBRARY, HEAPTRACK_COMMAND])
+    configurations = usable(with_other([PLAIN, LITE, SHIM]) + [HEAPTRACK_LIBRARY, HEAPTRACK_COMMAND])
     works = [("C++ containers", [program("containers"), "400000" if quick else "1000000"])]
     if shutil.which("gcc"):
         folder = scratch("source")
@@ -869,6 +879,7 @@ def main():
     parser.add_argument("parts", nargs="*", metavar="PART", help="%s; default: all" % ", ".join(PARTS))
     parser.add_argument("--nodes", metavar="N,N", help="scale: so many nodes, e.g. 1e6,1e7")
     parser.add_argument("--other", metavar="FILE", help="scale: measure that leakdiff as well, in the same run")
+    parser.add_argument("--other-library", metavar="FILE", help="pairs, programs: measure that libleakdiff.so as well, in the same run")
     words = parser.parse_args(namespace=OPTIONS)
     unknown = [part for part in words.parts if part not in PARTS]
     if unknown:
