@@ -105,11 +105,7 @@ uint64_t ld__clock_now(void)
 
 bool ld__clock_is_time(void)
 {
-#if defined(__x86_64__)
-	return ld__clock_tsc;
-#else
-	return false;
-#endif
+	return ld__clock_runs();
 }
 
 void ld__clock_sample(struct stream_clock *ret_sample)

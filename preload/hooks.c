@@ -2,9 +2,12 @@
  * L8  hooks.c - the interposed names of libc's allocator.
  *
  * Every hook has the shape of record.h: enter, real call, record, leave. The contract of order stands
- * above each. malloc, calloc and free have a short way besides, for a process whose allocator is libc: each
- * instruction in them takes room in the processor from the program's next ones, which wait for memory. A pointer from the pool (given out before the real functions were known) never reaches
- * the real allocator; what is freed of it stays lost, at most 128 KiB of .bss. */
+ * above each. A pointer from the pool (given out before the real functions were known) never reaches
+ * the real allocator; what is freed of it stays lost, at most 128 KiB of .bss.
+ *
+ * malloc, calloc and free have a short way besides, for a process whose allocator is libc and that keeps
+ * no budget: each instruction in them takes room in the processor from the program's next ones, which
+ * wait for memory. */
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>

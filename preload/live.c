@@ -626,8 +626,8 @@ static __attribute__((noinline)) int insert_anyhow(const struct live_block *bloc
 	return r;
 }
 
-/* What is said to be rare here is done by insert_anyhow(), so that this needs no stack of its own. */
-/* An ordinary block's record, NULL when there is more to do than to take the next one. The caller fills it in. */
+/* An ordinary block's record, which the caller fills in. NULL when there is more to do than to take the next
+ * one: that is for insert_anyhow(), so that this needs no stack of its own. */
 static inline struct entry *enter_quickly(uint64_t addr)
 {
 	uint64_t hash = hash_of(addr), tag = tag_of(hash);

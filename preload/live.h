@@ -57,8 +57,8 @@ void ld__live_mapping_totals(uint64_t *ret_mappings, uint64_t *ret_bytes);
 int ld__live_init(void);
 
 /* Enter a block. One that is live at the same address is replaced and counted as an anomaly: its
- * free was never seen. Returns 0, -ENOMEM (or no room for more: there can be a thousand million) or -ERANGE (an address of more than 48 bits): the block is not
- * entered then, and counted as refused. */
+ * free was never seen. Returns 0, -ENOMEM (or no room for more: there can be a thousand million) or
+ * -ERANGE (an address of more than 48 bits): the block is not entered then, and counted as refused. */
 int ld__live_insert(const struct live_block *block);
 
 /* The same of the block that an event of an allocation tells of, whose clock is its birth. */

@@ -463,6 +463,8 @@ static void configure(bool jemalloc)
 
 	ld__record_configure(config->depth);
 	ld__budget_configure(config->mode == CONFIG_LITE, config->budget_ppm);
+	if (ld__budget_on)
+		ld__ring_allow_quick(false);	/* the short hooks time no event */
 	if (config->budget_ppm && config->mode != CONFIG_LITE)
 		ld__say("LEAKDIFF_BUDGET is of mode lite: mode %s takes what it takes",
 			config->mode == CONFIG_FULL ? "full records every stack and" : "sample leaves sampling to jemalloc and");

@@ -91,8 +91,8 @@ void ld__ring_in_fork_child(void);
  * and ld__guard.tid. Inside the guard. NULL when memory or RING_MAX is exhausted. */
 struct ring *ld__ring_acquire(void);
 
-/* Are the short hooks of hooks.c right for this process? Then the threads that get a ring from now on use them, and
- * the calling one. */
+/* Are the short hooks of hooks.c right for this process, where libc is the allocator and no budget is kept? Then the
+ * threads that get a ring from now on use them, and the calling one. */
 void ld__ring_allow_quick(bool allow);
 
 /* Leave the calling thread's ring for good: its next event gets it another one. */

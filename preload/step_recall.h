@@ -141,8 +141,8 @@ static inline bool recall_missed(struct recall *recall, uint32_t stack)
 	return again;
 }
 
-/* Is a key's set full, and does it hold others that begin like this one? Then these stacks are told apart by the word `at`
- * bytes above sp from now on, and have to be learned anew. */
+/* Is a key's set full, and does it hold others that begin like this one? Then these stacks are told apart by
+ * the word `at` bytes above sp from now on, and have to be learned anew. */
 static inline bool recall_divide(struct recall *recall, const struct recall_key *key, uint64_t era, uint64_t at)
 {
 	uint32_t place = recall_set_of(key->hash), alike = 0;

@@ -2,15 +2,29 @@
 """LEAKDIFF_BUDGET in mode lite: the interval between two stacks grows when stacks cost more than they may and shrinks
 when there is room; each sampled block is un-biased by the interval that it was sampled with, so that the sums by site
 stay within the stated error, also of blocks that came with different intervals."""
+import struct
+
 from service import *  # noqa: F403
 
 SAMPLED = os.path.join(BUILD, "shim", "shim_sampled")
 DEFAULT = 512 << 10
+TIMED_EVENTS_AT = 64 + 12 * 8
 
 
 def status(pid):
     done = leakdiff("status", pid, "--json")
     return json.loads(done.stdout) if expect(done.returncode == 0, "status should answer: %s" % done.stderr) else {}
+
+
+def timed_events(pid):
+    """In the rings of a process: events whose time was taken for the budget, and all (struct ring in preload/ring.h)."""
+    with open("/proc/%d/maps" % pid) as f:
+        path = next(line.split(None, 5)[5].strip() for line in f if line.rstrip().endswith("/%d.ring" % pid))
+    with open(path, "rb") as f:
+        data = f.read()
+    count, size = struct.unpack_from("<2I", data, 20)
+    rings = [data[4096 + size * i:][:4096] for i in range(count)]
+    return tuple(sum(struct.unpack_from("<Q", ring, at)[0] for ring in rings) for at in (TIMED_EVENTS_AT, 64))
 
 
 def run_on(budget, there, seconds=60):
@@ -26,6 +40,8 @@ def run_on(budget, there, seconds=60):
            "budget %s: status tells %s" % (budget, said))
     time.sleep(0.3)
     words = service.ask("rest").split()
+    timed, events = timed_events(service.pid)
+    expect(timed * 64 * 8 > events > 0, "budget %s: of %d events one in 64 of the allocations should be timed: %d are" % (budget, events, timed))
     truth = {"take_small": (int(words[1]), int(words[2])), "take_large": (int(words[4]), int(words[5]))}
     text = leakdiff("status", service.pid).stdout
     expect("stacks         of one block in" in text and "budget         %s of the processor time" % budget in text, "status says so: %s" % text)
