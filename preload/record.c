@@ -257,23 +257,25 @@ static bool is_narrow(const void *frame)
 	       (uintptr_t)frame - (uintptr_t)now.ss_sp < LIBUNWIND_STACK_BYTES;
 }
 
-static inline uint32_t native_stack(struct ring *ring, const void *frame)
+/* reason: enum cfi_reason. */
+static __attribute__((noinline)) uint32_t stack_without_rules(struct ring *ring, const void *frame, int reason)
 {
-	int reason = ring->step ? 0 : 1 + CFI_NO_TABLE;
-	uint32_t stack;
-
-	if (LIKELY(!reason))
-		reason = ld__step_capture(ring->step, frame, depth, &stack);
-	if (LIKELY(!reason)) {
-#ifdef LEAKDIFF_VERIFY
-		warm_libunwind(&ld__guard);
-		ld__verify_stack(ring->step, ring->pcs, depth, caller_of(frame));
-#endif
-		return stack;
-	}
-	if (reason == 1 + CFI_FOREIGN_STACK && is_narrow(frame))
+	if (reason == CFI_FOREIGN_STACK && is_narrow(frame))
 		return ld__stacks_child(0, (uint64_t)(uintptr_t)caller_of(frame), 1);
 	return stack_by_libunwind(ring, caller_of(frame));
+}
+
+static inline uint32_t native_stack(struct ring *ring, const void *frame)
+{
+	int64_t stack = ring->step ? ld__step_capture(ring->step, frame, depth) : -1 - CFI_NO_TABLE;
+
+	if (UNLIKELY(stack < 0))
+		return stack_without_rules(ring, frame, (int)(-1 - stack));
+#ifdef LEAKDIFF_VERIFY
+	warm_libunwind(&ld__guard);
+	ld__verify_stack(ring->step, ring->pcs, depth, caller_of(frame));
+#endif
+	return (uint32_t)stack;
 }
 
 static inline uint32_t whole_stack(struct ring *ring, enum enter how, const void *frame)

@@ -92,13 +92,20 @@ struct step {
 	uint64_t stacks, stepped, compared;
 	struct recall *recall;		/* stacks before the last; NULL in a thread with few */
 	const struct recall_record *recalled;	/* the last capture's, NULL when it walked */
-	uint64_t recalled_pc;
+	uint64_t recalled_sp, recalled_pc;
 	uint64_t era;			/* of what recall holds */
 	uint32_t depth, walks;
 	struct step *next;		/* of all */
 	struct entry last[STEP_DEPTH_MAX];
 	struct entry fresh[STEP_DEPTH_MAX];	/* new frames of a walk, innermost first */
 };
+
+/* What was recalled up to now holds no longer. */
+static inline void forget_recalled(struct step *step)
+{
+	step->recalled = NULL;
+	step->era++;
+}
 
 struct slot {
 	_Atomic uint64_t key, value;
@@ -135,7 +142,7 @@ struct step *ld__step_new(void)
 void ld__step_reset(struct step *step)
 {
 	step->count = 0;
-	step->era++;
+	forget_recalled(step);
 	step->low = step->high = 0;
 	step->foreign = 0;
 	step->busy = 0;
@@ -144,7 +151,7 @@ void ld__step_reset(struct step *step)
 void ld__step_set_bounds(struct step *step, uint64_t low, uint64_t high)
 {
 	step->count = 0;
-	step->era++;
+	forget_recalled(step);
 	step->low = low;
 	step->high = high;
 	step->foreign = 0;
@@ -444,7 +451,7 @@ extern void *__libc_stack_end __attribute__((weak));
 static void bounds_set(struct step *step, uint64_t low, uint64_t high)
 {
 	step->count = 0;
-	step->era++;
+	forget_recalled(step);
 	step->low = low;
 	step->high = high;
 }
@@ -817,49 +824,60 @@ static __attribute__((noinline)) void recall_learn(struct step *step, const stru
 		recall_keep(step->recall, key, way);
 }
 
-static __attribute__((noinline, cold)) int hand_over(struct step *step, int reason)
+static __attribute__((noinline, cold)) int64_t hand_over(struct step *step, int reason)
 {
 	if (step)
 		step->busy = 0;
 	atomic_fetch_add_explicit(&handed_over[reason - 1], 1, memory_order_relaxed);
-	return reason;
+	return -reason;
 }
 
-/* A stack that is not recalled. frame: as in ld__step_capture(). */
-static __attribute__((noinline)) int capture_by_walk(struct step *step, const uint64_t *frame, uint64_t hash, uint32_t levels,
-						     uint32_t *ret_stack)
+/* A stack that is not recalled. */
+static __attribute__((noinline)) int64_t capture_by_walk(struct step *step, const uint64_t *frame,
+							 const struct recall_key *key)
 {
-	struct walk w = { .sp = (uint64_t)(uintptr_t)(frame + 2), .bp = frame[0], .pc = frame[1], .bp_slot = -1 };
-	struct recall_key key = { .sp = w.sp, .pc = w.pc, .hash = hash, .levels = levels };
-	int r = walk(step, &w, step->depth, ret_stack);
+	struct walk w = { .sp = key->sp, .bp = frame[0], .pc = key->pc, .bp_slot = -1 };
+	uint32_t stack;
+	int r;
 
 	step->recalled = NULL;
+	atomic_signal_fence(memory_order_seq_cst);
+	r = walk(step, &w, step->depth, &stack);
 	if (r)
 		return hand_over(step, r);
-	recall_learn(step, &key, *ret_stack);
-	return 0;
+	recall_learn(step, key, stack);
+	step->stacks++;
+	atomic_signal_fence(memory_order_seq_cst);
+	step->busy = 0;
+	return stack;
 }
 
 /* What was remembered may hold no longer. Returns 0 or a reason + 1. */
 static __attribute__((noinline)) int begin_anew(struct step *step, uint64_t unloads_now, uint32_t depth)
 {
 	if (unloads_now & UNLOAD_RUNNING)
-		return hand_over(step, 1 + CFI_UNLOADING);
+		return 1 + CFI_UNLOADING;
 	if (unloads_now != step->unloads)
 		step->count = 0;
-	step->era++;
+	forget_recalled(step);
 	step->unloads = unloads_now;
 	step->depth = depth;
 	return 0;
 }
 
-int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint32_t *ret_stack)
+static inline uint32_t use_recalled(struct step *step, const struct recall_record *r)
 {
-	const uint64_t *words = frame;
-	uint64_t at = (uint64_t)(uintptr_t)frame, hash = 0,
-		 now = atomic_load_explicit(&unloads, memory_order_acquire);
+	step->stacks++;
+	step->compared += r->frames;
+	return r->stack;
+}
+
+/* Another stack than the last one. */
+static __attribute__((noinline)) int64_t capture(struct step *step, const uint64_t *frame, uint32_t depth)
+{
+	struct recall_key key = { .sp = (uint64_t)(uintptr_t)(frame + 2), .pc = frame[1] };
+	uint64_t at = (uint64_t)(uintptr_t)frame, now = atomic_load_explicit(&unloads, memory_order_acquire);
 	const struct recall_record *known = NULL;
-	uint32_t levels = 0;
 	int r;
 
 	if (!rules)
@@ -881,39 +899,49 @@ int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint3
 	if (__builtin_expect(now != step->unloads || depth != step->depth, 0)) {
 		r = begin_anew(step, now, depth);
 		if (r)
-			return r;
+			return hand_over(step, r);
 	}
 
 	if (__builtin_expect(step->recall != NULL, 1)) {
-		hash = recall_hash_of(step, at + 16, words[1], &levels);
-		known = recall_find(step->recall, hash, step->era, at + 16, words[1], words[0]);
+		key.hash = recall_hash_of(step, key.sp, key.pc, &key.levels);
+		known = recall_find(step->recall, key.hash, step->era, key.sp, key.pc, frame[0]);
 	}
-	if (__builtin_expect(known != NULL, 1)) {
-		step->recalled = known;
-		step->recalled_pc = words[1];
-		step->compared += known->frames;
-		*ret_stack = known->stack;
-	} else {
-		r = capture_by_walk(step, words, hash, levels, ret_stack);
-		if (r)
-			return r;
-	}
-	step->stacks++;
+	if (__builtin_expect(!known, 0))
+		return capture_by_walk(step, frame, &key);
+	step->recalled = NULL;
+	atomic_signal_fence(memory_order_seq_cst);
+	step->recalled_sp = key.sp;
+	step->recalled_pc = key.pc;
+	atomic_signal_fence(memory_order_seq_cst);
+	step->recalled = known;
 	atomic_signal_fence(memory_order_seq_cst);
 	step->busy = 0;
-	return 0;
+	return use_recalled(step, known);
+}
+
+/* Many stacks come several times in a row. The last one, if it was recalled, is looked at without a stack frame of
+ * our own; what could make it invalid has taken it away (see forget_recalled()), as whoever writes its record does. */
+int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth)
+{
+	const struct recall_record *last = step->recalled;
+	const uint64_t *words = frame;
+
+	if (last && step->recalled_sp == (uint64_t)(uintptr_t)(words + 2) && step->recalled_pc == words[1] &&
+	    atomic_load_explicit(&unloads, memory_order_acquire) == step->unloads && depth == step->depth &&
+	    recall_is(last, words[0], step->recalled_sp))
+		return use_recalled(step, last);
+	return capture(step, words, depth);
 }
 
 #else
 
-int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint32_t *ret_stack)
+int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth)
 {
 	(void)step;
 	(void)frame;
 	(void)depth;
-	(void)ret_stack;
 	atomic_fetch_add_explicit(&handed_over[CFI_UNKNOWN], 1, memory_order_relaxed);
-	return 1 + CFI_UNKNOWN;
+	return -1 - CFI_UNKNOWN;
 }
 
 #endif

@@ -28,9 +28,9 @@ void ld__step_reset(struct step *step);
  * __builtin_frame_address(0) gives in that function: rbp saved at [0], the return address at [1]).
  * depth: frames to keep, 1..STEP_DEPTH_MAX; deeper stacks are cut and marked so.
  *
- * Returns 0 with the id in *ret_stack (0 when the table of stacks is full), or 1 + enum cfi_reason:
- * *ret_stack is untouched and the whole stack is a matter for libunwind. */
-int ld__step_capture(struct step *step, const void *frame, uint32_t depth, uint32_t *ret_stack);
+ * Returns the id (0 when the table of stacks is full), or -1 - enum cfi_reason: the whole stack is a matter for
+ * libunwind. */
+int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth);
 
 /* Return addresses of the stack that the last successful capture found, innermost first; at most
  * `capacity`. Returns their number; *ret_truncated tells whether deeper frames were cut. */

@@ -102,17 +102,23 @@ static inline uint64_t recall_hash(struct recall *recall, uint64_t sp, uint64_t 
 	return hash;
 }
 
-/* Are all words that were loaded then as they were? */
+/* Are all words that were loaded then as they were? A branch for each word takes less of the processor than a sum. */
 static inline bool recall_holds(const struct recall_record *r, uint64_t sp)
 {
 	const recall_word *stack = (const recall_word *)(uintptr_t)sp;
 
 	for (uint32_t i = 0; i < r->count; i += 4) {
-		if ((stack[r->at[i]] ^ r->words[i]) | (stack[r->at[i + 1]] ^ r->words[i + 1]) |
-		    (stack[r->at[i + 2]] ^ r->words[i + 2]) | (stack[r->at[i + 3]] ^ r->words[i + 3]))
+		if (stack[r->at[i]] != r->words[i] || stack[r->at[i + 1]] != r->words[i + 1] ||
+		    stack[r->at[i + 2]] != r->words[i + 2] || stack[r->at[i + 3]] != r->words[i + 3])
 			return false;
 	}
 	return true;
+}
+
+/* Is this record, which has the key's sp and pc, that of the stack with this bp? */
+static inline bool recall_is(const struct recall_record *r, uint64_t bp, uint64_t sp)
+{
+	return (!r->uses_bp || r->bp == bp) && recall_holds(r, sp);
 }
 
 /* The stack whose innermost frame is in this state, NULL when it is not known. */
@@ -125,7 +131,7 @@ static inline const struct recall_record *recall_find(const struct recall *recal
 		const struct recall_record *r = &recall->records[at][way];
 
 		if (recall->sets[at].keys[way].pc == pc && recall->sets[at].keys[way].sp == sp && r->era == era &&
-		    (!r->uses_bp || r->bp == bp) && recall_holds(r, sp))
+		    recall_is(r, bp, sp))
 			return r;
 	}
 	return NULL;

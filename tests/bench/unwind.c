@@ -39,13 +39,16 @@ static NOINLINE void leaf(void)
 {
 	void *pcs[64 + UNWIND_EXTRA];
 	int truncated, count;
+	int64_t stack;
 
 	switch (method) {
 	case METHOD_RULES:
-		if (ld__step_capture(step, __builtin_frame_address(0), 64, &last_id)) {
+		stack = ld__step_capture(step, __builtin_frame_address(0), 64);
+		if (stack < 0) {
 			fprintf(stderr, "a stack was handed over\n");
 			exit(1);
 		}
+		last_id = (uint32_t)stack;
 		break;
 	case METHOD_LIBUNWIND:
 		count = ld__unwind(pcs, 64, __builtin_return_address(0), &truncated);

@@ -85,10 +85,12 @@ static void print_difference(void **fast, uint32_t fast_count, void **slow, uint
 static NOINLINE void probe(void)
 {
 	void *fast[STEP_DEPTH_MAX], *slow[300];
-	uint32_t id = 0, n;
+	uint32_t id, n;
 	int truncated, slow_truncated, count, skip;
+	int64_t captured = ld__step_capture(step, __builtin_frame_address(0), depth_limit);
 
-	last_result = ld__step_capture(step, __builtin_frame_address(0), depth_limit, &id);
+	last_result = captured < 0 ? (int)-captured : 0;
+	id = (uint32_t)captured;
 	if (last_result) {
 		__atomic_fetch_add(&handed_over, 1, __ATOMIC_RELAXED);
 		return;
