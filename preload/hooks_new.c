@@ -156,33 +156,49 @@ static __attribute__((noinline)) void record_delete(void *block, size_t b, const
 	((delete_function *)(next & ~(uintptr_t)1))(block, b, c);
 }
 
-#define NEXT(name, without)                                                                         \
-	uintptr_t next = atomic_load_explicit(&next_##name, memory_order_acquire);                  \
-	if (UNLIKELY(!next))                                                                        \
-		next = resolve(&next_##name, #name, __builtin_return_address(0),                    \
-			       (void *)(uintptr_t)without);
+static LD_IN_HOOK void *call_new(uintptr_t next, size_t bytes, size_t b, const void *c)
+{
+	return LIKELY(!(next & 1)) ? ((new_function *)next)(bytes, b, c) : record_new(bytes, b, c, next);
+}
 
-#define X(name, without)                                                                            \
-	void *name(size_t bytes, size_t b, const void *c);                                          \
-	LD_EXPORT void *name(size_t bytes, size_t b, const void *c)                                 \
-	{                                                                                           \
-		NEXT(name, without)                                                                 \
-		if (LIKELY(!(next & 1)))                                                            \
-			return ((new_function *)next)(bytes, b, c);                                 \
-		return record_new(bytes, b, c, next);                                               \
+static LD_IN_HOOK void call_delete(uintptr_t next, void *block, size_t b, const void *c)
+{
+	if (LIKELY(!(next & 1)))
+		((delete_function *)next)(block, b, c);
+	else
+		record_delete(block, b, c, next);
+}
+
+/* The first call of each looks up the next one, in a function of its own: the others save no register. */
+#define X(name, without)										\
+	static __attribute__((noinline, cold)) void *first_##name(size_t bytes, size_t b, const void *c, void *caller) \
+	{												\
+		return call_new(resolve(&next_##name, #name, caller, (void *)(uintptr_t)without), bytes, b, c); \
+	}												\
+	void *name(size_t bytes, size_t b, const void *c);						\
+	LD_EXPORT void *name(size_t bytes, size_t b, const void *c)					\
+	{												\
+		uintptr_t next = atomic_load_explicit(&next_##name, memory_order_acquire);		\
+													\
+		return LIKELY(next) ? call_new(next, bytes, b, c) : first_##name(bytes, b, c, __builtin_return_address(0)); \
 	}
 NEW_OPERATORS(X)
 #undef X
 
-#define X(name, without)                                                                            \
-	void name(void *block, size_t b, const void *c);                                            \
-	LD_EXPORT void name(void *block, size_t b, const void *c)                                   \
-	{                                                                                           \
-		NEXT(name, without)                                                                 \
-		if (LIKELY(!(next & 1)))                                                            \
-			((delete_function *)next)(block, b, c);                                     \
-		else                                                                                \
-			record_delete(block, b, c, next);                                           \
+#define X(name, without)										\
+	static __attribute__((noinline, cold)) void first_##name(void *block, size_t b, const void *c, void *caller) \
+	{												\
+		call_delete(resolve(&next_##name, #name, caller, (void *)(uintptr_t)without), block, b, c); \
+	}												\
+	void name(void *block, size_t b, const void *c);						\
+	LD_EXPORT void name(void *block, size_t b, const void *c)					\
+	{												\
+		uintptr_t next = atomic_load_explicit(&next_##name, memory_order_acquire);		\
+													\
+		if (LIKELY(next))									\
+			call_delete(next, block, b, c);						\
+		else										\
+			first_##name(block, b, c, __builtin_return_address(0));			\
 	}
 DELETE_OPERATORS(X)
 #undef X

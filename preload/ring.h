@@ -146,15 +146,16 @@ static inline int ld__ring_owns(const struct ring *ring, uint64_t addr)
 }
 
 /* The clock of the next event of a ring. */
-static inline uint64_t ld__ring_clock(struct ring *ring, uint32_t kind, uint64_t addr)
+static inline __attribute__((always_inline)) uint64_t ld__ring_clock(struct ring *ring, uint32_t kind, uint64_t addr)
 {
-	int is_due = ring->head >= ring->clock_due, is_own = 1;
+	int is_due, is_own = 1;
 
 	/* the events of a range of memory are ordered by the clock alone */
 	if (__builtin_expect(!__atomic_load_n(&ld__clock_alone, __ATOMIC_RELAXED), 0))
 		is_own = ld__clock_runs() && kind != STREAM_NODE_MAPPING && kind < EVENT_UNMAP && ld__ring_owns(ring, addr);
 	if (kind == EVENT_FREE)
 		return ld__clock_order(ring->last_clock, is_own);
+	is_due = ring->head >= ring->clock_due;
 	if (__builtin_expect(is_due, 0))
 		ring->clock_due = ring->head + CLOCK_READ_EVERY;
 	return ld__clock_birth(ring->last_clock, is_own, is_due);
