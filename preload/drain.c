@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * L5  drain.c - rings into the live table, in birth-clock order.
+ * L6  drain.c - rings into the live table, in birth-clock order.
  *
  *   ring 0  ... a c |f          T = clock now; then every head is read
  *   ring 1  ... b d e|          merged: a b c d e  -> live table;   f (> T) waits
@@ -28,12 +28,12 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "preload/apply.h"
 #include "preload/arena.h"
 #include "preload/budget.h"
 #include "preload/clock.h"
 #include "preload/live.h"
 #include "preload/ring.h"
-#include "preload/stream.h"
 #include "preload/sys.h"
 
 #define SPINS 100u
@@ -41,7 +41,6 @@
 #define WAIT_SLICES 10000u		/* 10 s: then events are dropped rather than the service hung */
 #define CURSORS_FIRST 256u
 #define BATCH 8192u			/* events of all rings that one owner applies at a time, about */
-#define AHEAD 16u			/* events between asking for a block's part of the table and using it */
 
 enum { FREE = 0, HELD = 1, CONTENDED = 2 };
 
@@ -94,6 +93,8 @@ bool ld__drain_after_fork_child(void)
 {
 	bool quiet = atomic_load(&lock_word) == FREE;
 
+	if (!quiet)
+		ld__apply_abandon();
 	atomic_store(&lock_owner, 0);
 	atomic_store(&lock_word, FREE);
 	return quiet;
@@ -111,100 +112,6 @@ static void block_signals(uint64_t *ret_old)
 static void restore_signals(const uint64_t *old)
 {
 	ld__sys4(SYS_rt_sigprocmask, SIG_SETMASK, old, 0, sizeof(*old));
-}
-
-/* ---- events ---- */
-
-static void begin(struct ring_pending *pending, const struct event *e, bool known,
-		  const struct live_block *block)
-{
-	pending->active = 1;
-	pending->addr = e->addr;
-	pending->bytes = e->bytes;
-	pending->kind = 0;
-	if (known) {
-		pending->birth = block->birth;
-		pending->stack = block->stack;
-		pending->tid = block->tid;
-		pending->kind = block->kind;
-		pending->sample = block->sample;
-	}
-}
-
-static void realloc_end(struct ring_pending *pending, const struct event *e)
-{
-	bool known = pending->active && pending->kind;
-	struct live_block block = ld__live_block_of(e, known ? pending->birth : e->clock);
-
-	if (known)
-		ld__live_realloc_end(pending->addr, pending->birth);
-	pending->active = 0;
-	block.kind = STREAM_NODE_REALLOC;
-	if (e->addr)		/* 0: realloc(p, 0) that freed the block */
-		ld__live_insert(&block);
-}
-
-static void remap_end(struct ring_pending *pending, const struct event *e)
-{
-	struct live_block block = ld__live_block_of(e, pending->birth);
-	bool known = pending->active && pending->kind;
-
-	pending->active = 0;
-	block.kind = STREAM_NODE_MAPPING;
-	if (known)
-		ld__live_map(&block);
-	else
-		ld__live_unmap(e->addr, e->bytes, NULL);	/* a file's pages moved over it */
-}
-
-static void remap_fail(struct ring_pending *pending)
-{
-	struct live_block block = {
-		.addr = pending->addr, .bytes = pending->bytes, .birth = pending->birth,
-		.stack = pending->stack, .tid = pending->tid, .kind = STREAM_NODE_MAPPING,
-		.sample = pending->sample & 0xf,
-	};
-
-	if (pending->active && pending->kind)
-		ld__live_map(&block);
-	pending->active = 0;
-}
-
-static void apply(struct ring *ring, const struct event *e)
-{
-	struct live_block block;
-
-	switch (e->kind) {
-	case EVENT_REALLOC_BEGIN:
-		begin(&ring->realloc_pending, e, ld__live_realloc_begin(e->addr, &block), &block);
-		break;
-	case EVENT_REALLOC_END:
-		realloc_end(&ring->realloc_pending, e);
-		break;
-	case EVENT_REALLOC_FAIL:
-		if (ring->realloc_pending.active && ring->realloc_pending.kind)
-			ld__live_realloc_fail(e->addr, ring->realloc_pending.birth);
-		ring->realloc_pending.active = 0;
-		break;
-	case STREAM_NODE_MAPPING:
-		block = ld__live_block_of(e, e->clock);
-		ld__live_map(&block);
-		break;
-	case EVENT_UNMAP:
-		ld__live_unmap(e->addr, e->bytes, NULL);
-		break;
-	case EVENT_REMAP_BEGIN:
-		begin(&ring->remap_pending, e, ld__live_unmap(e->addr, e->bytes, &block), &block);
-		break;
-	case EVENT_REMAP_END:
-		remap_end(&ring->remap_pending, e);
-		break;
-	case EVENT_REMAP_FAIL:
-		remap_fail(&ring->remap_pending);
-		break;
-	default:
-		ld__live_insert_event(e);
-	}
 }
 
 /* ---- merging ---- */
@@ -283,54 +190,23 @@ static void collect(uint64_t horizon)
 		sift_down(i);
 }
 
-/* Is a block given back by its thread's next event? */
-static inline bool is_given_back(const struct event *e, const struct event *next, bool is_there, uint64_t limit)
-{
-	return next->addr == e->addr && next->kind == EVENT_FREE && e->kind < EVENT_FREE &&
-	       e->kind != STREAM_NODE_MAPPING && is_there && next->clock <= limit;
-}
-
 /* Apply the events of the least cursor as long as it stays the least. */
 static void run(uint64_t horizon)
 {
 	struct cursor *c = &heap[0];
-	const struct event *events = ld__ring_events(c->ring);
-	uint64_t mask = c->ring->event_mask, limit = horizon, at = c->at, end = c->end;
+	uint64_t limit = horizon, at;
 
 	if (heap_count > 1 && heap[1].clock < limit)
 		limit = heap[1].clock;
 	if (heap_count > 2 && heap[2].clock < limit)
 		limit = heap[2].clock;
-	do {
-		const struct event *e = &events[at & mask], *far = &events[(at + AHEAD) & mask];
-
-		/* What is asked for may be anything when it lies beyond the end: that costs a wrong guess.
-		 * The events of another thread are still in its processor's cache: they are asked for, too. */
-		__builtin_prefetch(&events[(at + 3 * AHEAD) & mask]);
-		if (__builtin_expect(is_given_back(e, &events[(at + 1) & mask], at + 1 < end, limit), 0)) {
-			/* never was in the table; nor will be what does the same further on */
-			if (far->addr != events[(at + AHEAD + 1) & mask].addr) {
-				ld__live_prefetch(far->addr);
-				ld__live_prefetch(events[(at + AHEAD + 1) & mask].addr);
-			}
-			at += 2;
-			continue;
-		}
-		ld__live_prefetch(far->addr);
-		if (e->kind == EVENT_FREE)
-			ld__live_remove(e->addr, NULL);		/* unknown: allocated before capture began */
-		else if (e->kind < STREAM_NODE_MAPPING)
-			ld__live_insert_event(e);
-		else
-			apply(c->ring, e);
-		at++;
-	} while (at < end && events[at & mask].clock <= limit);
+	at = ld__apply_events(c->ring, c->at, c->end, limit);
 	/* the slots have been read: pairs with the acquire load in ld__ring_has_room() */
 	__atomic_store_n(&c->ring->tail, at, __ATOMIC_RELEASE);
 	atomic_store_explicit(&drained, atomic_load_explicit(&drained, memory_order_relaxed) + at - c->at,
 			      memory_order_relaxed);
 	c->at = at;
-	c->clock = at < end ? events[at & mask].clock : UINT64_MAX;
+	c->clock = at < c->end ? ld__ring_events(c->ring)[at & c->ring->event_mask].clock : UINT64_MAX;
 	if (c->clock > horizon)
 		heap[0] = cursor_at(--heap_count);
 	if (heap_count)
@@ -342,6 +218,7 @@ static void drain_to(uint64_t horizon)
 	collect(horizon);
 	while (heap_count)
 		run(horizon);
+	ld__apply_finish();
 }
 
 /* ---- the budget ---- */
@@ -466,6 +343,7 @@ uint64_t ld__drain_lost(void)
 void ld__drain_count_lost(uint64_t events)
 {
 	atomic_fetch_add(&lost, events);
+	ld__apply_distrust();
 }
 
 uint64_t ld__drain_events(void)

@@ -51,6 +51,7 @@
 #define DEAD_OF_BUCKET 16u		/* bits of `dead` that lie after the index, for each of its buckets */
 #define MAPS_FIRST 1024u
 #define LARGE_FIRST 256u
+#define AHEAD 16u			/* events between asking for a block's bucket and using it */
 
 #define ADDR_BITS 48u
 #define ALIGN_BITS 3u
@@ -628,9 +629,9 @@ static __attribute__((noinline)) int insert_anyhow(const struct live_block *bloc
 
 /* An ordinary block's record, which the caller fills in. NULL when there is more to do than to take the next
  * one: that is for insert_anyhow(), so that this needs no stack of its own. */
-static inline struct entry *enter_quickly(uint64_t addr)
+static inline __attribute__((always_inline)) struct entry *enter_quickly(uint64_t addr, uint64_t hash)
 {
-	uint64_t hash = hash_of(addr), tag = tag_of(hash);
+	uint64_t tag = tag_of(hash);
 	struct shard *s = &shards[hash & (SHARDS - 1)];
 	struct bucket *b;
 	struct entry *e;
@@ -639,7 +640,7 @@ static inline struct entry *enter_quickly(uint64_t addr)
 	if (__builtin_expect(!is_ordinary(addr) || s->used >= s->most, 0))
 		return NULL;
 	b = &s->index[home_of(s, tag)];
-	bits = free_places(b);
+	bits = empty_places(b);
 	if (__builtin_expect(places_of(b, (uint32_t)(tag >> TAG_LOW_BITS)) || is_passed(b) || !bits, 0))
 		return NULL;
 	e = shard_take_record(s, &record);
@@ -650,7 +651,7 @@ static inline struct entry *enter_quickly(uint64_t addr)
 int ld__live_insert(const struct live_block *block)
 {
 	bool is_usual = !(block->stack >> STACK_BITS) && block->bytes < LARGE_BYTES;
-	struct entry *e = is_usual ? enter_quickly(block->addr) : NULL;
+	struct entry *e = is_usual ? enter_quickly(block->addr, hash_of(block->addr)) : NULL;
 
 	if (__builtin_expect(!e, 0))
 		return insert_anyhow(block);
@@ -658,15 +659,21 @@ int ld__live_insert(const struct live_block *block)
 	return 0;
 }
 
-int ld__live_insert_event(const struct event *event)
+static __attribute__((noinline)) void insert_event_anyhow(const struct event *event)
 {
+	struct live_block block = ld__live_block_of(event, event->clock);
+
+	insert_anyhow(&block);
+}
+
+static inline void insert_event(const struct event *event, uint64_t hash)
+{
+	struct entry *e = event->bytes < 1u << 16 ? enter_quickly(event->addr, hash) : NULL;
 	uint64_t last;
-	struct entry *e = event->bytes < 1u << 16 ? enter_quickly(event->addr) : NULL;
-	struct live_block block;
 
 	if (__builtin_expect(!e, 0)) {
-		block = ld__live_block_of(event, event->clock);
-		return insert_anyhow(&block);
+		insert_event_anyhow(event);
+		return;
 	}
 	/* one word to another, without a stop at each field */
 	memcpy(&last, (const char *)event + sizeof(*event) - sizeof(last), sizeof(last));
@@ -675,10 +682,9 @@ int ld__live_insert_event(const struct event *event)
 	e->what = (last & ((1u << STACK_BITS) - 1)) | last >> 40 << STACK_BITS |
 		  (last >> 32 & ((1u << KIND_BITS) - 1)) << KIND_SHIFT |
 		  (last >> 24 & ((1u << SAMPLE_BITS) - 1)) << SAMPLE_SHIFT;
-	return 0;
 }
 
-static __attribute__((noinline)) bool remove_anyhow(uint64_t addr, struct live_block *ret_block)
+bool ld__live_remove(uint64_t addr, struct live_block *ret_block)
 {
 	struct shard *s;
 	struct place place;
@@ -692,25 +698,25 @@ static __attribute__((noinline)) bool remove_anyhow(uint64_t addr, struct live_b
 	return true;
 }
 
-bool ld__live_remove(uint64_t addr, struct live_block *ret_block)
+/* A block of whose address nothing is known is left to the other one: it was allocated before capture began. */
+static inline void remove_quickly(uint64_t addr, uint64_t hash)
 {
-	uint64_t hash = hash_of(addr), tag = tag_of(hash);
+	uint64_t tag = tag_of(hash);
 	struct shard *s = &shards[hash & (SHARDS - 1)];
 	struct bucket *b = &s->index[home_of(s, tag)];
-	uint32_t bits, slot, record;
+	uint32_t bits = 0, slot, record = NO_RECORD;
 
-	if (__builtin_expect(!is_ordinary(addr) || !s->index || ret_block, 0))
-		return remove_anyhow(addr, ret_block);
-	bits = places_of(b, (uint32_t)(tag >> TAG_LOW_BITS));
-	if (__builtin_expect(!bits, 0))
-		return remove_anyhow(addr, NULL);
-	slot = (uint32_t)__builtin_ctz(bits);
-	record = bucket_record(b, slot, tag);
-	if (__builtin_expect(record >= NO_RECORD, 0))
-		return remove_anyhow(addr, NULL);
+	if (__builtin_expect(is_ordinary(addr) && s->index, 1))
+		bits = places_of(b, (uint32_t)(tag >> TAG_LOW_BITS));
+	slot = (uint32_t)__builtin_ctz(bits | 1u << PLACES);
+	if (__builtin_expect(bits != 0, 1))
+		record = bucket_record(b, slot, tag);
+	if (__builtin_expect(record >= NO_RECORD, 0)) {
+		ld__live_remove(addr, NULL);
+		return;
+	}
 	bucket_clear(b, slot);
 	shard_lose_record(s, record);
-	return true;
 }
 
 bool ld__live_find(uint64_t addr, struct live_block *ret_block)
@@ -755,13 +761,17 @@ void ld__live_realloc_fail(uint64_t addr, uint64_t birth)
 		e->what &= ~IN_REALLOC;
 }
 
-void ld__live_prefetch(uint64_t addr)
+/* What to ask for, as one hash. No test for a shard without memory: an address that is not mapped is not fetched. */
+static inline const void *bucket_of(uint64_t hash)
 {
-	uint64_t hash = hash_of(addr);
 	const struct shard *s = &shards[hash & (SHARDS - 1)];
 
-	/* no test for a shard without memory: an address that is not mapped is not fetched */
-	__builtin_prefetch(&s->index[home_of(s, tag_of(hash))], 1);
+	return &s->index[home_of(s, tag_of(hash))];
+}
+
+void ld__live_prefetch(uint64_t addr)
+{
+	__builtin_prefetch(bucket_of(hash_of(addr)), 1);
 }
 
 void ld__live_prefetch_record(uint64_t addr)
@@ -770,6 +780,36 @@ void ld__live_prefetch_record(uint64_t addr)
 
 	if (e)
 		__builtin_prefetch(e);
+}
+
+/* ---- events ---- */
+
+static inline bool is_of_block(const struct event *e)
+{
+	return e->kind == EVENT_FREE || e->kind < STREAM_NODE_MAPPING;
+}
+
+uint32_t ld__live_apply(const struct event *events, const uint16_t *order, uint32_t count)
+{
+	static uint64_t hashes[LIVE_BATCH + AHEAD];
+	uint32_t n;
+
+	for (n = 0; n < count && is_of_block(&events[order[n]]); n++) {
+		hashes[n] = hash_of(events[order[n]].addr);
+		if (n < AHEAD)
+			__builtin_prefetch(bucket_of(hashes[n]), 1);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		const struct event *e = &events[order[i]];
+
+		/* beyond the end: one of earlier, which does no harm */
+		__builtin_prefetch(bucket_of(hashes[i + AHEAD]), 1);
+		if (e->kind == EVENT_FREE)
+			remove_quickly(e->addr, hashes[i]);
+		else
+			insert_event(e, hashes[i]);
+	}
+	return n;
 }
 
 /* ---- mappings ---- */

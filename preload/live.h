@@ -61,11 +61,14 @@ int ld__live_init(void);
  * -ERANGE (an address of more than 48 bits): the block is not entered then, and counted as refused. */
 int ld__live_insert(const struct live_block *block);
 
-/* The same of the block that an event of an allocation tells of, whose clock is its birth. */
-int ld__live_insert_event(const struct event *event);
-
 /* Take a block out. Returns whether it was there; ret_block may be NULL. */
 bool ld__live_remove(uint64_t addr, struct live_block *ret_block);
+
+/* Enter and take out what events tell of, in their order: events[order[0]], events[order[1]] ... An allocation's clock
+ * is its block's birth; a block that is freed and not there was allocated before capture began. count: at most
+ * LIVE_BATCH. Returns how many were applied: it stops before an event that is neither an allocation nor a free. */
+#define LIVE_BATCH 512u
+uint32_t ld__live_apply(const struct event *events, const uint16_t *order, uint32_t count);
 
 /* Say that one of the others will be called for this address soon: it is nothing but faster then. */
 void ld__live_prefetch(uint64_t addr);

@@ -62,6 +62,14 @@ static inline uint32_t free_places(const struct bucket *b)
 		       _mm_cmpeq_epi32(_mm_slli_epi32(words[1], 1), zero));
 }
 
+/* The same of a bucket that was never passed. */
+static inline uint32_t empty_places(const struct bucket *b)
+{
+	const __m128i *words = (const __m128i *)(const void *)b->low, zero = _mm_setzero_si128();
+
+	return bits_of(_mm_cmpeq_epi32(words[0], zero), _mm_cmpeq_epi32(words[1], zero));
+}
+
 static inline uint32_t passed_of(const struct bucket *b)
 {
 	const __m128 *words = (const __m128 *)(const void *)b->low;
@@ -92,6 +100,11 @@ static inline uint32_t free_places(const struct bucket *b)
 	for (uint32_t i = 0; i < PLACES; i++)
 		bits |= (uint32_t)!(b->low[i] & ~PASSED) << i;
 	return bits;
+}
+
+static inline uint32_t empty_places(const struct bucket *b)
+{
+	return free_places(b);
 }
 
 static inline uint32_t passed_of(const struct bucket *b)

@@ -186,6 +186,85 @@ TEST(moved_mapping_keeps_its_birth_and_a_failed_move_changes_nothing)
 	EXPECT_U64_EQ(live_now(), 0);
 }
 
+/* Random histories of few addresses, by three rings: what is live must be what a plain list says, whichever events met
+ * in one batch. */
+#define ADDRESSES 400u
+#define HISTORY 300000u
+
+static struct { uint64_t birth, bytes; } expected[ADDRESSES];
+
+static uint64_t address(uint32_t i)
+{
+	return 0x7f0000000000 + (uint64_t)i * 48 + (uint64_t)(i % 7) * 0x100000;
+}
+
+static uint32_t differing(void)
+{
+	uint32_t wrong = 0, live = 0;
+	struct live_block b;
+
+	for (uint32_t i = 0; i < ADDRESSES; i++) {
+		live += expected[i].birth != 0;
+		if (ld__live_find(address(i), &b) != (expected[i].birth != 0))
+			wrong++;
+		else if (expected[i].birth)
+			wrong += b.birth != expected[i].birth || b.bytes != expected[i].bytes;
+	}
+	return wrong + (live_now() != live);
+}
+
+TEST(random_histories_end_as_a_plain_list_says)
+{
+	uint64_t x = 88172645463325252u, before, clock, first;
+	uint32_t reallocs = 0, moved = 0;
+
+	set_up();
+	before = ld__live_anomalies();
+	first = clock = 1000;
+	for (uint32_t step = 0; step < HISTORY; step++) {
+		uint32_t i, to, r;
+
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		/* most of them soon come again, as a real allocator's do */
+		i = (uint32_t)(x >> 40) % ((x >> 8) % 4 ? 12 : ADDRESSES);
+		r = (uint32_t)(x >> 16) % 3;
+		if (!expected[i].birth) {
+			expected[i].birth = ++clock;
+			expected[i].bytes = x % 1000 + (x % 50 == 0) * 100000;
+			put((int)r, clock, STREAM_NODE_MALLOC, address(i), expected[i].bytes);
+		} else if ((x >> 12) % 8) {
+			put((int)r, ++clock, EVENT_FREE, address(i), 0);
+			expected[i].birth = 0;
+		} else {
+			put((int)r, ++clock, EVENT_REALLOC_BEGIN, address(i), 0);
+			to = (x >> 20) % 3 ? i : (uint32_t)(x >> 24) % ADDRESSES;
+			reallocs++;
+			if ((x >> 5) % 4 == 0 || (to != i && expected[to].birth)) {
+				put((int)r, ++clock, EVENT_REALLOC_FAIL, address(i), 0);
+			} else {
+				uint64_t birth = expected[i].birth;
+
+				moved += to != i;
+				expected[i].birth = 0;
+				expected[to].birth = birth;
+				expected[to].bytes = x % 2000;
+				put((int)r, ++clock, EVENT_REALLOC_END, address(to), expected[to].bytes);
+			}
+		}
+		if ((x >> 28) % 1500 == 0 || step % 2000 == 0) {
+			ld__drain();
+			ASSERT_U64_EQ(differing(), 0);
+		}
+	}
+	ld__drain();
+	EXPECT_U64_EQ(differing(), 0);
+	EXPECT_U64_EQ(ld__live_anomalies(), before);
+	EXPECT(reallocs > 1000 && moved > 100 && clock > first + HISTORY);
+	ld__live_clear();
+}
+
 /* Real threads, the real clock: blocks are handed from thread to thread through a mailbox, so almost
  * every free is another thread's. Addresses are reused at once, as allocators do. */
 static _Atomic uint64_t mailbox[BLOCKS];
@@ -244,6 +323,26 @@ TEST(threads_that_free_each_others_blocks_leave_exactly_what_is_live)
 	EXPECT_U64_EQ(ld__live_anomalies(), before);
 	EXPECT_U64_EQ(ld__drain_lost(), lost);
 	EXPECT(ld__drain_events() > HANDOVERS);
+	ld__live_clear();
+}
+
+/* A block whose free nobody saw goes when its address is given out again: were the new block undone with its free,
+ * the old one would stay. */
+TEST(nothing_is_undone_once_an_event_was_lost)
+{
+	set_up();
+	put(0, 400, STREAM_NODE_MALLOC, 0x9000, 1);
+	ld__drain();
+	put(0, 410, STREAM_NODE_MALLOC, 0x9000, 2);
+	put(0, 420, EVENT_FREE, 0x9000, 0);
+	ld__drain();
+	EXPECT_U64_EQ(live_now(), 1);		/* it was undone, and nothing told of the free */
+	ld__drain_count_lost(1);
+	put(0, 430, STREAM_NODE_MALLOC, 0x9000, 3);
+	put(0, 440, EVENT_FREE, 0x9000, 0);
+	ld__drain();
+	EXPECT_U64_EQ(live_now(), 0);
+	ld__live_clear();
 }
 
 TEST_MAIN()

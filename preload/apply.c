@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * L5  apply.c - what the events of the rings do to the live table.
+ *
+ * Most blocks die young. So events are gathered in the order of their clocks, some hundreds of them, before the table
+ * hears of them: a free that finds its block among them takes it out, and neither of the two reaches the table.
+ *
+ *   rings -> | a b c a' d e c' ... | -> b d e -> live table
+ *
+ * (1) A cell, chosen by the address, tells which event of those that chose it came last. If that is the allocation of
+ *     this very address, then nothing has been heard of the address since, and the free undoes it. A free whose cell
+ *     another address took is gathered like any other event: that costs time, no more.
+ * (2) An allocation where a block lives tells of a free that was never seen, and heals the table: undone, it would
+ *     not. So nothing is undone any more after the first such sign, or the first lost event.
+ * (3) Nothing is left over whenever the drain lock is free. */
+#include "preload/apply.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "preload/live.h"
+#include "preload/ring.h"
+#include "preload/stream.h"
+
+#define CELLS 1024u			/* power of two */
+#define SOON 32u			/* events of another thread that are still in its processor's cache */
+
+static struct event batch[LIVE_BATCH];	/* kind 0: none */
+static struct ring *rings[LIVE_BATCH];	/* of an event that is neither an allocation nor a free */
+static uint32_t count;
+static uint16_t cells[CELLS];		/* places in the batch */
+static _Atomic bool distrusts;
+
+/* ---- one event ---- */
+
+static void begin(struct ring_pending *pending, const struct event *e, bool known,
+		  const struct live_block *block)
+{
+	pending->active = 1;
+	pending->addr = e->addr;
+	pending->bytes = e->bytes;
+	pending->kind = 0;
+	if (known) {
+		pending->birth = block->birth;
+		pending->stack = block->stack;
+		pending->tid = block->tid;
+		pending->kind = block->kind;
+		pending->sample = block->sample;
+	}
+}
+
+static void realloc_end(struct ring_pending *pending, const struct event *e)
+{
+	bool known = pending->active && pending->kind;
+	struct live_block block = ld__live_block_of(e, known ? pending->birth : e->clock);
+
+	if (known)
+		ld__live_realloc_end(pending->addr, pending->birth);
+	pending->active = 0;
+	block.kind = STREAM_NODE_REALLOC;
+	if (e->addr)		/* 0: realloc(p, 0) that freed the block */
+		ld__live_insert(&block);
+}
+
+static void remap_end(struct ring_pending *pending, const struct event *e)
+{
+	struct live_block block = ld__live_block_of(e, pending->birth);
+	bool known = pending->active && pending->kind;
+
+	pending->active = 0;
+	block.kind = STREAM_NODE_MAPPING;
+	if (known)
+		ld__live_map(&block);
+	else
+		ld__live_unmap(e->addr, e->bytes, NULL);	/* a file's pages moved over it */
+}
+
+static void remap_fail(struct ring_pending *pending)
+{
+	struct live_block block = {
+		.addr = pending->addr, .bytes = pending->bytes, .birth = pending->birth,
+		.stack = pending->stack, .tid = pending->tid, .kind = STREAM_NODE_MAPPING,
+		.sample = pending->sample & 0xf,
+	};
+
+	if (pending->active && pending->kind)
+		ld__live_map(&block);
+	pending->active = 0;
+}
+
+/* What is not of one block alone. */
+static void apply(struct ring *ring, const struct event *e)
+{
+	struct live_block block;
+
+	switch (e->kind) {
+	case EVENT_REALLOC_BEGIN:
+		begin(&ring->realloc_pending, e, ld__live_realloc_begin(e->addr, &block), &block);
+		break;
+	case EVENT_REALLOC_END:
+		realloc_end(&ring->realloc_pending, e);
+		break;
+	case EVENT_REALLOC_FAIL:
+		if (ring->realloc_pending.active && ring->realloc_pending.kind)
+			ld__live_realloc_fail(e->addr, ring->realloc_pending.birth);
+		ring->realloc_pending.active = 0;
+		break;
+	case STREAM_NODE_MAPPING:
+		block = ld__live_block_of(e, e->clock);
+		ld__live_map(&block);
+		break;
+	case EVENT_UNMAP:
+		ld__live_unmap(e->addr, e->bytes, NULL);
+		break;
+	case EVENT_REMAP_BEGIN:
+		begin(&ring->remap_pending, e, ld__live_unmap(e->addr, e->bytes, &block), &block);
+		break;
+	case EVENT_REMAP_END:
+		remap_end(&ring->remap_pending, e);
+		break;
+	case EVENT_REMAP_FAIL:
+		remap_fail(&ring->remap_pending);
+		break;
+	}
+}
+
+/* ---- many events ---- */
+
+static inline uint16_t *cell_of(uint64_t addr)
+{
+	return &cells[((addr >> 4) ^ (addr >> 14)) & (CELLS - 1)];
+}
+
+/* The free of a block that is in the batch? */
+static inline bool undo(const struct event *e)
+{
+	uint32_t place = *cell_of(e->addr);
+	struct event *born = &batch[place];
+
+	if (born->addr != e->addr || place >= count || born->kind >= STREAM_NODE_MAPPING ||
+	    atomic_load_explicit(&distrusts, memory_order_relaxed))
+		return false;
+	born->addr = 0;
+	born->kind = 0;
+	return true;
+}
+
+void ld__apply_finish(void)
+{
+	static uint16_t order[LIVE_BATCH];
+	uint32_t left = 0, at = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		order[left] = (uint16_t)i;
+		left += batch[i].kind != 0;
+	}
+	count = 0;
+	while (at < left) {
+		at += ld__live_apply(batch, order + at, left - at);
+		if (at < left) {
+			apply(rings[order[at]], &batch[order[at]]);
+			at++;
+		}
+	}
+	if (ld__live_anomalies())
+		ld__apply_distrust();
+}
+
+/* Those that lie side by side from `e` on. Returns the first that is left. */
+static inline const struct event *gather(struct ring *ring, const struct event *e, const struct event *end, uint64_t limit)
+{
+	do {
+		__builtin_prefetch(e + SOON);
+		if (e->kind == EVENT_FREE) {
+			if (undo(e))
+				continue;
+		} else if (__builtin_expect(e->kind >= STREAM_NODE_MAPPING, 0)) {
+			rings[count] = ring;
+		}
+		batch[count] = *e;
+		*cell_of(e->addr) = (uint16_t)count;
+		if (__builtin_expect(++count == LIVE_BATCH, 0))
+			ld__apply_finish();
+	} while (++e < end && e->clock <= limit);
+	return e;
+}
+
+uint64_t ld__apply_events(struct ring *ring, uint64_t at, uint64_t end, uint64_t limit)
+{
+	const struct event *events = ld__ring_events(ring), *first, *next;
+	uint64_t room = ring->event_mask + 1ull, side_by_side;
+
+	do {
+		first = &events[at & ring->event_mask];
+		side_by_side = room - (at & ring->event_mask);
+		next = gather(ring, first, first + (side_by_side < end - at ? side_by_side : end - at), limit);
+		at += (uint64_t)(next - first);
+	} while (at < end && events[at & ring->event_mask].clock <= limit);
+	return at;
+}
+
+void ld__apply_abandon(void)
+{
+	count = 0;
+}
+
+void ld__apply_distrust(void)
+{
+	atomic_store_explicit(&distrusts, true, memory_order_relaxed);
+}
