@@ -37,13 +37,13 @@
 #define EVENT_TICKS_MOST 20000u
 #define TIMED_EVERY 64u
 
-static uint32_t depth = 64;
+uint32_t ld__record_depth = 64;
 static bool plain_allocator;
 static uint32_t (*trim)(uint32_t stack);
 
 void ld__record_configure(uint32_t frames)
 {
-	depth = frames;
+	ld__record_depth = frames;
 }
 
 void ld__record_set_trim(uint32_t (*function)(uint32_t stack))
@@ -224,10 +224,10 @@ static __attribute__((noinline)) uint32_t stack_by_libunwind(struct ring *ring, 
 	int truncated, count;
 
 	warm_libunwind(&ld__guard);
-	count = ld__unwind(ring->pcs, (int)depth, caller, &truncated);
+	count = ld__unwind(ring->pcs, (int)ld__record_depth, caller, &truncated);
 	for (int i = 0; i < count; i++) {
 		if (UNLIKELY(ld__modules_changed_hands((uint64_t)(uintptr_t)ring->pcs[i]))) {
-			count = ld__unwind_slowly(ring->pcs, (int)depth, caller, &truncated);
+			count = ld__unwind_slowly(ring->pcs, (int)ld__record_depth, caller, &truncated);
 			break;
 		}
 	}
@@ -243,7 +243,7 @@ static __attribute__((noinline)) uint32_t with_python(struct ring *ring, uint32_
 		ring->python = ld__python_memo_new();
 	if (!ring->python)
 		return native;
-	mixed = ld__python_stack(ring->python, native, depth);
+	mixed = ld__python_stack(ring->python, native, ld__record_depth);
 	return mixed ? mixed : native;
 }
 
@@ -257,8 +257,7 @@ static bool is_narrow(const void *frame)
 	       (uintptr_t)frame - (uintptr_t)now.ss_sp < LIBUNWIND_STACK_BYTES;
 }
 
-/* reason: enum cfi_reason. */
-static __attribute__((noinline)) uint32_t stack_without_rules(struct ring *ring, const void *frame, int reason)
+uint32_t ld__record_stack_without_rules(struct ring *ring, const void *frame, int reason)
 {
 	if (reason == CFI_FOREIGN_STACK && is_narrow(frame))
 		return ld__stacks_child(0, (uint64_t)(uintptr_t)caller_of(frame), 1);
@@ -267,13 +266,13 @@ static __attribute__((noinline)) uint32_t stack_without_rules(struct ring *ring,
 
 static inline uint32_t native_stack(struct ring *ring, const void *frame)
 {
-	int64_t stack = ring->step ? ld__step_capture(ring->step, frame, depth) : -1 - CFI_NO_TABLE;
+	int64_t stack = ring->step ? ld__step_capture(ring->step, frame, ld__record_depth) : -1 - CFI_NO_TABLE;
 
 	if (UNLIKELY(stack < 0))
-		return stack_without_rules(ring, frame, (int)(-1 - stack));
+		return ld__record_stack_without_rules(ring, frame, (int)(-1 - stack));
 #ifdef LEAKDIFF_VERIFY
 	warm_libunwind(&ld__guard);
-	ld__verify_stack(ring->step, ring->pcs, depth, caller_of(frame));
+	ld__verify_stack(ring->step, ring->pcs, ld__record_depth, caller_of(frame));
 #endif
 	return (uint32_t)stack;
 }
@@ -357,7 +356,7 @@ uint32_t ld__record_python_stack(struct guard *g, enum enter how)
 	if (UNLIKELY(ring && !ring->python))
 		ring->python = ld__python_memo_new();
 	if (LIKELY(ring && ring->python))
-		stack = ld__python_stack_alone(ring->python, depth);
+		stack = ld__python_stack_alone(ring->python, ld__record_depth);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	g->phase = PHASE_REAL;
 	return stack;

@@ -19,12 +19,20 @@
 
 #include "preload/budget.h"
 #include "preload/guard.h"
+#include "preload/python_frames.h"
 #include "preload/ring.h"
+#include "preload/step.h"
 
 enum enter { ENTER_FORWARD, ENTER_RECORD, ENTER_NESTED };
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#ifdef LEAKDIFF_VERIFY
+#define VERIFIED 1			/* every stack is walked twice and compared */
+#else
+#define VERIFIED 0
+#endif
 
 /* The slow parts of ld__hook_enter(). */
 enum enter ld__record_wake(struct guard *g, uint64_t sp);
@@ -118,8 +126,21 @@ static inline bool ld__hook_is_quick(const struct guard *g)
 /* For the cases that are none. */
 void ld__record_alloc_late(struct guard *g, uint32_t kind, const void *block, size_t bytes, const void *frame);
 
-/* The whole stack above a frame, in PHASE_RECORD. */
+/* The whole stack above a frame, in PHASE_RECORD, by any means; and the short way to it in a thread that runs no
+ * Python, for an allocator that does not call hooks from inside. reason: why the rules do not do, enum cfi_reason. */
 uint32_t ld__record_whole_stack(struct ring *ring, const void *frame);
+uint32_t ld__record_stack_without_rules(struct ring *ring, const void *frame, int reason);
+extern LD_HIDDEN uint32_t ld__record_depth;
+
+static inline __attribute__((always_inline)) uint32_t ld__record_quick_stack(struct ring *ring, const void *frame)
+{
+	int64_t stack;
+
+	if (UNLIKELY(ld__python_frames_on || !ring->step || VERIFIED))
+		return ld__record_whole_stack(ring, frame);
+	stack = ld__step_capture(ring->step, frame, ld__record_depth);
+	return LIKELY(stack >= 0) ? (uint32_t)stack : ld__record_stack_without_rules(ring, frame, (int)(-1 - stack));
+}
 
 static inline __attribute__((always_inline)) void ld__record_quick_alloc(struct guard *g, uint32_t kind, const void *block,
 									 size_t bytes, const void *frame)
@@ -140,7 +161,7 @@ static inline __attribute__((always_inline)) void ld__record_quick_alloc(struct 
 	} else {
 		g->state = GUARD_STATE(PHASE_RECORD);
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-		stack = ld__record_whole_stack(ring, frame);
+		stack = ld__record_quick_stack(ring, frame);
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		g->phase = PHASE_PUSH;
 	}
