@@ -4,7 +4,10 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "preload/apply.h"
 #include "preload/clock.h"
 #include "preload/live.h"
 #include "preload/ring.h"
@@ -191,10 +194,16 @@ TEST(moved_mapping_keeps_its_birth_and_a_failed_move_changes_nothing)
 #define ADDRESSES 400u
 #define HISTORY 300000u
 
-static struct { uint64_t birth, bytes; } expected[ADDRESSES];
+static struct { uint64_t birth, bytes; bool is_busy; } expected[ADDRESSES];
 
+/* One half of a realloc has been told of; the other one comes later, and other rings' events in between. */
+static struct { uint32_t from, to; bool is_running, fails; } moving[3];
+
+/* Some lie in the same eight bytes as the one before. */
 static uint64_t address(uint32_t i)
 {
+	if (i % 8 == 1)
+		return address(i - 1) + 4;
 	return 0x7f0000000000 + (uint64_t)i * 48 + (uint64_t)(i % 7) * 0x100000;
 }
 
@@ -213,55 +222,129 @@ static uint32_t differing(void)
 	return wrong + (live_now() != live);
 }
 
+static void end_moving(int r, uint64_t clock, uint64_t bytes)
+{
+	uint32_t from = moving[r].from, to = moving[r].to;
+	uint64_t birth = expected[from].birth;
+
+	moving[r].is_running = expected[from].is_busy = expected[to].is_busy = false;
+	if (moving[r].fails) {
+		put(r, clock, EVENT_REALLOC_FAIL, address(from), 0);
+		return;
+	}
+	expected[from].birth = 0;
+	expected[to].birth = birth;
+	expected[to].bytes = bytes;
+	put(r, clock, EVENT_REALLOC_END, address(to), bytes);
+}
+
 TEST(random_histories_end_as_a_plain_list_says)
 {
 	uint64_t x = 88172645463325252u, before, clock, first;
-	uint32_t reallocs = 0, moved = 0;
+	uint32_t reallocs = 0, moved = 0, together_most = 0;
 
 	set_up();
 	before = ld__live_anomalies();
 	first = clock = 1000;
 	for (uint32_t step = 0; step < HISTORY; step++) {
-		uint32_t i, to, r;
+		uint32_t i, to, now = 0;
+		int r;
 
 		x ^= x << 13;
 		x ^= x >> 7;
 		x ^= x << 17;
 		/* most of them soon come again, as a real allocator's do */
 		i = (uint32_t)(x >> 40) % ((x >> 8) % 4 ? 12 : ADDRESSES);
-		r = (uint32_t)(x >> 16) % 3;
-		if (!expected[i].birth) {
+		r = (int)((x >> 16) % 3);
+		if (moving[r].is_running && (x >> 50) % 4 == 0) {
+			moved += !moving[r].fails && moving[r].to != moving[r].from;
+			end_moving(r, ++clock, x % 2000);
+		} else if (expected[i].is_busy) {
+			continue;
+		} else if (!expected[i].birth) {
 			expected[i].birth = ++clock;
 			expected[i].bytes = x % 1000 + (x % 50 == 0) * 100000;
-			put((int)r, clock, STREAM_NODE_MALLOC, address(i), expected[i].bytes);
-		} else if ((x >> 12) % 8) {
-			put((int)r, ++clock, EVENT_FREE, address(i), 0);
+			put(r, clock, STREAM_NODE_MALLOC, address(i), expected[i].bytes);
+		} else if ((x >> 12) % 8 || moving[r].is_running) {
+			put(r, ++clock, EVENT_FREE, address(i), 0);
 			expected[i].birth = 0;
 		} else {
-			put((int)r, ++clock, EVENT_REALLOC_BEGIN, address(i), 0);
 			to = (x >> 20) % 3 ? i : (uint32_t)(x >> 24) % ADDRESSES;
+			moving[r].fails = (x >> 5) % 4 == 0 || (to != i && (expected[to].birth || expected[to].is_busy));
+			moving[r].from = i;
+			moving[r].to = moving[r].fails ? i : to;
+			moving[r].is_running = expected[i].is_busy = expected[moving[r].to].is_busy = true;
+			put(r, ++clock, EVENT_REALLOC_BEGIN, address(i), 0);
 			reallocs++;
-			if ((x >> 5) % 4 == 0 || (to != i && expected[to].birth)) {
-				put((int)r, ++clock, EVENT_REALLOC_FAIL, address(i), 0);
-			} else {
-				uint64_t birth = expected[i].birth;
-
-				moved += to != i;
-				expected[i].birth = 0;
-				expected[to].birth = birth;
-				expected[to].bytes = x % 2000;
-				put((int)r, ++clock, EVENT_REALLOC_END, address(to), expected[to].bytes);
-			}
 		}
+		for (int k = 0; k < 3; k++)
+			now += moving[k].is_running;
+		together_most = now > together_most ? now : together_most;
 		if ((x >> 28) % 1500 == 0 || step % 2000 == 0) {
 			ld__drain();
 			ASSERT_U64_EQ(differing(), 0);
 		}
 	}
+	for (int r = 0; r < 3; r++) {
+		if (moving[r].is_running)
+			end_moving(r, ++clock, 1);
+	}
 	ld__drain();
 	EXPECT_U64_EQ(differing(), 0);
 	EXPECT_U64_EQ(ld__live_anomalies(), before);
-	EXPECT(reallocs > 1000 && moved > 100 && clock > first + HISTORY);
+	EXPECT(reallocs > 1000 && moved > 100 && together_most == 3 && clock > first + HISTORY / 2);
+	ld__live_clear();
+}
+
+/* Enough blocks for every part of the table to grow several times and to shrink again, within batches. */
+#define CROWD 60000u
+
+static uint64_t address_in_crowd(uint32_t i)
+{
+	return 0x560000000000 + (uint64_t)i * 48;
+}
+
+TEST(a_table_that_grows_and_shrinks_within_batches_loses_no_block)
+{
+	uint32_t wrong = 0, kept = 0;
+	struct live_block b;
+
+	set_up();
+	for (uint32_t i = 0; i < CROWD; i++) {
+		put((int)(i % 3), 1000 + i, STREAM_NODE_MALLOC, address_in_crowd(i), i);
+		if (i % 3000 == 2999)
+			ld__drain();
+	}
+	ld__drain();
+	EXPECT_U64_EQ(live_now(), CROWD);
+	for (uint32_t i = 0; i < CROWD; i++) {
+		uint32_t which = (uint32_t)((uint64_t)i * 7919 % CROWD);
+
+		if (which % 1000)
+			put((int)(i % 3), 1000 + CROWD + i, EVENT_FREE, address_in_crowd(which), 0);
+		else
+			kept++;
+		if (i % 3000 == 2999)
+			ld__drain();
+	}
+	ld__drain();
+	EXPECT_U64_EQ(live_now(), kept);
+	for (uint32_t i = 0; i < CROWD; i += 1000)
+		wrong += !ld__live_find(address_in_crowd(i), &b) || b.bytes != i || b.birth != 1000 + i;
+	EXPECT_U64_EQ(wrong, 0);
+	ld__live_clear();
+}
+
+TEST(what_a_fork_interrupted_before_it_was_in_the_table_is_forgotten_in_the_child)
+{
+	set_up();
+	EXPECT(ld__drain_after_fork_child());
+	put(0, 300, STREAM_NODE_MALLOC, 0xb000, 1);
+	ASSERT(ld__drain_lock(1000000000u));
+	ring[0]->tail = ld__apply_events(ring[0], ring[0]->tail, ring[0]->head, 300);
+	EXPECT(!ld__drain_after_fork_child());
+	ld__drain();
+	EXPECT_U64_EQ(live_now(), 0);
 	ld__live_clear();
 }
 
@@ -328,15 +411,54 @@ TEST(threads_that_free_each_others_blocks_leave_exactly_what_is_live)
 
 /* A block whose free nobody saw goes when its address is given out again: were the new block undone with its free,
  * the old one would stay. */
-TEST(nothing_is_undone_once_an_event_was_lost)
+static void come_and_go_over_another(void)
 {
-	set_up();
 	put(0, 400, STREAM_NODE_MALLOC, 0x9000, 1);
 	ld__drain();
 	put(0, 410, STREAM_NODE_MALLOC, 0x9000, 2);
 	put(0, 420, EVENT_FREE, 0x9000, 0);
 	ld__drain();
 	EXPECT_U64_EQ(live_now(), 1);		/* it was undone, and nothing told of the free */
+}
+
+static int in_child_found_by_address(void)
+{
+	int before = test_failures;
+
+	ld__ring_after_fork_child();
+	ring[0] = NULL;
+	set_up();
+	come_and_go_over_another();
+	put(0, 430, STREAM_NODE_MALLOC, 0xa000, 1);
+	ld__drain();
+	put(0, 440, STREAM_NODE_MALLOC, 0xa000, 2);
+	ld__drain();
+	EXPECT(ld__live_anomalies() > 0);
+	put(0, 450, STREAM_NODE_MALLOC, 0x9000, 3);
+	put(0, 460, EVENT_FREE, 0x9000, 0);
+	ld__drain();
+	EXPECT_U64_EQ(live_now(), 1);		/* that at 0xa000 */
+	EXPECT_U64_EQ(last.addr, 0xa000);
+	return test_failures != before;
+}
+
+TEST(nothing_is_undone_once_a_block_came_where_another_lived)
+{
+	int status = -1;
+	pid_t child;
+
+	set_up();
+	child = fork();		/* it holds for a process until its end */
+	if (!child)
+		_exit(in_child_found_by_address());
+	waitpid(child, &status, 0);
+	EXPECT_INT_EQ(status, 0);
+}
+
+TEST(nothing_is_undone_once_an_event_was_lost)
+{
+	set_up();
+	come_and_go_over_another();
 	ld__drain_count_lost(1);
 	put(0, 430, STREAM_NODE_MALLOC, 0x9000, 3);
 	put(0, 440, EVENT_FREE, 0x9000, 0);

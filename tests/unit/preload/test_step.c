@@ -600,4 +600,38 @@ TEST(a_walk_stays_inside_the_bounds)
 	EXPECT_INT_EQ(last_result, 0);
 }
 
+static void nothing(uint64_t here) { (void)here; }
+static void lose_outer_frames(uint64_t here) { ld__step_set_bounds(step, here - 4096, here + 64); }
+static void begin_unload(uint64_t here) { (void)here; ld__step_unload_begin(); }
+
+/* One and the same call each time, so it is the same stack; what it is found by goes before the last one. */
+static NOINLINE void recall_until(void (*end)(uint64_t here), int expected)
+{
+	void (*volatile before[20])(uint64_t here);
+	int results[20];
+
+	for (int i = 0; i < 20; i++)
+		before[i] = i < 19 ? nothing : end;
+	for (int i = 0; i < 20; i++) {
+		before[i]((uint64_t)(uintptr_t)__builtin_frame_address(0));
+		probe();
+		results[i] = last_result;
+	}
+	for (int i = 0; i < 20; i++)
+		EXPECT_INT_EQ(results[i], i < 19 ? 0 : expected);
+}
+
+TEST(a_stack_that_was_just_recalled_is_not_when_the_bounds_change_or_code_goes)
+{
+	setup();
+	trees(50);		/* until the thread is worth the memory for it */
+	depth_limit = STEP_DEPTH_MAX;
+	recall_until(lose_outer_frames, 1 + CFI_OUTSIDE);
+	ld__step_reset(step);
+	recall_until(begin_unload, 1 + CFI_UNLOADING);
+	ld__step_unload_end();
+	probe();
+	EXPECT_INT_EQ(last_result, 0);
+}
+
 TEST_MAIN()
