@@ -10,7 +10,8 @@
  *     this very address, then nothing has been heard of the address since, and the free undoes it. A free whose cell
  *     another address took is gathered like any other event: that costs time, no more.
  * (2) An allocation where a block lives tells of a free that was never seen, and heals the table: undone, it would
- *     not. So nothing is undone any more after the first such sign, or the first lost event.
+ *     not. So nothing is undone any more after the first such sign, the first lost event, or a fork that left events
+ *     behind. The sign itself may be undone a while; an allocation that is the last of a batch is not.
  * (3) Nothing is left over whenever the drain lock is free. */
 #include "preload/apply.h"
 

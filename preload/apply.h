@@ -21,7 +21,7 @@ void ld__apply_finish(void);
 /* Forget what was applied and is not in the table. Fork child only. */
 void ld__apply_abandon(void);
 
-/* For the counts of events that never came: see (3) in apply.c. */
+/* Events were lost or never came: see (2) in apply.c. */
 void ld__apply_distrust(void);
 
 #endif

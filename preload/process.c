@@ -24,6 +24,7 @@
 
 #include "preload/agent.h"
 #include "preload/allocmaps.h"
+#include "preload/apply.h"
 #include "preload/arena.h"
 #include "preload/budget.h"
 #include "preload/clock.h"
@@ -67,6 +68,7 @@ static atomic_flag booted = ATOMIC_FLAG_INIT;
 static atomic_flag reviving = ATOMIC_FLAG_INIT;
 static _Atomic uint32_t failed, stale, process_id;
 static bool constructed, locked_in, woken;
+static bool forked_drained;			/* in a fork child: nothing was in the rings */
 static uint64_t allocator_start, allocator_end;
 
 uint32_t ld__process_pid(void)
@@ -309,6 +311,10 @@ static bool revive(void)
 		ld__live_abandon();
 		ld__drain_count_lost(1);
 	}
+	/* a raw clone: frees that were in the rings are never seen here */
+	if (!forked_drained)
+		ld__apply_distrust();
+	forked_drained = false;
 	ld__ring_after_fork_child();
 	ld__guard.ring = ld__guard.quick = NULL;
 	ld__budget_after_fork_child();
@@ -388,6 +394,7 @@ void ld__process_fork(enum process_fork_phase phase)
 		if (locked) {
 			ld__ring_in_fork_child();
 			ld__drain_after_fork_child();
+			forked_drained = true;
 		}
 		if (ld__guard.depth && !ld__jemalloc_used())
 			ld__drain_count_lost(1);

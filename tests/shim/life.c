@@ -213,6 +213,27 @@ static void raw_clone(void)
 	}
 }
 
+/* The same with frees that the drain has not seen: in the child nobody will, until it gets those addresses again. */
+static void raw_clone_reuses(void)
+{
+	void *volatile blocks[30];
+	pid_t child;
+
+	for (int i = 0; i < 30; i++)
+		blocks[i] = malloc(536 + (size_t)i * 16);
+	churn(10000);			/* more than a ring has room for: they are in the table */
+	for (int i = 0; i < 30; i++)
+		free(blocks[i]);
+	child = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0);
+	if (!child) {
+		for (int i = 0; i < 30; i++)
+			free(blocks[i] = malloc(536 + (size_t)i * 16));
+		ledger_print();
+		exit(0);
+	}
+	wait_for(child);
+}
+
 /* the child inherits 10 blocks, frees 5, adds 2 and ends with exit(3): its line must say so */
 static void fork_inherits(void)
 {
@@ -560,7 +581,7 @@ static const struct {
 } moments[] = {
 	{ "early", early_blocks }, { "tls", tls_destructors }, { "short", short_threads },
 	{ "small", small_stacks }, { "fork", fork_threaded }, { "inherit", fork_inherits },
-	{ "forks", forks_at_once }, { "clone", raw_clone },
+	{ "forks", forks_at_once }, { "clone", raw_clone }, { "reuse", raw_clone_reuses },
 	{ "spawn", spawn_many }, { "exec", exec_self }, { "closeall", close_all }, { "descriptors", descriptors },
 	{ "blocked", signals_blocked }, { "faults", faults }, { "narrow", narrow }, { "storm", signal_storm },
 	{ "jumpout", jump_out }, { "forkover", fork_over }, { "lockin", lock_in },

@@ -42,6 +42,11 @@ if check(inherit.code == 0 and len(inherit.lines) == 2 and len(idle.lines) == 2,
 
 life("forks", 50, "four threads fork at once", 1)
 life("clone", 30, "forks by the bare system call")
+if MODE.live_table:
+    reuse = run(program("life"), "reuse")
+    # 16 others were freed whose addresses do not come again
+    check(reuse.code == 0 and len(reuse.lines) == 2 and reuse.lines[0]["blocks"] - reuse.lines[1]["blocks"] <= 16,
+          "what was freed before such a fork is gone in the child once its address was given out again")
 life("spawn", 30, "posix_spawn and vfork")
 image = run(program("life"), "exec", "0")
 check(image.code == 0 and len(image.lines) == 1 and image.lines[0]["blocks"] >= 0 and "ledger" in image.out,
