@@ -8,6 +8,7 @@
 
 #include <signal.h>
 #include <sys/time.h>
+#include <ucontext.h>
 
 #include "kernel.h"
 
@@ -15,7 +16,8 @@
 #define GRACE_S 60
 
 volatile bool ld__fault_expired;
-volatile uint64_t ld__fault_addr;
+volatile uint64_t ld__fault_addr, ld__fault_pc;
+volatile int ld__fault_signal;
 uint32_t ld__fault_count;
 sigjmp_buf ld__fault_jump;
 volatile bool ld__fault_guarded;
@@ -23,14 +25,23 @@ static volatile bool jump_on_expiry;
 
 static _Alignas(16) char handler_stack[16u << 10];
 
+static uint64_t pc_of(const ucontext_t *context)
+{
+#if defined(__x86_64__)
+	return (uint64_t)context->uc_mcontext.gregs[REG_RIP];
+#else
+	return context->uc_mcontext.pc;
+#endif
+}
+
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
-	(void)sig;
-	(void)context;
 	if (!ld__fault_guarded)
 		kernel_exit_group(3);
 	ld__fault_guarded = false;
 	ld__fault_addr = (uint64_t)(uintptr_t)info->si_addr;
+	ld__fault_pc = pc_of(context);
+	ld__fault_signal = sig;
 	ld__fault_count++;
 	siglongjmp(ld__fault_jump, 1);
 }
@@ -45,7 +56,8 @@ static void on_limit(int sig, siginfo_t *info, void *context)
 	ld__fault_expired = true;
 	if (ld__fault_guarded && jump_on_expiry) {
 		ld__fault_guarded = false;
-		ld__fault_addr = 0;
+		ld__fault_addr = ld__fault_pc = 0;
+		ld__fault_signal = 0;
 		siglongjmp(ld__fault_jump, 1);
 	}
 	/* Loops look at the flag and end the stream; what does not come back is killed. */

@@ -16,6 +16,8 @@ void ld__fault_limit(uint64_t limit_ns, bool on_expiry_jump);
 
 extern volatile bool ld__fault_expired;
 extern volatile uint64_t ld__fault_addr;	/* of the last fault; 0 = it was the limit */
+extern volatile uint64_t ld__fault_pc;		/* the instruction that met it */
+extern volatile int ld__fault_signal;		/* which it was; 0 = the limit */
 extern uint32_t ld__fault_count;
 
 /* if (FAULT_GUARD()) { reads that may fail; ld__fault_leave(); } else { one did: ld__fault_addr }

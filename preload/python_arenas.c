@@ -42,7 +42,7 @@ bool ld__python_arena(uint64_t start, uint64_t end, uint64_t *ret_used_bytes)
 
 	asked.start = start;
 	asked.is_arena = false;
-	if (end - start != arena_bytes || !ld__py_guarded(read_pools, end) || !asked.is_arena)
+	if (end - start != arena_bytes || !ld__py_guarded(NULL, read_pools, end) || !asked.is_arena)
 		return false;
 	*ret_used_bytes = asked.used;
 	return true;

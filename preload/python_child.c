@@ -166,6 +166,7 @@ void ld__py_bump_install(void)
 /* --- guard --------------------------------------------------------------------------------- */
 
 uint32_t ld__py_faults;
+struct py_fault ld__py_first_fault;
 
 static volatile uint32_t ticks;
 
@@ -178,7 +179,8 @@ static void on_tick(int signal, siginfo_t *info, void *context)
 	if (!ld__fault_guarded || ++ticks < LOOP_SECONDS)
 		return;
 	ld__fault_guarded = false;
-	ld__fault_addr = 0;
+	ld__fault_addr = ld__fault_pc = 0;
+	ld__fault_signal = 0;
 	siglongjmp(ld__fault_jump, 1);
 }
 
@@ -193,10 +195,20 @@ void ld__py_guard_install(void)
 	ld__sys3(SYS_setitimer, ITIMER_PROF, &every, 0);
 }
 
-bool ld__py_guarded(void (*call)(uint64_t arg), uint64_t arg)
+static void note_fault(const struct py_fault *fault)
+{
+	if (!ld__py_faults++)
+		ld__py_first_fault = *fault;
+}
+
+void ld__py_fault_note(const char *what, uint64_t object)
+{
+	note_fault(&(struct py_fault){ .what = what, .object = object });
+}
+
+static bool guarded(void (*call)(uint64_t arg), uint64_t arg)
 {
 	if (!FAULT_GUARD()) {
-		ld__py_faults++;
 		ld__py.PyErr_Clear();
 		return false;
 	}
@@ -204,6 +216,24 @@ bool ld__py_guarded(void (*call)(uint64_t arg), uint64_t arg)
 	call(arg);
 	ld__fault_leave();
 	return true;
+}
+
+bool ld__py_guarded(const char *what, void (*call)(uint64_t arg), uint64_t arg)
+{
+	if (guarded(call, arg))
+		return true;
+	if (what)
+		note_fault(&(struct py_fault){ what, arg, ld__fault_addr, ld__fault_pc, ld__fault_signal });
+	return false;
+}
+
+bool ld__py_guarded_item(const char *what, void (*call)(uint64_t arg), uint32_t index)
+{
+	if (guarded(call, index))
+		return true;
+	note_fault(&(struct py_fault){ what, ld__py_object(index), ld__fault_addr, ld__fault_pc,
+				       ld__fault_signal });
+	return false;
 }
 
 void ld__py_guard_pause(bool pause)

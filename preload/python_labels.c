@@ -888,7 +888,7 @@ void ld__python_references(uint32_t index,
 		return;
 	ld__py_give_to(visit, data);
 	source = ld__py_object(index);
-	if (!ld__py_guarded(give_all, index))
+	if (!ld__py_guarded_item("references", give_all, index))
 		py_item(index)->type |= ITEM_FAULTED;
 	if (failed)
 		ld__py_heap.refused = true;

@@ -151,13 +151,29 @@ bool ld__py_bump_owns(uint64_t addr);
 
 /* --- guard: memory faults and loops cost one object ---------------------------------------- */
 
+struct py_fault {			/* the first one: what was lost, and to what */
+	const char *what;		/* the kind of call; NULL = there was none */
+	uint64_t object;		/* that it was about; of a walk of frames its thread state */
+	uint64_t addr, pc;		/* that could not be read, and by which instruction */
+	int signal;			/* 0 = it did not come to an end */
+};
+
 extern uint32_t ld__py_faults __attribute__((visibility("hidden")));
+extern struct py_fault ld__py_first_fault __attribute__((visibility("hidden")));
 
 void ld__py_guard_install(void);
 
 /* Run call(arg); a memory fault, or some seconds of processor time without coming back, ends it and
- * is counted. Returns whether it came to its end. Not nested. The child has called ld__fault_install(). */
-bool ld__py_guarded(void (*call)(uint64_t arg), uint64_t arg);
+ * is counted. Returns whether it came to its end. Not nested. The child has called ld__fault_install().
+ *
+ * what  a word for the call, kept of the first that fails: "count"; NULL = it only asks whether something is
+ *       what it looks like, and nothing is lost when it is not: not counted
+ * arg   address of the object that it is about; in ld__py_guarded_item() its index */
+bool ld__py_guarded(const char *what, void (*call)(uint64_t arg), uint64_t arg);
+bool ld__py_guarded_item(const char *what, void (*call)(uint64_t arg), uint32_t index);
+
+/* Count a fault that the guard did not see: a call that came back, but without an end in sight. */
+void ld__py_fault_note(const char *what, uint64_t object);
 
 /* Inside a guarded call, around code that must not be jumped out of (the caller's visitors). */
 void ld__py_guard_pause(bool pause);

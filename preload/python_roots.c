@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L3  python_roots.c - where Python's graph hangs: modules, running frames, C; names of types; facts. */
+#include <signal.h>
 #include <string.h>
 
 #include "python_private.h"
@@ -86,12 +87,12 @@ void ld__python_roots(bool (*placed)(uint32_t index, void *data),
 	ld__py_give_to(reference, data);
 	give_root = root;
 	root_data = data;
-	ld__py_guarded(give_modules, (uint64_t)(uintptr_t)ld__py.PyImport_GetModuleDict());
+	ld__py_guarded("modules", give_modules, (uint64_t)(uintptr_t)ld__py.PyImport_GetModuleDict());
 	for (void *interp = ld__py.PyInterpreterState_Head(); interp;
 	     interp = ld__py.PyInterpreterState_Next(interp))
 		for (void *tstate = ld__py.PyInterpreterState_ThreadHead(interp); tstate;
 		     tstate = ld__py.PyThreadState_Next(tstate))
-			ld__py_guarded(give_thread, (uint64_t)(uintptr_t)tstate);
+			ld__py_guarded("roots", give_thread, (uint64_t)(uintptr_t)tstate);
 	root(&from_c, data);
 	for (uint32_t n = 0; n < py_count(); n++)
 		if (!placed(n, data))
@@ -142,7 +143,7 @@ void ld__python_caches(void (*visit)(const struct python_cache *cache, void *dat
 			continue;
 		cache_read = (struct python_cache){ .index = n, .maxsize = INT64_MIN, .hits = UINT64_MAX,
 						    .misses = UINT64_MAX };
-		ld__py_guarded(read_cache, n);
+		ld__py_guarded_item("cache", read_cache, n);
 		visit(&cache_read, data);
 	}
 }
@@ -187,7 +188,7 @@ const char *ld__python_type_name(uint64_t type)
 {
 	if (type == type_named)
 		return type_text;
-	if (!ld__py_guarded(make_name, type))
+	if (!ld__py_guarded("type name", make_name, type))
 		ld__py_put(&(struct py_text){ type_text, type_text + sizeof(type_text) - 1 }, "?");
 	type_named = type;
 	return type_text;
@@ -203,6 +204,52 @@ static void give_count(void (*fact)(const char *key, const char *value, void *da
 	fact(key, digits, data);
 }
 
+static void put_address(struct py_text *text, uint64_t addr)
+{
+	char digits[] = { "0x0000000000000000" };
+	int first = 2;
+
+	for (int n = 17; n > 1; n--, addr >>= 4)
+		digits[n] = "0123456789abcdef"[addr & 15];
+	while (first < 17 && digits[first] == '0')
+		first++;
+	ld__py_put(text, "0x");
+	ld__py_put(text, digits + first);
+}
+
+/* "count of broken.Fault at 0x7f..: signal 11 at 0x8 in 0x7f..". Only what is marked is an object with a type. */
+static void give_first_fault(void (*fact)(const char *key, const char *value, void *data), void *data)
+{
+	static char value[sizeof(type_text) + 200];
+	const struct py_fault fault = ld__py_first_fault;
+	struct py_text text = { value, value + sizeof(value) - 1 };
+
+	if (!fault.what)
+		return;
+	ld__py_put(&text, fault.what);
+	if (fault.object) {
+		ld__py_put(&text, " of ");
+		if (ld__marks_has(&ld__py_heap.marks, fault.object)) {
+			ld__py_put(&text, ld__python_type_name(py_type(fault.object)));
+			ld__py_put(&text, " at ");
+		}
+		put_address(&text, fault.object);
+	}
+	if (!fault.signal) {
+		ld__py_put(&text, ": no end");
+	} else {
+		ld__py_put(&text, ": signal ");
+		ld__py_put_number(&text, fault.signal);
+		if (fault.signal != SIGABRT) {
+			ld__py_put(&text, " at ");
+			put_address(&text, fault.addr);
+		}
+		ld__py_put(&text, " in ");
+		put_address(&text, fault.pc);
+	}
+	fact("python_first_fault", value, data);
+}
+
 void ld__python_facts(void (*fact)(const char *key, const char *value, void *data), void *data)
 {
 	fact("python", ld__py.version_text, data);
@@ -211,6 +258,7 @@ void ld__python_facts(void (*fact)(const char *key, const char *value, void *dat
 	give_count(fact, data, "python_objects", py_count());
 	give_count(fact, data, "python_tracked", ld__py_heap.tracked);
 	give_count(fact, data, "python_bytes", ld__py_heap.bytes);
+	give_first_fault(fact, data);
 	give_count(fact, data, "python_faults", ld__py_faults);
 	give_count(fact, data, "python_over_explained", ld__py_heap.over_explained);
 	give_count(fact, data, "python_skipped_interpreters",

@@ -288,7 +288,7 @@ void ld__python_traces(void (*thread)(const struct python_thread *thread, void *
 	     interp = ld__py.PyInterpreterState_Next(interp))
 		for (void *tstate = ld__py.PyInterpreterState_ThreadHead(interp); tstate;
 		     tstate = ld__py.PyThreadState_Next(tstate))
-			ld__py_guarded(trace_thread, as_address(tstate));
+			ld__py_guarded("traceback", trace_thread, as_address(tstate));
 	if (!kinds)
 		return;
 	for (uint32_t i = 0; i < types; i++) {
@@ -301,6 +301,6 @@ void ld__python_traces(void (*thread)(const struct python_thread *thread, void *
 		uint8_t kind = type < types && !(py_item(n)->type & ITEM_FAULTED) ? kinds[type] : 0;
 
 		if (kind)
-			ld__py_guarded(kind == 1 ? trace_task : trace_greenlet, n);
+			ld__py_guarded_item("traceback", kind == 1 ? trace_task : trace_greenlet, n);
 	}
 }

@@ -565,10 +565,10 @@ static void discover(uint64_t object)
 {
 	if (ld__py_type_info(py_type(object))->leaf)
 		return;
-	if (!ld__py_guarded(traverse, object)) {
+	if (!ld__py_guarded("discover", traverse, object)) {
 		set_broken(object);
 	} else if (visits > TRAVERSE_MAX) {
-		ld__py_faults++;
+		ld__py_fault_note("discover", object);
 		set_broken(object);
 	}
 }
@@ -641,7 +641,7 @@ static void walk_list_call(uint64_t head)
 
 static void walk_list(uint64_t head)
 {
-	if (!ld__py_guarded(walk_list_call, head))
+	if (!ld__py_guarded("list", walk_list_call, head))
 		ld__py_heap.refused = true;	/* the rest of a broken list is lost */
 }
 
@@ -711,7 +711,7 @@ static void note_frames(void *interp)
 {
 	for (void *tstate = ld__py.PyInterpreterState_ThreadHead(interp); tstate;
 	     tstate = ld__py.PyThreadState_Next(tstate))
-		ld__py_guarded(note_thread_frames, (uint64_t)(uintptr_t)tstate);
+		ld__py_guarded("frames", note_thread_frames, (uint64_t)(uintptr_t)tstate);
 }
 
 static void walk_frames(void)
@@ -946,7 +946,7 @@ void ld__python_adopt(uint64_t addr, uint64_t bytes)
 {
 	offered_bytes = bytes;
 	if (bytes >= 32 && !(addr & 7))
-		ld__py_guarded(adopt_call, addr);
+		ld__py_guarded(NULL, adopt_call, addr);
 }
 
 uint64_t ld__python_enumerate(void (*offer)(void *data), void *data)
@@ -961,7 +961,7 @@ uint64_t ld__python_enumerate(void (*offer)(void *data), void *data)
 	counting = false;
 	walk_interpreters(youngest);
 	walk_frames();
-	ld__py_guarded(note_modules, 0);
+	ld__py_guarded("modules", note_modules, 0);
 	discover_all();
 	if (offer)
 		offer(data);
@@ -974,13 +974,13 @@ uint64_t ld__python_enumerate(void (*offer)(void *data), void *data)
 		object = ld__marks_next(&ld__py_heap.marks, object + 8);
 		if (py_info(py_item(n))->leaf || (py_item(n)->type & ITEM_FAULTED))
 			continue;
-		if (!ld__py_guarded(traverse, object))
+		if (!ld__py_guarded("count", traverse, object))
 			py_item(n)->type |= ITEM_FAULTED;
 	}
 	walk_frames();
 	for (uint32_t n = 0; n < py_count(); n++)
 		if (py_info(py_item(n))->opaque && !(py_item(n)->type & ITEM_FAULTED))
-			ld__py_guarded(explain_by_words, n);
+			ld__py_guarded_item("words", explain_by_words, n);
 	for (uint32_t n = 0; n < py_count(); n++)
 		if (py_item(n)->balance < 0 && !(py_item(n)->type & ITEM_IMMORTAL))
 			ld__py_heap.over_explained++;
@@ -995,7 +995,7 @@ void ld__python_objects(void (*visit)(const struct python_object *object, void *
 		const struct py_type_info *info = py_info(py_item(n));
 		uint64_t object = ld__py_object(n);
 
-		if (!ld__py_guarded(describe, n))
+		if (!ld__py_guarded_item("size", describe, n))
 			described = (struct python_object){ .addr = object, .object = object, .index = n,
 				.type = info->type, .type_index = ITEM_TYPE(py_item(n)->type) };
 		ld__py_heap.bytes += described.bytes;
@@ -1012,7 +1012,7 @@ void ld__python_buffers(uint32_t index,
 		return;
 	buffer_visit = visit;
 	buffer_data = data;
-	ld__py_guarded(own_buffers, index);
+	ld__py_guarded_item("buffers", own_buffers, index);
 }
 
 uint64_t ld__python_address(uint32_t index)
@@ -1030,7 +1030,7 @@ static void size_call(uint64_t index)
 uint64_t ld__python_bytes(uint32_t index)
 {
 	size_asked = 0;
-	ld__py_guarded(size_call, index);
+	ld__py_guarded_item("size", size_call, index);
 	return size_asked;
 }
 

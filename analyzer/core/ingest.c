@@ -324,6 +324,10 @@ static void write_notes(struct ingest *ingest)
 		notef(ingest,
 		      "%" PRIu64 " words of memory could not be read: references in them are missing",
 		      end->skipped_words);
+	if (fact(ingest, "python_first_fault"))
+		notef(ingest,
+		      "%" PRIu64 " times a Python object could not be read to its end: references may be missing; the first was %s",
+		      fact_number(ingest, "python_faults"), fact(ingest, "python_first_fault"));
 	if (stream->unknown_chunks)
 		notef(ingest,
 		      "%" PRIu64 " parts of the capture stream (the first of type %u) are newer than this leakdiff and were left out",

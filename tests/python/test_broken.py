@@ -40,8 +40,8 @@ def snapshot_of(python, program, what, arguments=(), **environment):
 
 
 def fact(path, key):
-    out = support.leakdiff("sql", path, "select value from meta where key = '%s'" % key).stdout.split()
-    return out[-1] if len(out) > 1 else None
+    out = support.leakdiff("sql", path, "select value from meta where key = '%s'" % key).stdout.splitlines()
+    return out[1] if len(out) > 1 else None
 
 
 def broken_traversals(python, version):
@@ -54,9 +54,18 @@ def broken_traversals(python, version):
         if not path:
             continue
         expect(answer["objects"] > 5000, "%s: the other objects are there: %s" % (what, answer["objects"]))
-        if name != "visits":
-            expect(int(fact(path, "python_faults") or 0) >= 1, "%s: what was lost is counted: %s" % (
-                what, fact(path, "python_faults")))
+        expect(int(fact(path, "python_faults") or 0) >= 1, "%s: what was lost is counted: %s" % (
+            what, fact(path, "python_faults")))
+        first = fact(path, "python_first_fault") or ""
+        # which of the two is met first depends on their addresses
+        wanted = "discover of broken.%s at 0x" % name.capitalize()
+        ending = {"fault": ": signal 11 at 0x8 in 0x", "wild": ": signal 11 at 0xdeadbee", "abort": ": signal 6 in 0x"}
+        expect(first.startswith(wanted) and ending.get(name, ": no end") in first,
+               "%s: the first fault is named: %s" % (what, first))
+        for command in (("check", path), ("diff", path, path)):
+            said = support.leakdiff(*command)
+            expect(first and "the first was " + first in said.stdout + said.stderr,
+                   "%s: %s says what was lost: %s" % (what, command[0], (said.stdout + said.stderr)[-600:]))
         chain = support.leakdiff("chain", path, "--type", "__main__.Fine", "--json")
         chains = json.loads(chain.stdout)["chains"]
         expect(chains and chains[0]["state"] == "referenced", "%s: and their chains" % what)
