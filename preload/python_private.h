@@ -264,6 +264,9 @@ static inline bool py_is_ascii(const struct py_type_info *info, uint64_t object)
 	       (ld__py.version >= 312 || !py_word(object, 40));
 }
 
+/* Whether ld__python_buffers() has anything to look for in objects of a type (python_buffers.c). */
+bool ld__py_may_own(const struct py_type_info *info);
+
 /* The cache dict of an lru_cache wrapper, 0 when it is not found. */
 uint64_t ld__py_lru_dict(const struct py_type_info *info, uint64_t object);
 
@@ -308,6 +311,12 @@ const char *ld__py_text(uint64_t str);
 static inline bool is_str(uint64_t object)
 {
 	return py_type(object) == ld__py.PyUnicode_Type;
+}
+
+/* A dict itself, no subclass; 0 is none. */
+static inline bool is_plain_dict(uint64_t object)
+{
+	return object && !(object & 7) && py_type(object) == ld__py.PyDict_Type;
 }
 
 /* --- handing references out: python_labels.c and python_roots.c ----------------------------- */
