@@ -91,8 +91,7 @@ struct step {
 	uint32_t foreign;		/* captures outside the bounds, since they were found */
 	uint64_t stacks, stepped, compared;
 	struct recall *recall;		/* stacks before the last; NULL in a thread with few */
-	const struct recall_record *recalled;	/* the last capture's, NULL when it walked */
-	uint64_t recalled_sp, recalled_pc;
+	struct recall_record *recalled;	/* the last capture's, NULL when it walked */
 	uint64_t era;			/* of what recall holds */
 	uint32_t depth, walks;
 	struct step *next;		/* of all */
@@ -191,7 +190,7 @@ uint32_t ld__step_last(const struct step *step, void **ret_pcs, uint32_t capacit
 	if (r) {
 		n = r->frames + 1u < capacity ? r->frames + 1u : capacity;
 		for (uint32_t i = 0; i < n; i++)
-			ret_pcs[i] = (void *)(uintptr_t)(i ? r->words[i - 1] : step->recalled_pc);
+			ret_pcs[i] = (void *)(uintptr_t)(i ? r->words[i - 1] : r->pc);
 		*ret_truncated = r->end == END_CUT || n < r->frames + 1u;
 		return n;
 	}
@@ -773,7 +772,6 @@ static bool recall_fill(const struct step *step, struct recall_record *r, uint64
 {
 	const struct entry *inner = &step->last[step->count - 1];
 
-	r->era = step->era;
 	r->bp = inner->bp;
 	r->uses_bp = inner->flags & ENTRY_LIVE;
 	r->stack = stack;
@@ -821,7 +819,7 @@ static __attribute__((noinline)) void recall_learn(struct step *step, const stru
 		return;
 	r = recall_take(step->recall, key, step->era, &way);
 	if (recall_fill(step, r, key->sp, stack))
-		recall_keep(step->recall, key, way);
+		recall_keep(step->recall, key, step->era, way);
 }
 
 static __attribute__((noinline, cold)) int64_t hand_over(struct step *step, int reason)
@@ -877,7 +875,7 @@ static __attribute__((noinline)) int64_t capture(struct step *step, const uint64
 {
 	struct recall_key key = { .sp = (uint64_t)(uintptr_t)(frame + 2), .pc = frame[1] };
 	uint64_t at = (uint64_t)(uintptr_t)frame, now = atomic_load_explicit(&unloads, memory_order_acquire);
-	const struct recall_record *known = NULL;
+	struct recall_record *known = NULL;
 	int r;
 
 	if (!rules)
@@ -908,28 +906,32 @@ static __attribute__((noinline)) int64_t capture(struct step *step, const uint64
 	}
 	if (__builtin_expect(!known, 0))
 		return capture_by_walk(step, frame, &key);
-	step->recalled = NULL;
-	atomic_signal_fence(memory_order_seq_cst);
-	step->recalled_sp = key.sp;
-	step->recalled_pc = key.pc;
-	atomic_signal_fence(memory_order_seq_cst);
+	if (step->recalled)
+		step->recalled->next = known;
 	step->recalled = known;
 	atomic_signal_fence(memory_order_seq_cst);
 	step->busy = 0;
 	return use_recalled(step, known);
 }
 
-/* Many stacks come several times in a row. The last one, if it was recalled, is looked at without a stack frame of
- * our own; what could make it invalid has taken it away (see forget_recalled()), as whoever writes its record does. */
+/* Many stacks come several times in a row, or one after the other as they did the last time. The last one, if it was
+ * recalled, and the one after it are looked at without a stack frame of our own; what could make a record invalid has
+ * taken it away (see forget_recalled()), as whoever writes it does. */
 int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth)
 {
-	const struct recall_record *last = step->recalled;
 	const uint64_t *words = frame;
+	uint64_t sp = (uint64_t)(uintptr_t)(words + 2);
+	struct recall_record *last = step->recalled, *next;
 
-	if (last && step->recalled_sp == (uint64_t)(uintptr_t)(words + 2) && step->recalled_pc == words[1] &&
-	    atomic_load_explicit(&unloads, memory_order_acquire) == step->unloads && depth == step->depth &&
-	    recall_is(last, words[0], step->recalled_sp))
-		return use_recalled(step, last);
+	if (last && atomic_load_explicit(&unloads, memory_order_acquire) == step->unloads && depth == step->depth) {
+		if (recall_is(last, step->era, sp, words[1], words[0]))
+			return use_recalled(step, last);
+		next = last->next;
+		if (next && recall_is(next, step->era, sp, words[1], words[0])) {
+			step->recalled = next;
+			return use_recalled(step, next);
+		}
+	}
 	return capture(step, words, depth);
 }
 

@@ -4,6 +4,7 @@
  *   hash of the innermost frames -> set -> (sp, pc) of the innermost one, 4 keys, one cache line -> record
  *   record    stack id | where above sp a word was loaded, and what it was | ...
  *   split     a hash to which too many stacks came -> where above sp the next return address lies
+ *   next      the record that came after this one the last time: loops allocate in one order, again and again
  *
  * A walk is a function of its first state and of the words that it loads (see step.c). So a stack that was
  * walked before is at hand again when its innermost frame has the same sp, pc and, if it matters, rbp, and all
@@ -14,8 +15,9 @@
  *     not drive out those that do.
  * (2) What was kept before the bounds of the thread's stack changed, or before code was unloaded, is of another
  *     era and never looked at: so every word that is loaded lies in the thread's own stack.
- * (3) A key is cleared before its record is written: a signal handler that leaves with siglongjmp() leaves none
- *     that is half done.
+ * (3) A record is of no era while it is written, and its key is cleared before: a signal handler that leaves with
+ *     siglongjmp() leaves none that is half done. A link to a record that was written anew does no harm, since who
+ *     follows it looks at all that the record says.
  * (4) Many stacks may begin alike (all strings of a program are made by one function of a library), and a set has
  *     four places. When a set is full, the hash of those in it that have one innermost frame is split: it then takes
  *     in one more return address, whose place follows from the frames inside of it and so is the same for all. */
@@ -36,10 +38,12 @@
 #define RECALL_WORDS 32u		/* of one stack: return addresses, and rbp where it matters */
 
 struct recall_record {
-	uint64_t era, bp;
+	uint64_t era;			/* 0: it is being written */
+	uint64_t sp, pc, bp;		/* of the innermost frame */
+	struct recall_record *next;	/* what came after it the last time; NULL = nothing known */
 	uint32_t stack;
 	uint16_t count;			/* of words, in fours: the first one repeated */
-	uint16_t frames;		/* the innermost not counted: its pc is the key's */
+	uint16_t frames;		/* the innermost not counted */
 	uint8_t uses_bp, end;
 	uint16_t at[RECALL_WORDS];	/* in 8 bytes from sp; return addresses first, innermost first */
 	uint64_t words[RECALL_WORDS];
@@ -115,23 +119,23 @@ static inline bool recall_holds(const struct recall_record *r, uint64_t sp)
 	return true;
 }
 
-/* Is this record, which has the key's sp and pc, that of the stack with this bp? */
-static inline bool recall_is(const struct recall_record *r, uint64_t bp, uint64_t sp)
+/* Is this record that of the stack whose innermost frame is in this state? */
+static inline bool recall_is(const struct recall_record *r, uint64_t era, uint64_t sp, uint64_t pc, uint64_t bp)
 {
-	return (!r->uses_bp || r->bp == bp) && recall_holds(r, sp);
+	return r->sp == sp && r->pc == pc && r->era == era && (!r->uses_bp || r->bp == bp) && recall_holds(r, sp);
 }
 
 /* The stack whose innermost frame is in this state, NULL when it is not known. */
-static inline const struct recall_record *recall_find(const struct recall *recall, uint64_t hash, uint64_t era,
+static inline struct recall_record *recall_find(struct recall *recall, uint64_t hash, uint64_t era,
 						      uint64_t sp, uint64_t pc, uint64_t bp)
 {
 	uint32_t at = recall_set_of(hash);
 
 	for (uint32_t way = 0; way < RECALL_WAYS; way++) {
-		const struct recall_record *r = &recall->records[at][way];
+		struct recall_record *r = &recall->records[at][way];
 
-		if (recall->sets[at].keys[way].pc == pc && recall->sets[at].keys[way].sp == sp && r->era == era &&
-		    recall_is(r, bp, sp))
+		if (recall->sets[at].keys[way].pc == pc && recall->sets[at].keys[way].sp == sp &&
+		    recall_is(r, era, sp, pc, bp))
 			return r;
 	}
 	return NULL;
@@ -185,6 +189,7 @@ static inline struct recall_record *recall_take(struct recall *recall, const str
 	if (way == RECALL_WAYS)
 		way = recall->turn++ % RECALL_WAYS;
 	recall->sets[at].keys[way].pc = 0;
+	recall->records[at][way].era = 0;
 	atomic_signal_fence(memory_order_seq_cst);
 	*ret_way = way;
 	return &recall->records[at][way];
@@ -202,7 +207,7 @@ static inline bool recall_add(struct recall_record *r, uint64_t sp, uint64_t at,
 	return true;
 }
 
-static inline void recall_keep(struct recall *recall, const struct recall_key *key, uint32_t way)
+static inline void recall_keep(struct recall *recall, const struct recall_key *key, uint64_t era, uint32_t way)
 {
 	uint32_t at = recall_set_of(key->hash);
 	struct recall_record *r = &recall->records[at][way];
@@ -212,7 +217,11 @@ static inline void recall_keep(struct recall *recall, const struct recall_key *k
 		r->at[r->count] = r->at[0];
 		r->words[r->count] = r->words[0];
 	}
+	r->sp = key->sp;
+	r->pc = key->pc;
+	r->next = NULL;
 	atomic_signal_fence(memory_order_seq_cst);
+	r->era = era;
 	set->keys[way].sp = key->sp;
 	set->keys[way].pc = key->pc;
 }
