@@ -173,16 +173,30 @@ static void *use_own_stack(void *unused)
 	return NULL;
 }
 
+static _Atomic int begun;
+static void *(*begins_with)(void *);
+
+static void *begin(void *data)
+{
+	begun++;
+	return begins_with(data);
+}
+
+/* They have all begun when it returns: while libc makes one, it blocks all signals. */
 static void start(int count, void *(*run)(void *), void *(*data)(int))
 {
 	pthread_attr_t attr;
 	pthread_t thread;
 
+	begun = 0;
+	begins_with = run;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 64 << 10);
 	for (int i = 0; i < count; i++)
-		if (pthread_create(&thread, &attr, run, data(i)))
+		if (pthread_create(&thread, &attr, begin, data(i)))
 			exit(3);
+	while (begun < count)
+		usleep(100);
 }
 
 static void *nothing(int i)
