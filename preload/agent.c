@@ -77,7 +77,7 @@ static struct {
 	uint32_t served;		/* futex; requests served so far */
 	void *stack;			/* kept for the next life */
 	bool private, own_view;		/* (1): the table is its own, the root and the current folder are */
-	struct identity proc, folder;	/* of the two descriptors */
+	struct identity proc, folder, listener;	/* of the descriptors */
 	int proc_fd, folder_fd, signal_fd, listen_fd;
 	uint32_t mirror;		/* futex, MIRROR_* */
 	struct rights rights;		/* of whoever asked */
@@ -300,6 +300,12 @@ static void open_folder(void)
 	identify(agent.folder_fd, &agent.folder);
 }
 
+static void open_listener(void)
+{
+	agent.listen_fd = ld__control_listen(agent.folder_fd);
+	identify(agent.listen_fd, &agent.listener);
+}
+
 static void open_files(void)
 {
 	uint64_t wake = 1ull << (WAKE_SIGNAL - 1);
@@ -310,7 +316,7 @@ static void open_files(void)
 	kernel_futex(&agent.opened, 129 /* FUTEX_WAKE | FUTEX_PRIVATE_FLAG */, 1, NULL);
 	if (agent.private)
 		agent.signal_fd = (int)ld__sys4(SYS_signalfd4, -1, &wake, 8, O_CLOEXEC | O_NONBLOCK);
-	agent.listen_fd = ld__control_listen(agent.folder_fd);
+	open_listener();
 }
 
 static void check_files(void)
@@ -321,8 +327,8 @@ static void check_files(void)
 		open_proc();
 	if (!still_ours(agent.folder_fd, &agent.folder))
 		open_folder();
-	if (!ld__control_is_ours(agent.listen_fd))
-		agent.listen_fd = ld__control_listen(agent.folder_fd);
+	if (!still_ours(agent.listen_fd, &agent.listener))
+		open_listener();
 }
 
 static void close_files(void)

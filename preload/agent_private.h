@@ -37,7 +37,6 @@ void ld__snapshot_after_fork_child(void);
 
 /* control.c: the socket. listen returns a descriptor or a negative errno; serve takes one client. */
 int ld__control_listen(int folder_fd);
-bool ld__control_is_ours(int fd);
 void ld__control_serve(int listen_fd);
 void ld__control_unlink(int folder_fd);
 

@@ -115,20 +115,6 @@ int ld__control_listen(int folder_fd)
 	return fd;
 }
 
-bool ld__control_is_ours(int fd)
-{
-	struct sockaddr_un address;
-	socklen_t bytes = sizeof(address);
-	char name[32];
-
-	if (fd < 0 || ld__sys3(SYS_getsockname, fd, &address, &bytes) < 0 ||
-	    address.sun_family != AF_UNIX)
-		return false;
-	socket_name(name, sizeof(name));
-	address.sun_path[sizeof(address.sun_path) - 1] = 0;
-	return is_abstract || text_same(text_base_name(address.sun_path), name);
-}
-
 void ld__control_unlink(int folder_fd)
 {
 	char name[32];

@@ -19,6 +19,7 @@
 #include "core/text.h"
 
 #define BEGIN_NS 1500000000u		/* what a process may take from its start to listening */
+#define CLOSE_MS 500			/* what its agent may take from its answer to closing the connection */
 
 static uint64_t now_ns(void)
 {
@@ -160,6 +161,15 @@ static int receive(int fd, uint64_t deadline_ns, const struct target *target, ch
 	return *ret_text ? (int)message.head.reply : -ENOMEM;
 }
 
+/* The agent's descriptors may be numbers in the service's own table: who has the answer should find them closed. */
+static void wait_for_close(int fd)
+{
+	struct pollfd closed = { .fd = fd };		/* POLLHUP alone */
+
+	(void)!poll(&closed, 1, CLOSE_MS);
+	close(fd);
+}
+
 static char *stopped_sentence(int pid)
 {
 	return text_format("process %d is stopped (by a signal or a debugger) and cannot answer; "
@@ -229,7 +239,10 @@ int target_ask(const struct target *target, const struct control_request *reques
 		text = NULL;
 		r = 0;
 	}
-	close(fd);
+	if (r < 0)
+		close(fd);
+	else
+		wait_for_close(fd);
 	if (r == CONTROL_RESULT) {
 		*ret_result = text;
 		return 0;

@@ -42,6 +42,16 @@ expect(service.snap().consistent, "a service that took our numbers should be sna
 expect(service.ask("whole") == "0", "and get all of its bytes afterwards")
 service.quit()
 
+# On a shared table, who has the answer finds the connection closed, however long the agent takes to do that.
+if shutil.which("strace"):
+    slow = ["strace", "-f", "-D", "-o", "/dev/null", "-e", "trace=close", "-e", "inject=close:delay_enter=50000"]
+    service = Service(wrapper=slow + [FENCE, "refuse", str(UNSHARE), str(CLOSE_RANGE), "--"])
+    for _ in range(3):
+        expect(leakdiff("status", service.pid).returncode == 0, "status of a slow agent")
+        numbers = sorted(os.listdir("/proc/%d/fd" % service.pid), key=int)
+        expect(numbers == ["0", "1", "2", "3", "4", "5"], "the agent's connection should be closed by now: %s" % numbers)
+    service.quit()
+
 # systemd's SystemCallFilter= ends who calls ptrace or pidfd_getfd: nobody of ours may, and nobody waits.
 for name, calls in (("ptrace", (PTRACE,)), ("pidfd_getfd", (PIDFD_GETFD,)), ("both", (PTRACE, PIDFD_GETFD))):
     service = fenced("kill", *calls, LEAKDIFF_LOG="1")
