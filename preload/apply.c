@@ -22,13 +22,16 @@
 #include "preload/ring.h"
 #include "preload/stream.h"
 
+#define BATCH 512u			/* events */
 #define CELLS 1024u			/* power of two */
 #define SOON 32u			/* events of another thread that are still in its processor's cache */
 
-static struct event batch[LIVE_BATCH];	/* kind 0: none */
-static struct ring *rings[LIVE_BATCH];	/* of an event that is neither an allocation nor a free */
+static struct event batch[BATCH];	/* kind 0: none */
+static uint64_t hashes[BATCH];
 static uint32_t count;
 static uint16_t cells[CELLS];		/* places in the batch */
+static struct { struct ring *ring; uint32_t place; } others[BATCH];	/* neither allocations nor frees, in their order */
+static uint32_t other_count;
 static _Atomic bool distrusts;
 
 /* ---- one event ---- */
@@ -126,18 +129,12 @@ static void apply(struct ring *ring, const struct event *e)
 
 /* ---- many events ---- */
 
-static inline uint16_t *cell_of(uint64_t addr)
-{
-	return &cells[((addr >> 4) ^ (addr >> 14)) & (CELLS - 1)];
-}
-
 /* The free of a block that is in the batch? */
-static inline bool undo(const struct event *e)
+static inline bool undo(const struct event *e, uint32_t place, uint32_t events)
 {
-	uint32_t place = *cell_of(e->addr);
 	struct event *born = &batch[place];
 
-	if (born->addr != e->addr || place >= count || born->kind >= STREAM_NODE_MAPPING ||
+	if (born->addr != e->addr || place >= events || born->kind >= STREAM_NODE_MAPPING ||
 	    atomic_load_explicit(&distrusts, memory_order_relaxed))
 		return false;
 	born->addr = 0;
@@ -145,23 +142,33 @@ static inline bool undo(const struct event *e)
 	return true;
 }
 
-void ld__apply_finish(void)
+/* Allocations and frees alone. */
+static void apply_stretch(uint32_t from, uint32_t to)
 {
-	static uint16_t order[LIVE_BATCH];
-	uint32_t left = 0, at = 0;
+	static uint16_t order[BATCH + LIVE_AHEAD];
+	uint32_t left = 0;
 
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = from; i < to; i++) {
 		order[left] = (uint16_t)i;
 		left += batch[i].kind != 0;
 	}
-	count = 0;
-	while (at < left) {
-		at += ld__live_apply(batch, order + at, left - at);
-		if (at < left) {
-			apply(rings[order[at]], &batch[order[at]]);
-			at++;
-		}
+	ld__live_apply(batch, hashes, order, left);
+}
+
+void ld__apply_finish(void)
+{
+	uint32_t from = 0;
+
+	for (uint32_t i = 0; i < other_count; i++) {
+		uint32_t place = others[i].place;
+
+		apply_stretch(from, place);
+		apply(others[i].ring, &batch[place]);
+		from = place + 1;
 	}
+	if (from < count)
+		apply_stretch(from, count);
+	count = other_count = 0;
 	if (ld__live_anomalies())
 		ld__apply_distrust();
 }
@@ -169,18 +176,28 @@ void ld__apply_finish(void)
 /* Those that lie side by side from `e` on. Returns the first that is left. */
 static inline const struct event *gather(struct ring *ring, const struct event *e, const struct event *end, uint64_t limit)
 {
+	uint32_t n = count;
+
 	do {
+		uint64_t hash = ld__live_hash(e->addr);
+		uint16_t *cell = &cells[hash & (CELLS - 1)];
+
 		__builtin_prefetch(e + SOON);
 		if (e->kind == EVENT_FREE) {
-			if (undo(e))
+			if (undo(e, *cell, n))
 				continue;
 		} else if (__builtin_expect(e->kind >= STREAM_NODE_MAPPING, 0)) {
-			rings[count] = ring;
+			others[other_count].ring = ring;
+			others[other_count++].place = n;
 		}
-		batch[count] = *e;
-		*cell_of(e->addr) = (uint16_t)count;
-		if (__builtin_expect(++count == LIVE_BATCH, 0))
+		batch[n] = *e;
+		hashes[n] = hash;
+		*cell = (uint16_t)n;
+		count = ++n;
+		if (__builtin_expect(n == BATCH, 0)) {
 			ld__apply_finish();
+			n = 0;
+		}
 	} while (++e < end && e->clock <= limit);
 	return e;
 }
@@ -201,7 +218,7 @@ uint64_t ld__apply_events(struct ring *ring, uint64_t at, uint64_t end, uint64_t
 
 void ld__apply_abandon(void)
 {
-	count = 0;
+	count = other_count = 0;
 }
 
 void ld__apply_distrust(void)

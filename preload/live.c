@@ -10,18 +10,20 @@
  * which the drain asks for some events before (see ld__live_prefetch()), and the next dead record, which
  * lies beside the one that was written last. A block that goes writes one line of the index and one bit.
  *
- * (1) The tag is all of the address: hash_of() is a bijection, the shard is chosen by 6 bits of it, the other
+ * (1) The tag is all of the address: ld__live_hash() is a bijection, the shard is chosen by 6 bits of it, the other
  *     39 lie in a bucket, 32 in `high` and 7 in `low`. So no record is read to find one, nor to rehash.
  *     The lowest three bits, which all but no address has, choose among eight sets of shards.
  * (2) A block lies in the bucket of its hash, or, as long as those are full, in one after it. Each bucket
  *     counts the blocks that went past it, so a search ends at one that none has passed. Counting stops for
  *     good at PASSED_MAX: such a bucket is always passed.
- * (3) A set bit in `dead` is a record without a block. The hand goes round over them, so a record keeps its
- *     number until the shard shrinks, and blocks that come together lie together.
+ * (3) A set bit in `dead` is a record without a block. The hand goes round over them and takes a word of them
+ *     with it, so that a block which comes need not look at `dead`. A record keeps its number until the shard
+ *     shrinks, and blocks that come together lie together.
  * (4) A shard grows and shrinks alone, so no event pays for all blocks. Records are never copied to grow: a
  *     page of memory that is fresh from the kernel costs more than all else that is done for its blocks.
  * (5) How many bytes are live is summed up when it is asked for: a free does not look at the size.
- * (6) 26 bits of a record are the size. Larger blocks are few: their sizes are in a list.
+ * (6) A record's last word is an event's last word. 26 bits between its fields and beside the address are the
+ *     size; larger blocks are few: their sizes are in a list.
  * (7) Private memory, no locks, no pointers into it from outside: a fork freezes it. */
 #include "preload/live.h"
 
@@ -51,47 +53,53 @@
 #define DEAD_OF_BUCKET 16u		/* bits of `dead` that lie after the index, for each of its buckets */
 #define MAPS_FIRST 1024u
 #define LARGE_FIRST 256u
-#define AHEAD 16u			/* events between asking for a block's bucket and using it */
 
-#define ADDR_BITS 48u
-#define ALIGN_BITS 3u
-#define HASH_BITS (ADDR_BITS - ALIGN_BITS)
+#define ALIGN_BITS LIVE_ALIGN_BITS
+#define HASH_BITS LIVE_HASH_BITS
 #define STACK_BITS 24u
 #define TID_BITS 22u			/* the kernel's PID_MAX_LIMIT */
 #define SAMPLE_BITS 4u
 #define SIZE_HIGH_BITS 10u		/* above the 16 beside the address */
 #define LARGE_BYTES ((1u << (16 + SIZE_HIGH_BITS)) - 1)	/* and above: see `large` */
 #define KIND_BITS 3u			/* enum stream_node_kind */
-#define KIND_SHIFT (STACK_BITS + TID_BITS + SIZE_HIGH_BITS)
-#define SAMPLE_SHIFT (KIND_SHIFT + KIND_BITS)
-#define IN_REALLOC (1ull << 63)		/* in entry.what: see ld__live_realloc_begin() */
+
+/* In entry.what everything that an event tells lies where the event has it, so that its last word is taken over as
+ * it is; what an event has no use for are the high bits of the size, 4 and 4 and 2. */
+#define SAMPLE_SHIFT STACK_BITS
+#define SIZE_SHIFT (SAMPLE_SHIFT + SAMPLE_BITS)
+#define KIND_SHIFT 32u
+#define SIZE_MIDDLE_SHIFT (KIND_SHIFT + KIND_BITS)
+#define IN_REALLOC (1ull << 39)		/* see ld__live_realloc_begin() */
+#define TID_SHIFT 40u
+#define SIZE_TOP_SHIFT (TID_SHIFT + TID_BITS)
 
 struct entry {
 	uint64_t where;			/* addr << 16 | low bits of the size */
 	uint64_t birth;
-	uint64_t what;			/* stack | tid << 24 | high bits of the size << 46 | kind << 56 | sample << 59 */
+	uint64_t what;
 };
 
 struct shard {
 	_Alignas(64) struct bucket *index;	/* NULL: it has no memory yet */
 	uint64_t *dead;			/* one bit a record; after the index, or in first_dead */
-	struct entry *at_hand;		/* records of the word of `dead` that the hand is at */
+	struct entry *at_hand;		/* records of the word of `dead` that the hand is at ... */
+	uint64_t in_hand;		/* ... and those bits of it that the hand has: they are 0 in `dead` */
 	uint32_t mask;			/* buckets - 1 */
 	uint32_t used, most, least;	/* blocks; with more or fewer than these it grows or shrinks */
 	uint32_t room;			/* records, a multiple of 64 */
 	uint32_t hand;			/* word of `dead` */
-	_Alignas(64) struct entry *chunks[CHUNKS];
 };
 
 _Static_assert(SHARDS == LIVE_PARTS, "layout");
-_Static_assert(offsetof(struct shard, chunks) == 64, "layout");
+_Static_assert(sizeof(struct shard) == 64, "layout");
 _Static_assert(HASH_BITS - SHARDS_LOG == 32 + TAG_LOW_BITS && TAG_LOW_BITS + NUMBER_BITS == 31, "layout");
 _Static_assert(BUCKETS_FIRST * sizeof(struct bucket) + ROOM_FIRST * sizeof(struct entry) == PAGE, "layout");
 _Static_assert(LIVE_ROOM_MAX <= ROOM_FIRST << (CHUNKS - 1) && LIVE_ROOM_MAX < NO_RECORD, "layout");
-_Static_assert(SAMPLE_BITS + SAMPLE_SHIFT == 63, "layout");
+_Static_assert(SIZE_SHIFT + 4 == KIND_SHIFT && SIZE_MIDDLE_SHIFT + 4 == 39 && SIZE_TOP_SHIFT + 2 == 64, "layout");
 _Static_assert(STREAM_NODE_PYTHON < 1u << KIND_BITS, "layout");
 
 static struct shard shards[SHARDS * SETS];
+static struct entry *chunks_of[SHARDS * SETS][CHUNKS];
 static uint64_t first_dead[SHARDS * SETS][ROOM_FIRST / 64];
 static uint32_t shard_count = SHARDS;	/* or all, when there was an address that is no multiple of 8 */
 static char *first_pages;		/* one for each shard of the first set */
@@ -102,15 +110,6 @@ static uint64_t map_count, map_room;
 
 static _Atomic uint64_t live_mappings, live_mapped_bytes;
 static _Atomic uint64_t anomalies, refused;
-
-/* 45 bits that mean something, other ones for each addr >> 3: an odd factor, and the upper half is added to the
- * lower one. */
-static inline uint64_t hash_of(uint64_t addr)
-{
-	uint64_t h = (addr >> ALIGN_BITS) * 0x9e3779b97f4a7c15ull;
-
-	return h ^ h << (64 - HASH_BITS) >> (64 - HASH_BITS + HASH_BITS / 2);
-}
 
 /* Has it none of the bits that are rarely set: a number of more than 48 bits, or no multiple of 8? */
 static inline bool is_ordinary(uint64_t addr)
@@ -158,7 +157,9 @@ static uint64_t *large_find(uint64_t addr)
 
 static inline uint64_t entry_low_bytes(const struct entry *e)
 {
-	return (e->where & 0xffff) | (e->what >> (STACK_BITS + TID_BITS) & ((1u << SIZE_HIGH_BITS) - 1)) << 16;
+	uint64_t what = e->what, high = (what >> SIZE_SHIFT & 0xf) | (what >> SIZE_MIDDLE_SHIFT & 0xf) << 4 | what >> SIZE_TOP_SHIFT << 8;
+
+	return (e->where & 0xffff) | high << 16;
 }
 
 static inline uint64_t entry_bytes(const struct entry *e)
@@ -174,21 +175,21 @@ static void entry_read(const struct entry *e, struct live_block *ret_block)
 	ret_block->bytes = entry_bytes(e);
 	ret_block->birth = e->birth;
 	ret_block->stack = (uint32_t)e->what & ((1u << STACK_BITS) - 1);
-	ret_block->tid = (uint32_t)(e->what >> STACK_BITS) & ((1u << TID_BITS) - 1);
+	ret_block->tid = (uint32_t)(e->what >> TID_SHIFT) & ((1u << TID_BITS) - 1);
 	ret_block->kind = (uint32_t)(e->what >> KIND_SHIFT) & ((1u << KIND_BITS) - 1);
 	ret_block->sample = (uint32_t)(e->what >> SAMPLE_SHIFT) & ((1u << SAMPLE_BITS) - 1);
 }
 
 static inline struct entry entry_of(const struct live_block *block)
 {
-	uint64_t bytes = block->bytes < LARGE_BYTES ? block->bytes : LARGE_BYTES;
+	uint64_t bytes = block->bytes < LARGE_BYTES ? block->bytes : LARGE_BYTES, high = bytes >> 16;
 
 	return (struct entry){
 		.where = block->addr << 16 | (bytes & 0xffff),
 		.birth = block->birth,
-		.what = block->stack | (uint64_t)block->tid << STACK_BITS |
-			bytes >> 16 << (STACK_BITS + TID_BITS) | (uint64_t)block->kind << KIND_SHIFT |
-			(uint64_t)block->sample << SAMPLE_SHIFT,
+		.what = block->stack | (uint64_t)block->sample << SAMPLE_SHIFT | (high & 0xf) << SIZE_SHIFT |
+			(uint64_t)block->kind << KIND_SHIFT | (high >> 4 & 0xf) << SIZE_MIDDLE_SHIFT |
+			(uint64_t)block->tid << TID_SHIFT | high >> 8 << SIZE_TOP_SHIFT,
 	};
 }
 
@@ -245,17 +246,37 @@ static uint64_t bytes_of_chunk(uint32_t chunk)
 	return (chunk ? (uint64_t)(ROOM_FIRST / 2) << chunk : ROOM_FIRST) * sizeof(struct entry);
 }
 
+static inline uint32_t number_of(const struct shard *s)
+{
+	return (uint32_t)(s - shards);
+}
+
 static inline struct entry *record_at(const struct shard *s, uint32_t record)
 {
 	uint32_t chunk = chunk_of(record);
 
-	return &s->chunks[chunk][record - (chunk ? ROOM_FIRST / 2 << chunk : 0)];
+	return &chunks_of[number_of(s)][chunk][record - (chunk ? ROOM_FIRST / 2 << chunk : 0)];
 }
 
+/* One bit for each block among 64 records. */
+static inline uint64_t live_records(const struct shard *s, uint32_t word)
+{
+	return ~(s->dead[word] | (word == s->hand ? s->in_hand : 0));
+}
+
+static void empty_hand(struct shard *s)
+{
+	s->dead[s->hand] |= s->in_hand;
+	s->in_hand = 0;
+}
+
+/* The hand is empty. */
 static void move_hand(struct shard *s, uint32_t hand)
 {
 	s->hand = hand;
 	s->at_hand = record_at(s, hand * 64);
+	s->in_hand = s->dead[hand];
+	s->dead[hand] = 0;
 }
 
 static __attribute__((noinline)) void turn_hand(struct shard *s)
@@ -273,10 +294,10 @@ static inline struct entry *shard_take_record(struct shard *s, uint32_t *ret_rec
 	uint64_t bits, rest;
 	uint32_t bit;
 
-	if (__builtin_expect(!s->dead[s->hand], 0))
+	if (__builtin_expect(!s->in_hand, 0))
 		turn_hand(s);
-	bits = s->dead[s->hand];
-	s->dead[s->hand] = rest = bits & (bits - 1);
+	bits = s->in_hand;
+	s->in_hand = rest = bits & (bits - 1);
 	s->used++;
 	/* the other shards have their turns before the next one is written: time to get its last line */
 	__builtin_prefetch(&s->at_hand[__builtin_ctzll(rest | 1ull << 63)].what, 1);
@@ -286,11 +307,6 @@ static inline struct entry *shard_take_record(struct shard *s, uint32_t *ret_rec
 }
 
 /* ---- growing and shrinking ---- */
-
-static uint32_t number_of(const struct shard *s)
-{
-	return (uint32_t)(s - shards);
-}
 
 static bool is_on_first_pages(const void *memory)
 {
@@ -344,7 +360,7 @@ static int shard_begin(struct shard *s)
 		shard_count = SHARDS * SETS;
 	s->index = (struct bucket *)(void *)page;
 	s->mask = BUCKETS_FIRST - 1;
-	s->chunks[0] = (struct entry *)(void *)(s->index + BUCKETS_FIRST);
+	chunks_of[number][0] = (struct entry *)(void *)(s->index + BUCKETS_FIRST);
 	s->dead = first_dead[number];
 	memset(s->dead, 0xff, ROOM_FIRST / 8);
 	s->room = ROOM_FIRST;
@@ -398,6 +414,7 @@ static uint32_t power_of_two(uint32_t least)
 static int grow_room(struct shard *s)
 {
 	uint32_t step = (1u << (31 - __builtin_clz(s->room))) / 4, room, chunk = chunk_of(s->room);
+	struct entry **memory = &chunks_of[number_of(s)][chunk];
 	int r;
 
 	room = s->room + (step < 64 ? 64 : step);
@@ -410,11 +427,12 @@ static int grow_room(struct shard *s)
 		if (r < 0)
 			return r;
 	}
-	if (!s->chunks[chunk])
-		s->chunks[chunk] = map(bytes_of_chunk(chunk));
-	if (!s->chunks[chunk])
+	if (!*memory)
+		*memory = map(bytes_of_chunk(chunk));
+	if (!*memory)
 		return -ENOMEM;
 	memset(s->dead + s->room / 64, 0xff, (room - s->room) / 8);
+	empty_hand(s);
 	move_hand(s, s->room / 64);
 	s->room = room;
 	return 0;
@@ -440,11 +458,14 @@ static int shard_grow(struct shard *s)
 /* The blocks slide down over the dead ones and get new numbers. */
 static __attribute__((noinline)) void shard_shrink(struct shard *s)
 {
-	struct shard old = *s;
+	struct entry **chunks = chunks_of[number_of(s)];
+	struct shard old;
 	uint32_t room = s->used < ROOM_FIRST / 2 ? ROOM_FIRST : power_of_two(s->used * 2), to = 0;
 
+	empty_hand(s);
+	old = *s;
 	if (room == ROOM_FIRST) {
-		s->index = (struct bucket *)(void *)s->chunks[0] - BUCKETS_FIRST;
+		s->index = (struct bucket *)(void *)chunks[0] - BUCKETS_FIRST;
 		s->mask = BUCKETS_FIRST - 1;
 		s->dead = first_dead[number_of(s)];
 		memset(s->index, 0, BUCKETS_FIRST * sizeof(*s->index));
@@ -455,14 +476,14 @@ static __attribute__((noinline)) void shard_shrink(struct shard *s)
 		for (uint64_t bits = ~old.dead[w]; bits; bits &= bits - 1) {
 			const struct entry *e = record_at(s, w * 64 + (uint32_t)__builtin_ctzll(bits));
 
-			shard_enter(s, tag_of(hash_of(entry_addr(e))), to);
+			shard_enter(s, tag_of(ld__live_hash(entry_addr(e))), to);
 			*record_at(s, to++) = *e;
 		}
 	}
 	ld__arena_unmap(old.index, bytes_of_index(old.mask + 1));
 	for (uint32_t chunk = chunk_of(room - 1) + 1; chunk < CHUNKS; chunk++) {
-		ld__arena_unmap(s->chunks[chunk], bytes_of_chunk(chunk));
-		s->chunks[chunk] = NULL;
+		ld__arena_unmap(chunks[chunk], bytes_of_chunk(chunk));
+		chunks[chunk] = NULL;
 	}
 	memset(s->dead, 0, room / 8);
 	for (uint32_t i = to; i < room; i++)
@@ -506,11 +527,11 @@ int ld__live_init(void)
 
 static inline bool find(uint64_t addr, struct shard **ret_shard, uint64_t *ret_tag, struct place *ret_place)
 {
-	uint64_t hash = hash_of(addr);
+	uint64_t hash = ld__live_hash(addr);
 
 	*ret_shard = shard_of(addr, hash);
 	*ret_tag = tag_of(hash);
-	return __builtin_expect(!(addr >> ADDR_BITS), 1) && shard_find(*ret_shard, *ret_tag, ret_place);
+	return __builtin_expect(!(addr >> LIVE_ADDR_BITS), 1) && shard_find(*ret_shard, *ret_tag, ret_place);
 }
 
 static struct entry *look_up(uint64_t addr)
@@ -598,7 +619,7 @@ static int enter(const struct live_block *block)
 	uint32_t record;
 	int r;
 
-	if (block->addr >> ADDR_BITS || block->stack >> STACK_BITS)
+	if (block->addr >> LIVE_ADDR_BITS || block->stack >> STACK_BITS)
 		return -ERANGE;
 	if (find(block->addr, &s, &tag, &place))
 		return replace(s, tag, place, block);
@@ -651,7 +672,7 @@ static inline __attribute__((always_inline)) struct entry *enter_quickly(uint64_
 int ld__live_insert(const struct live_block *block)
 {
 	bool is_usual = !(block->stack >> STACK_BITS) && block->bytes < LARGE_BYTES;
-	struct entry *e = is_usual ? enter_quickly(block->addr, hash_of(block->addr)) : NULL;
+	struct entry *e = is_usual ? enter_quickly(block->addr, ld__live_hash(block->addr)) : NULL;
 
 	if (__builtin_expect(!e, 0))
 		return insert_anyhow(block);
@@ -669,19 +690,14 @@ static __attribute__((noinline)) void insert_event_anyhow(const struct event *ev
 static inline void insert_event(const struct event *event, uint64_t hash)
 {
 	struct entry *e = event->bytes < 1u << 16 ? enter_quickly(event->addr, hash) : NULL;
-	uint64_t last;
 
 	if (__builtin_expect(!e, 0)) {
 		insert_event_anyhow(event);
 		return;
 	}
-	/* one word to another, without a stop at each field */
-	memcpy(&last, (const char *)event + sizeof(*event) - sizeof(last), sizeof(last));
 	e->where = event->addr << 16 | event->bytes;
 	e->birth = event->clock;
-	e->what = (last & ((1u << STACK_BITS) - 1)) | last >> 40 << STACK_BITS |
-		  (last >> 32 & ((1u << KIND_BITS) - 1)) << KIND_SHIFT |
-		  (last >> 24 & ((1u << SAMPLE_BITS) - 1)) << SAMPLE_SHIFT;
+	memcpy(&e->what, (const char *)event + sizeof(*event) - sizeof(e->what), sizeof(e->what));
 }
 
 bool ld__live_remove(uint64_t addr, struct live_block *ret_block)
@@ -771,7 +787,7 @@ static inline const void *bucket_of(uint64_t hash)
 
 void ld__live_prefetch(uint64_t addr)
 {
-	__builtin_prefetch(bucket_of(hash_of(addr)), 1);
+	__builtin_prefetch(bucket_of(ld__live_hash(addr)), 1);
 }
 
 void ld__live_prefetch_record(uint64_t addr)
@@ -784,32 +800,19 @@ void ld__live_prefetch_record(uint64_t addr)
 
 /* ---- events ---- */
 
-static inline bool is_of_block(const struct event *e)
+void ld__live_apply(const struct event *events, const uint64_t *hashes, const uint16_t *order, uint32_t count)
 {
-	return e->kind == EVENT_FREE || e->kind < STREAM_NODE_MAPPING;
-}
-
-uint32_t ld__live_apply(const struct event *events, const uint16_t *order, uint32_t count)
-{
-	static uint64_t hashes[LIVE_BATCH + AHEAD];
-	uint32_t n;
-
-	for (n = 0; n < count && is_of_block(&events[order[n]]); n++) {
-		hashes[n] = hash_of(events[order[n]].addr);
-		if (n < AHEAD)
-			__builtin_prefetch(bucket_of(hashes[n]), 1);
-	}
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < LIVE_AHEAD; i++)
+		__builtin_prefetch(bucket_of(hashes[order[i]]), 1);
+	for (uint32_t i = 0; i < count; i++) {
 		const struct event *e = &events[order[i]];
 
-		/* beyond the end: one of earlier, which does no harm */
-		__builtin_prefetch(bucket_of(hashes[i + AHEAD]), 1);
+		__builtin_prefetch(bucket_of(hashes[order[i + LIVE_AHEAD]]), 1);
 		if (e->kind == EVENT_FREE)
-			remove_quickly(e->addr, hashes[i]);
+			remove_quickly(e->addr, hashes[order[i]]);
 		else
-			insert_event(e, hashes[i]);
+			insert_event(e, hashes[order[i]]);
 	}
-	return n;
 }
 
 /* ---- mappings ---- */
@@ -918,7 +921,7 @@ uint64_t ld__live_visit(void (*visit)(const struct live_block *block, void *data
 
 	for (const struct shard *s = shards; s < shards + shard_count; s++) {
 		for (uint32_t w = 0; w < s->room / 64; w++) {
-			for (uint64_t bits = ~s->dead[w]; bits; bits &= bits - 1) {
+			for (uint64_t bits = live_records(s, w); bits; bits &= bits - 1) {
 				entry_read(record_at(s, w * 64 + (uint32_t)__builtin_ctzll(bits)), &block);
 				visit(&block, data);
 				count++;
@@ -942,14 +945,17 @@ bool ld__live_find_mapping(uint64_t addr, struct live_block *ret_mapping)
 
 void ld__live_clear(void)
 {
+	struct entry **chunks;
+
 	for (struct shard *s = shards; s < shards + shard_count; s++) {
 		if (!s->index)
 			continue;
 		free_index(s);
-		if (!is_on_first_pages(s->chunks[0]))
-			ld__arena_unmap((struct bucket *)(void *)s->chunks[0] - BUCKETS_FIRST, PAGE);
+		chunks = chunks_of[number_of(s)];
+		if (!is_on_first_pages(chunks[0]))
+			ld__arena_unmap((struct bucket *)(void *)chunks[0] - BUCKETS_FIRST, PAGE);
 		for (uint32_t chunk = 1; chunk < CHUNKS; chunk++)
-			ld__arena_unmap(s->chunks[chunk], bytes_of_chunk(chunk));
+			ld__arena_unmap(chunks[chunk], bytes_of_chunk(chunk));
 	}
 	ld__arena_unmap(first_pages, SHARDS * PAGE);
 	ld__live_abandon();
@@ -958,6 +964,7 @@ void ld__live_clear(void)
 void ld__live_abandon(void)
 {
 	memset(shards, 0, shard_count * sizeof(*shards));
+	memset(chunks_of, 0, shard_count * sizeof(*chunks_of));
 	shard_count = SHARDS;
 	first_pages = NULL;
 	large_count = 0;
@@ -972,7 +979,7 @@ void ld__live_part_totals(uint32_t part, uint64_t *ret_blocks, uint64_t *ret_byt
 	for (const struct shard *s = &shards[part]; s < shards + shard_count; s += LIVE_PARTS) {
 		*ret_blocks += s->used;
 		for (uint32_t w = 0; w < s->room / 64; w++) {
-			for (uint64_t bits = ~s->dead[w]; bits; bits &= bits - 1)
+			for (uint64_t bits = live_records(s, w); bits; bits &= bits - 1)
 				*ret_bytes += entry_bytes(record_at(s, w * 64 + (uint32_t)__builtin_ctzll(bits)));
 		}
 	}

@@ -34,6 +34,19 @@ static inline struct live_block ld__live_block_of(const struct event *e, uint64_
 	return block;
 }
 
+/* The hash by which the table finds a block: 45 bits that mean something, other ones for each addr >> 3. An odd
+ * factor, and the upper half is added to the lower one. */
+#define LIVE_ADDR_BITS 48u
+#define LIVE_ALIGN_BITS 3u
+#define LIVE_HASH_BITS (LIVE_ADDR_BITS - LIVE_ALIGN_BITS)
+
+static inline uint64_t ld__live_hash(uint64_t addr)
+{
+	uint64_t h = (addr >> LIVE_ALIGN_BITS) * 0x9e3779b97f4a7c15ull;
+
+	return h ^ h << (64 - LIVE_HASH_BITS) >> (64 - LIVE_HASH_BITS + LIVE_HASH_BITS / 2);
+}
+
 /* Visit all live blocks in no particular order. For the snapshot child (which owns a frozen copy)
  * and for tests under the drain lock. Never allocates. Returns the number visited. */
 uint64_t ld__live_visit(void (*visit)(const struct live_block *block, void *data), void *data);
@@ -64,11 +77,12 @@ int ld__live_insert(const struct live_block *block);
 /* Take a block out. Returns whether it was there; ret_block may be NULL. */
 bool ld__live_remove(uint64_t addr, struct live_block *ret_block);
 
-/* Enter and take out what events tell of, in their order: events[order[0]], events[order[1]] ... An allocation's clock
- * is its block's birth; a block that is freed and not there was allocated before capture began. count: at most
- * LIVE_BATCH. Returns how many were applied: it stops before an event that is neither an allocation nor a free. */
-#define LIVE_BATCH 512u
-uint32_t ld__live_apply(const struct event *events, const uint16_t *order, uint32_t count);
+/* Enter and take out what allocations and frees tell of, in their order: events[order[0]], events[order[1]] ...,
+ * whose addresses have the hashes hashes[order[0]] ... An allocation's clock is its block's birth; a block that is freed
+ * and not there was allocated before capture began. order goes on for LIVE_AHEAD: what is there is used for nothing but
+ * prefetching. */
+#define LIVE_AHEAD 16u			/* events between asking for a block's bucket and using it */
+void ld__live_apply(const struct event *events, const uint64_t *hashes, const uint16_t *order, uint32_t count);
 
 /* Say that one of the others will be called for this address soon: it is nothing but faster then. */
 void ld__live_prefetch(uint64_t addr);

@@ -14,7 +14,7 @@ static uint64_t addrs[LIVE_ROOM_MAX + 100];
 /* The next multiple of 8 from *at on whose hash has these lowest bits. */
 static uint64_t next_addr(uint64_t *at, uint64_t bits, uint64_t mask)
 {
-	while ((hash_of(*at) & mask) != bits)
+	while ((ld__live_hash(*at) & mask) != bits)
 		*at += 8;
 	*at += 8;
 	return *at - 8;
@@ -41,8 +41,8 @@ TEST(hash_gives_other_bits_for_each_address)
 	for (int i = 0; i < 6; i++)		/* the factor's inverse, by Newton */
 		undo *= 2 - 0x9e3779b97f4a7c15ull * undo;
 	for (uint64_t i = 0; i < 100000; i++) {
-		addr = (i * 0x9e3779b97f4a7c15ull >> (64 - ADDR_BITS)) & ~7ull;
-		h = hash_of(addr) & ((1ull << HASH_BITS) - 1);
+		addr = (i * 0x9e3779b97f4a7c15ull >> (64 - LIVE_ADDR_BITS)) & ~7ull;
+		h = ld__live_hash(addr) & ((1ull << HASH_BITS) - 1);
 		h ^= h >> 22;			/* the upper half was left as it was, so this gives the lower one back, */
 		h ^= h >> 44;			/* but for the one bit that was moved twice */
 		ASSERT_U64_EQ((h * undo & ((1ull << HASH_BITS) - 1)) << ALIGN_BITS, addr);
