@@ -148,8 +148,8 @@ static void sift_down(uint32_t at)
 
 static bool heap_make_room(uint32_t count)
 {
-	uint32_t room = heap_room ? heap_room : CURSORS_FIRST;
-	struct cursor *fresh;
+	uint32_t room = heap_room ? heap_room : CURSORS_FIRST, old_room = heap_room;
+	struct cursor *fresh, *old = heap;
 
 	if (count <= heap_room)
 		return true;
@@ -158,9 +158,9 @@ static bool heap_make_room(uint32_t count)
 	fresh = ld__arena_map(room * sizeof(*fresh));
 	if (!fresh)
 		return false;
-	ld__arena_unmap(heap, heap_room * sizeof(*heap));
 	heap = fresh;
 	heap_room = room;
+	ld__arena_unmap(old, old_room * sizeof(*old));	/* last: a child forked in between goes on with what the pointer says */
 	return true;
 }
 

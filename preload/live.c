@@ -559,17 +559,17 @@ static void large_sweep(void)
 
 static int large_grow(void)
 {
-	uint64_t room = large_room ? large_room * 2 : LARGE_FIRST;
-	void *fresh = ld__arena_map(room * sizeof(*large));
+	uint64_t room = large_room ? large_room * 2 : LARGE_FIRST, old_bytes = large_room * sizeof(*large);
+	void *fresh = ld__arena_map(room * sizeof(*large)), *old = large;
 
 	if (!fresh)
 		return -ENOMEM;
-	if (large) {
-		memcpy(fresh, large, large_count * sizeof(*large));
-		ld__arena_unmap(large, large_room * sizeof(*large));
-	}
+	if (old)
+		memcpy(fresh, old, large_count * sizeof(*large));
 	large = fresh;
 	large_room = room;
+	if (old)			/* after the pointer: a child that was forked in between goes on with it */
+		ld__arena_unmap(old, old_bytes);
 	return 0;
 }
 
@@ -835,8 +835,8 @@ static uint64_t map_above(uint64_t addr)
 
 static int map_make_room(void)
 {
-	uint64_t room = map_room ? map_room * 2 : MAPS_FIRST;
-	struct live_block *fresh;
+	uint64_t room = map_room ? map_room * 2 : MAPS_FIRST, old_bytes = map_room * sizeof(*maps);
+	struct live_block *fresh, *old = maps;
 
 	if (map_count < map_room)
 		return 0;
@@ -845,12 +845,12 @@ static int map_make_room(void)
 		add(&refused, 1);
 		return -ENOMEM;
 	}
-	if (maps) {
-		memcpy(fresh, maps, map_count * sizeof(*maps));
-		ld__arena_unmap(maps, map_room * sizeof(*maps));
-	}
+	if (old)
+		memcpy(fresh, old, map_count * sizeof(*maps));
 	maps = fresh;
 	map_room = room;
+	if (old)			/* after the pointer, as above */
+		ld__arena_unmap(old, old_bytes);
 	return 0;
 }
 

@@ -153,6 +153,8 @@ static int receive(int fd, uint64_t deadline_ns, const struct target *target, ch
 			return -ETIMEDOUT;
 	}
 	got = recv(fd, &message, sizeof(message), 0);
+	if (got < 0 && errno == ECONNRESET)	/* the agent refused without reading; what it said comes after this error */
+		got = recv(fd, &message, sizeof(message), 0);
 	if (got <= 0)
 		return got < 0 && errno != ECONNRESET ? -errno : -ESRCH;
 	if ((size_t)got < sizeof(message.head) || message.head.magic != CONTROL_MAGIC)

@@ -138,6 +138,27 @@ for n, process in enumerate(both):
            "three callers at once: each gets a snapshot or one sentence, caller %d got %s %r" % (n, process.returncode, err))
 expect(any(process.returncode == 0 for process in both), "three callers at once: one at least should get a snapshot")
 
+# -- an agent that refuses without reading what was asked: its reason is told, not that the connection broke
+folder = scratch("deaf")
+shutil.copy(LIBRARY, os.path.join(folder, "libleakdiff.so"))
+deaf = start([sys.executable, "-c", """
+import mmap, os, socket, struct, time
+with open("libleakdiff.so", "rb") as f:
+    seen = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+listener.bind("\\0leakdiff.%d" % os.getpid())
+listener.listen()
+print("ready", flush=True)
+while True:
+    client, _ = listener.accept()
+    time.sleep(0.2)
+    client.send(struct.pack("<II", 0x4b43444c, 3) + b"not to you, today")
+    client.close()
+"""], cwd=folder, env=clean_environment(), stdout=subprocess.PIPE, text=True)
+deaf.stdout.readline()
+each(deaf.pid, "an agent that does not read", ("not to you, today",))
+stop(deaf)
+
 # -- on and off
 for command, state in (("off", "off"), ("off", "off"), ("on", "on"), ("on", "on")):
     done = leakdiff(command, service.pid)

@@ -52,6 +52,17 @@ if shutil.which("strace"):
         expect(numbers == ["0", "1", "2", "3", "4", "5"], "the agent's connection should be closed by now: %s" % numbers)
     service.quit()
 
+# There, too, where no ring file can be had, so that the agent listens by an abstract name: a socket of the
+# service that got its number is not taken for the agent's.
+service = Service(wrapper=["prlimit", "--fsize=0", FENCE, "refuse", str(UNSHARE), str(CLOSE_RANGE), "--"])
+expect(leakdiff("status", service.pid).returncode == 0, "status by an abstract name")
+service.ask("pairs")
+time.sleep(0.5)
+done = leakdiff("status", service.pid)
+expect(done.returncode == 0, "the agent should listen anew: %s" % done.stderr[-200:])
+expect(service.ask("whole") == "0", "what the service sends to itself should arrive")
+service.quit()
+
 # systemd's SystemCallFilter= ends who calls ptrace or pidfd_getfd: nobody of ours may, and nobody waits.
 for name, calls in (("ptrace", (PTRACE,)), ("pidfd_getfd", (PIDFD_GETFD,)), ("both", (PTRACE, PIDFD_GETFD))):
     service = fenced("kill", *calls, LEAKDIFF_LOG="1")

@@ -53,12 +53,23 @@ static void set_up(void)
 		pthread_join(threads[i], NULL);
 }
 
+/* What an event of that clock tells beside its block. */
+static uint32_t stack_at(uint64_t clock)
+{
+	return (uint32_t)(clock * 0x9e3779b97f4a7c15ull >> 40);
+}
+
+static uint32_t tid_at(int r, uint64_t clock)
+{
+	return (clock % 2 ? 0x3fff00u : 100u) + (uint32_t)r;
+}
+
 static void put(int r, uint64_t clock, uint32_t kind, uint64_t addr, uint64_t bytes)
 {
 	struct event *e = &ld__ring_events(ring[r])[ring[r]->head & ring[r]->event_mask];
 
-	*e = (struct event){ .clock = clock, .addr = addr, .bytes = bytes, .stack = 3, .kind = kind & 0xff,
-			     .tid = 100 + (unsigned int)r };
+	*e = (struct event){ .clock = clock, .addr = addr, .bytes = bytes, .stack = stack_at(clock), .sample = clock & 0xf,
+			     .kind = kind & 0xff, .tid = tid_at(r, clock) };
 	ring[r]->head++;
 }
 
@@ -194,7 +205,7 @@ TEST(moved_mapping_keeps_its_birth_and_a_failed_move_changes_nothing)
 #define ADDRESSES 400u
 #define HISTORY 300000u
 
-static struct { uint64_t birth, bytes; bool is_busy; } expected[ADDRESSES];
+static struct { uint64_t birth, bytes, clock; int ring; bool is_busy; } expected[ADDRESSES];
 
 /* One half of a realloc has been told of; the other one comes later, and other rings' events in between. */
 static struct { uint32_t from, to; bool is_running, fails; } moving[3];
@@ -217,7 +228,10 @@ static uint32_t differing(void)
 		if (ld__live_find(address(i), &b) != (expected[i].birth != 0))
 			wrong++;
 		else if (expected[i].birth)
-			wrong += b.birth != expected[i].birth || b.bytes != expected[i].bytes;
+			wrong += b.birth != expected[i].birth || b.bytes != expected[i].bytes ||
+				 b.stack != stack_at(expected[i].clock) || b.sample != (expected[i].clock & 0xf) ||
+				 b.tid != tid_at(expected[i].ring, expected[i].clock) ||
+				 b.kind != (expected[i].clock == b.birth ? STREAM_NODE_MALLOC : STREAM_NODE_REALLOC);
 	}
 	return wrong + (live_now() != live);
 }
@@ -235,6 +249,8 @@ static void end_moving(int r, uint64_t clock, uint64_t bytes)
 	expected[from].birth = 0;
 	expected[to].birth = birth;
 	expected[to].bytes = bytes;
+	expected[to].clock = clock;
+	expected[to].ring = r;
 	put(r, clock, EVENT_REALLOC_END, address(to), bytes);
 }
 
@@ -262,8 +278,10 @@ TEST(random_histories_end_as_a_plain_list_says)
 		} else if (expected[i].is_busy) {
 			continue;
 		} else if (!expected[i].birth) {
-			expected[i].birth = ++clock;
-			expected[i].bytes = x % 1000 + (x % 50 == 0) * 100000;
+			expected[i].birth = expected[i].clock = ++clock;
+			expected[i].ring = r;
+			/* around the sizes above which a record has more to keep */
+			expected[i].bytes = x % 50 > 1 ? x % 1000 : (x % 50 ? 1u << 16 : 1u << 26) - 3 + x / 50 % 5;
 			put(r, clock, STREAM_NODE_MALLOC, address(i), expected[i].bytes);
 		} else if ((x >> 12) % 8 || moving[r].is_running) {
 			put(r, ++clock, EVENT_FREE, address(i), 0);
@@ -339,12 +357,17 @@ TEST(what_a_fork_interrupted_before_it_was_in_the_table_is_forgotten_in_the_chil
 {
 	set_up();
 	EXPECT(ld__drain_after_fork_child());
+	put(0, 290, EVENT_REALLOC_BEGIN, 0xb000, 0);
 	put(0, 300, STREAM_NODE_MALLOC, 0xb000, 1);
 	ASSERT(ld__drain_lock(1000000000u));
 	ring[0]->tail = ld__apply_events(ring[0], ring[0]->tail, ring[0]->head, 300);
 	EXPECT(!ld__drain_after_fork_child());
 	ld__drain();
 	EXPECT_U64_EQ(live_now(), 0);
+	put(0, 310, STREAM_NODE_MALLOC, 0xb000, 1);
+	ld__drain();
+	EXPECT_U64_EQ(live_now(), 1);
+	EXPECT_INT_EQ(ring[0]->realloc_pending.active, 0);
 	ld__live_clear();
 }
 

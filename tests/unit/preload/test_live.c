@@ -163,6 +163,51 @@ static void remember_birth(const struct live_block *b, void *data)
 	birth_of_visit = b->birth;
 }
 
+TEST(table_that_was_cleared_or_abandoned_holds_addresses_of_every_alignment_again)
+{
+	uint64_t nothing = ld__arena_bytes(), found;
+
+	wrong = 0;
+	for (int round = 0; round < 3; round++) {
+		memset(births, 0, sizeof(births));
+		for (uint64_t i = 0; i < ADDRESSES; i += 3) {
+			struct live_block b = numbered_block(i, i, 1 + i);
+
+			ASSERT_INT_EQ(ld__live_insert(&b), 0);
+			births[i] = 1 + i;
+			sizes[i] = i;
+		}
+		found = 0;
+		EXPECT_U64_EQ(ld__live_visit(compare, &found), (ADDRESSES + 2) / 3);
+		EXPECT_U64_EQ(wrong, 0);
+		if (round == 1) {
+			nothing = ld__arena_bytes();	/* the old memory is left where it is */
+			ld__live_abandon();
+		} else {
+			ld__live_clear();
+			EXPECT_U64_EQ(ld__arena_bytes(), nothing);
+		}
+		EXPECT_U64_EQ(ld__live_visit(compare, &found), 0);
+	}
+}
+
+TEST(parts_for_addresses_of_odd_alignment_grow_again_after_a_clear)
+{
+	uint64_t blocks, bytes;
+
+	for (uint64_t round = 1; round <= 2; round++) {
+		for (uint64_t i = 1; i <= 30000; i++) {
+			struct live_block b = block_at(0x70000000 + i * 8 + 1, round, i);
+
+			ASSERT_INT_EQ(ld__live_insert(&b), 0);
+		}
+		ld__live_totals(&blocks, &bytes);
+		EXPECT_U64_EQ(blocks, 30000);
+		EXPECT_U64_EQ(bytes, round * 30000);
+		ld__live_clear();
+	}
+}
+
 TEST(block_at_a_live_address_replaces_it_and_is_counted)
 {
 	struct live_block first = block_at(0x5000, 10, 1), second = block_at(0x5000, 20, 2);
@@ -193,6 +238,23 @@ TEST(block_in_realloc_stays_until_its_end_and_may_be_replaced_without_anomaly)
 	ld__live_realloc_end(0x6000, told.birth);
 	EXPECT_U64_EQ(ld__live_visit(remember_birth, NULL), 1);
 	EXPECT_U64_EQ(birth_of_visit, 5);
+	EXPECT_U64_EQ(ld__live_anomalies(), before);
+	ld__live_clear();
+}
+
+TEST(realloc_of_a_block_that_is_gone_leaves_the_one_that_has_its_address)
+{
+	struct live_block old = block_at(0x6000, 10, 1), thief = block_at(0x6000, 30, 5), told;
+	uint64_t before = ld__live_anomalies();
+
+	ld__live_insert(&old);
+	ASSERT(ld__live_realloc_begin(0x6000, &told));
+	ld__live_insert(&thief);
+	ASSERT(ld__live_realloc_begin(0x6000, &told));
+	ld__live_realloc_fail(0x6000, 1);		/* the first one's: the second's goes on */
+	ld__live_realloc_end(0x6000, 1);
+	ASSERT(ld__live_find(0x6000, &told));
+	ld__live_insert(&old);
 	EXPECT_U64_EQ(ld__live_anomalies(), before);
 	ld__live_clear();
 }

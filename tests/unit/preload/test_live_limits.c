@@ -74,13 +74,18 @@ TEST(blocks_of_one_bucket_are_found_among_their_neighbours)
 
 TEST(bucket_that_few_passed_is_as_before_when_they_are_gone)
 {
-	uint64_t at = 0x100000;
+	uint64_t at = 0x100000, before;
 
 	for (uint64_t i = 0; i < 30; i++) {
 		addrs[i] = next_addr(&at, 7, (1u << 15) - 1);
 		ASSERT_INT_EQ(insert(addrs[i], 1), 0);
 	}
 	EXPECT_INT_EQ((int)passed_of(&shards[7].index[0]), 30 - (int)PLACES);
+	before = ld__live_anomalies();		/* a place in the bucket is free again, and the block is still behind it */
+	ASSERT(ld__live_remove(addrs[0], NULL));
+	ASSERT_INT_EQ(insert(addrs[29], 2), 0);
+	EXPECT_U64_EQ(ld__live_anomalies(), before + 1);
+	ASSERT_INT_EQ(insert(addrs[0], 1), 0);
 	for (uint64_t i = 30; i-- > 0;)
 		ASSERT(ld__live_remove(addrs[i], NULL));
 	for (uint64_t b = 0; b <= shards[7].mask; b++)
