@@ -802,7 +802,7 @@ void ld__live_prefetch_record(uint64_t addr)
 
 void ld__live_apply(const struct event *events, const uint64_t *hashes, const uint16_t *order, uint32_t count)
 {
-	for (uint32_t i = 0; i < LIVE_AHEAD; i++)
+	for (uint32_t i = 0; i < count && i < LIVE_AHEAD; i++)
 		__builtin_prefetch(bucket_of(hashes[order[i]]), 1);
 	for (uint32_t i = 0; i < count; i++) {
 		const struct event *e = &events[order[i]];
