@@ -24,6 +24,8 @@
 #include "core/text.h"
 
 #define LIBRARY_NAME "libleakdiff.so"
+#define PF_EXITING 0x4u
+#define PF_KTHREAD 0x200000u
 #define BEGIN_TRIES 25
 #define BEGIN_US 20000
 #define STOPPED_LOOKS 50	/* a second: what stops it may be over at once */
@@ -47,10 +49,11 @@ int target_parse_pid(const char *word, pid_t *ret_pid)
 	return 0;
 }
 
-/* State letter of a process, 0 when it is gone. */
-static char process_state(pid_t pid)
+/* State letter of a process and its PF_ flags (linux/sched.h), which the kernel gives out in the ninth field
+ * of its stat file (proc_pid_stat(5)); 0 when it is gone. */
+static char read_state(pid_t pid, unsigned *ret_flags)
 {
-	char path[64], text[512], *at;
+	char path[64], text[512], *at, state;
 	ssize_t n;
 	int fd;
 
@@ -64,7 +67,26 @@ static char process_state(pid_t pid)
 		return 0;
 	text[n] = 0;
 	at = strrchr(text, ')');
-	return at && at[1] == ' ' ? at[2] : 0;
+	if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %u", &state, ret_flags) != 2)
+		return 0;
+	return state;
+}
+
+/* State letter of a process, 0 when it is gone. One that is on its way out counts as a zombie: it has given
+ * up its memory already, or does so at any moment. */
+static char process_state(pid_t pid)
+{
+	unsigned flags;
+	char state = read_state(pid, &flags);
+
+	return state && flags & PF_EXITING ? 'Z' : state;
+}
+
+static bool is_kernel_thread(pid_t pid)
+{
+	unsigned flags;
+
+	return read_state(pid, &flags) && flags & PF_KTHREAD;
 }
 
 /* A thread of the process that has not ended, 0 = none. */
@@ -383,6 +405,12 @@ int target_open(pid_t pid, struct target *ret_target, char **ret_error)
 	if (!target.thread)
 		return refuse_state(&target, state, ret_error);
 	r = read_maps(&target, &found);
+	if (r == 0 && !found.anything && !is_kernel_thread(pid)) {
+		target.thread = living_thread(pid);	/* this one ended while we looked */
+		r = target.thread ? read_maps(&target, &found) : -ESRCH;
+		if (r == 0 && !found.anything)
+			r = -ESRCH;
+	}
 	for (int i = 0; r == 0 && found.library && !found.ring_path && i < BEGIN_TRIES; i++) {
 		usleep(BEGIN_US);	/* it has just begun: the rings come soon, if at all */
 		r = read_maps(&target, &found);

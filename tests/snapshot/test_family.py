@@ -35,6 +35,16 @@ for pid in workers:
 expect(service.snap().consistent, "the service lives on")
 service.quit()
 
+# A process that is on its way out has no memory of its own already, long before it is a zombie.
+dying = start([sys.executable, "-c", "x = bytearray(b'x') * (1 << 30); print('ready', flush=True); input()"], stdin=subprocess.PIPE,
+              stdout=subprocess.PIPE, text=True)
+expect(dying.stdout.readline() == "ready\n", "it should begin")
+dying.kill()
+sentences = [leakdiff("snap", dying.pid).stderr for _ in range(50)]
+expect(all("runs without" in sentence or "ended" in sentence for sentence in sentences) and "ended" in sentences[-1],
+       "a process that ends should be named so: %s" % sorted(set(sentences)))
+dying.wait()
+
 # A daemon: the process that was started ends, another one serves.
 service = Service()
 service.tell("heap 500")
