@@ -7,13 +7,7 @@
  * (2) The library is opened with RTLD_LOCAL. Were it linked, its _Unwind_* would stand in front of
  *     libgcc's for every C++ library that the service opens later, and exceptions would break.
  * (3) No lock of ours is held here: libunwind takes the loader's lock for code it has not seen.
- * (4) The library is given other functions than it asks for, by its import slots:
- *     - It tests addresses by writing a byte of them into a pipe of its own. Two descriptors of the
- *       service's would be taken for that, and a service that closes all descriptors and opens its
- *       own would then have a byte of a socket stolen and another sent. It gets a pipe that is none,
- *       and the kernel's own test of an address.
- *     - dl_iterate_phdr() takes the loader's lock, and whoever holds that may be waiting for a lock
- *       that the caller of malloc holds. It gets one that asks _dl_find_object(), which takes none.
+ * (4) The library is given other functions than it asks for (unwind_calls.c).
  * (5) The stack that is handed on starts at the caller of the hook, found by its address, so frames
  *     of ours are dropped however the compiler arranged them. A walk that does not meet the caller
  *     is not believed: the stack is then that one frame. */
@@ -21,14 +15,12 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <link.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/types.h>
 
-#include "preload/rebind.h"
-#include "preload/sys.h"
+#include "preload/unwind_calls.h"
 
 #define UNW_LOCAL_ONLY
 #include <libunwind.h>
@@ -44,100 +36,6 @@ static int (*get_context)(unw_tdep_context_t *context);
 static int (*init_local)(unw_cursor_t *cursor, unw_context_t *context);
 static int (*step_cursor)(unw_cursor_t *cursor);
 static int (*get_register)(unw_cursor_t *cursor, int which, unw_word_t *ret_value);
-#ifdef DLFO_STRUCT_HAS_EH_DBASE
-static int (*find_object)(void *pc, struct dl_find_object *ret);	/* glibc 2.35 and later */
-#endif
-
-/* ---- what the library calls instead ---- */
-
-#define NO_PIPE (-1)
-
-static int no_pipe(int fds[2], int flags)
-{
-	(void)flags;
-	fds[0] = fds[1] = NO_PIPE;
-	return 0;
-}
-
-static ssize_t read_or_nothing(int fd, void *buffer, size_t bytes)
-{
-	long r = fd == NO_PIPE ? -EAGAIN : ld__sys3(SYS_read, fd, buffer, bytes);
-
-	if (r >= 0)
-		return r;
-	errno = (int)-r;
-	return -1;
-}
-
-/* The kernel copies the new mask in before it looks at what to do with it: EFAULT says that the
- * address cannot be read, EINVAL (there is no such thing to do) that it can. */
-static long test_address(const void *address, size_t bytes)
-{
-	uint64_t word = (uint64_t)(uintptr_t)address & ~7ull;
-
-	return ld__sys4(SYS_rt_sigprocmask, -1, word, 0, 8) == -EFAULT ? -EFAULT : (long)bytes;
-}
-
-static ssize_t write_or_test(int fd, const void *buffer, size_t bytes)
-{
-	long r = fd == NO_PIPE ? test_address(buffer, bytes) : ld__sys3(SYS_write, fd, buffer, bytes);
-
-	if (r >= 0)
-		return r;
-	errno = (int)-r;
-	return -1;
-}
-
-/* syscall(3): some versions write to the pipe through it. Fixed arguments: they are in registers. */
-static long call_or_test(long number, long a, long b, long c, long d, long e, long f)
-{
-	long r = number == SYS_write && (int)a == NO_PIPE ? test_address((const void *)b, (size_t)c)
-							  : ld__sys(number, a, b, c, d, e, f);
-
-	if (!ld__sys_failed(r))
-		return r;
-	errno = (int)-r;
-	return -1;
-}
-
-/* The visitor looks for the object of one address, which stands first in its data; that one object is
- * shown to it. If it does not want it (the data means something else), all are. */
-static int iterate_one(int (*visit)(struct dl_phdr_info *info, size_t bytes, void *data), void *data)
-{
-#ifdef DLFO_STRUCT_HAS_EH_DBASE
-	struct dl_find_object found;
-	uint64_t address;
-
-	memcpy(&address, data, sizeof(address));
-	if (find_object && !find_object((void *)(uintptr_t)address, &found) && found.dlfo_link_map) {
-		const ElfW(Ehdr) *header = found.dlfo_map_start;
-		struct dl_phdr_info info = {
-			.dlpi_addr = found.dlfo_link_map->l_addr,
-			.dlpi_name = found.dlfo_link_map->l_name,
-			.dlpi_phnum = header->e_phnum,
-		};
-		int r = 0;
-
-		if (!memcmp(header->e_ident, ELFMAG, SELFMAG)) {
-			info.dlpi_phdr = (const void *)((const char *)header + header->e_phoff);
-			r = visit(&info, sizeof(info), data);
-		}
-		if (r)
-			return r;
-	}
-#endif
-	return dl_iterate_phdr(visit, data);
-}
-
-static const struct rebinding calls[] = {
-	{ "pipe2", (void *)(uintptr_t)no_pipe },
-	{ "read", (void *)(uintptr_t)read_or_nothing },
-	{ "write", (void *)(uintptr_t)write_or_test },
-	{ "syscall", (void *)(uintptr_t)call_or_test },
-	{ "dl_iterate_phdr", (void *)(uintptr_t)iterate_one },
-};
-
-/* ---- the engine ---- */
 
 int ld__unwind_init(void)
 {
@@ -163,10 +61,7 @@ int ld__unwind_init(void)
 	init_local = (int (*)(unw_cursor_t *, unw_context_t *))dlsym(library, SYMBOL(unw_init_local));
 	step_cursor = (int (*)(unw_cursor_t *))dlsym(library, SYMBOL(unw_step));
 	get_register = (int (*)(unw_cursor_t *, int, unw_word_t *))dlsym(library, SYMBOL(unw_get_reg));
-#ifdef DLFO_STRUCT_HAS_EH_DBASE
-	find_object = (int (*)(void *, struct dl_find_object *))dlsym(RTLD_DEFAULT, "_dl_find_object");
-#endif
-	if (!walk || !local_space || ld__rebind(library, calls, sizeof(calls) / sizeof(*calls)) < 0) {
+	if (!walk || !local_space || ld__unwind_calls(library) < 0) {
 		dlerror();
 		return -ENOSYS;
 	}

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
@@ -413,13 +414,46 @@ static void signal_storm(void)
 	timer_off();
 }
 
+/* A handler that maps memory interrupts the allocator: nobody may enter that again, in whatever thread and however the
+ * stack must be walked. strict.c tells. The first handler of a thread comes before its first block. */
+static void (*forbid)(int);
+
+static void on_forbidden(int signal_)
+{
+	if (forbid)
+		forbid(1);
+	on_timer(signal_);
+	if (forbid)
+		forbid(0);
+}
+
+static void *signalled(void *unused)
+{
+	raise(SIGUSR1);
+	churn(10);
+	raise(SIGUSR1);
+	return unused;
+}
+
+static void in_allocator(void)
+{
+	pthread_key_t key;
+
+	*(void **)&forbid = dlsym(RTLD_DEFAULT, "strict_forbid");
+	for (int i = 0; i < 40; i++)		/* values of later keys need an allocation each */
+		pthread_key_create(&key, NULL);
+	signal(SIGUSR1, on_forbidden);
+	signalled(NULL);
+	join_each(signalled, (int)number, 0);
+}
+
 /* handlers that leave hooks with siglongjmp: only mmap, since malloc may not be left so */
 static void jump_out(void)
 {
 	volatile long i = 0;
 
-	every_100us(on_fault);
-	sigsetjmp(back, 1);
+	if (!sigsetjmp(back, 1))		/* first: a handler may come at once */
+		every_100us(on_fault);
 	while (hits < number) {
 		void *p = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -431,15 +465,45 @@ static void jump_out(void)
 	ledger_keep(malloc(4321), 4321);		/* recording goes on */
 }
 
-/* The handler's child comes back into whatever the signal interrupted. */
-static volatile sig_atomic_t forked, in_child;
+/* The handler's child comes back into whatever the signal interrupted: a hook, or the program. Not the allocator: our
+ * thread makes fork() lock it, and then it waits for the code below itself (docs/LIMITS.md). */
+static volatile sig_atomic_t forked, in_child, waiting;
 static volatile pid_t newest;
+static struct range { uintptr_t start, end; } forkable[2];	/* the program and the profiler */
 
-static void on_fork(int sig)
+static int find_forkable(struct dl_phdr_info *info, size_t size, void *unused)
 {
-	pid_t child = in_child || newest ? -1 : fork();
+	struct range *range = &forkable[strstr(info->dlpi_name, "/libleakdiff") != NULL];
+
+	(void)size;
+	(void)unused;
+	if (*info->dlpi_name && range == forkable)
+		return 0;
+	range->start = info->dlpi_addr;
+	for (int i = 0; i < info->dlpi_phnum; i++)
+		if (info->dlpi_phdr[i].p_type == PT_LOAD)
+			range->end = range->start + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz;
+	return 0;
+}
+
+static bool may_fork(uintptr_t at)
+{
+	for (int i = 0; i < 2; i++)
+		if (at >= forkable[i].start && at < forkable[i].end)
+			return true;
+	return waiting;
+}
+
+static void on_fork(int sig, siginfo_t *info, void *context)
+{
+	uintptr_t at = (uintptr_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+	pid_t child;
 
 	(void)sig;
+	(void)info;
+	if (in_child || newest || !may_fork(at))
+		return;
+	child = fork();
 	if (!child) {
 		in_child = 1;
 		forked = 0;
@@ -453,13 +517,19 @@ static void fork_over(void)
 {
 	struct epoll_event event;
 	int empty = epoll_create1(0);
+	struct sigaction action = { .sa_sigaction = on_fork, .sa_flags = SA_RESTART | SA_SIGINFO };
 
-	every_100us(on_fork);
+	dl_iterate_phdr(find_forkable, NULL);
+	every_100us(SIG_IGN);
+	sigaction(SIGALRM, &action, NULL);
 	for (long i = 0; forked < number; i++) {
-		if (i % 64)
+		if (i % 64) {
 			churn(20);
-		else
+		} else {
+			waiting = 1;
 			epoll_wait(empty, &event, 1, 5);
+			waiting = 0;
+		}
 		if (in_child) {
 			timer_off();
 			churn(2000);
@@ -584,7 +654,7 @@ static const struct {
 	{ "forks", forks_at_once }, { "clone", raw_clone }, { "reuse", raw_clone_reuses },
 	{ "spawn", spawn_many }, { "exec", exec_self }, { "closeall", close_all }, { "descriptors", descriptors },
 	{ "blocked", signals_blocked }, { "faults", faults }, { "narrow", narrow }, { "storm", signal_storm },
-	{ "jumpout", jump_out }, { "forkover", fork_over }, { "lockin", lock_in },
+	{ "jumpout", jump_out }, { "allocator", in_allocator }, { "forkover", fork_over }, { "lockin", lock_in },
 	{ "coroutines", coroutines }, { "longjmp", long_jumps },
 };
 

@@ -57,12 +57,11 @@ life("blocked", 1, "a program that blocks all signals")
 life("faults", 300, "a program that catches its own faults on another stack")
 life("narrow", 200, "a signal handler that allocates on a stack of 8 KiB")
 life("storm", 2000, "signal handlers interrupt the hooks", lost=200)
+STRICT = os.path.join(BUILD, "shim", "shim_strict.so")
+life("allocator", 50, "a handler that maps memory enters no allocator, in a thread's first moment neither", 1,
+     preload=[] if MODE.name == "sample" else [STRICT])		# which is jemalloc's
 life("jumpout", 2000, "signal handlers leave the hooks with siglongjmp", lost=2000)
-if MODE.name == "full":
-    life("forkover", 500, "a signal handler forks over a hook, and the child comes back into it")
-else:
-    modes.left_out("forks in a signal handler", "with our thread the allocator locks, and waits for itself when it is forked over: "
-                   "seldom where most time is spent in the hooks, as in mode full (docs/LIMITS.md)")
+life("forkover", 500, "a signal handler forks over a hook, and the child comes back into it")
 for how, what, line in ((1, "by prctl", True), (2, "by seccomp", True), (3, "for all threads", True),
                         (4, "of a vfork child", False), (5, "that refuses", False)):
     locked = run(program("life"), "lockin", str(how))
@@ -73,6 +72,12 @@ for how, what, line in ((1, "by prctl", True), (2, "by seccomp", True), (3, "for
     check((locked.err.count("switched off") == 1) == line, f"a filter of system calls {what}: recording goes on unless it would end us")
 life("coroutines", 20000, "coroutines with stacks of their own")
 life("longjmp", 20000, "longjmp out of deep stacks")
+
+# which calls no hook from inside either, so that it takes the same short hooks as libc
+if MODE.live_table and os.path.exists(modes.JEMALLOC):
+    for what, number, idle, lost in (("short", 2000, 1, 0), ("tls", 200, 1, 0), ("fork", 20, 0, 0), ("forks", 50, 1, 0),
+                                     ("storm", 2000, 0, 200), ("jumpout", 2000, 0, 2000)):
+        life(what, number, f"on jemalloc: {what}", idle, lost=lost, preload=[modes.JEMALLOC])
 
 shim = os.path.join(BUILD, "shim")
 plugin = os.path.join(shim, "shim_plugin.so")
