@@ -22,8 +22,8 @@
 #define SHARE_LEAST 16u			/* (1): of the budget stays for stacks */
 #define STEPS_MOST 4u			/* doublings at a time */
 
-uint32_t ld__sample_lg;
-uint32_t ld__budget_on;
+LD_HOT uint32_t ld__sample_lg;
+LD_HOT uint32_t ld__budget_on;
 
 static uint32_t budget_ppm;
 static _Atomic uint32_t spent_ppm;

@@ -14,10 +14,10 @@
 #include "preload/sys.h"
 
 uint64_t ld__clock_counter;
-uint32_t ld__clock_alone;
-uint64_t ld__clock_floor;
+LD_HOT uint32_t ld__clock_alone;
+LD_HOT uint64_t ld__clock_floor;
 #if defined(__x86_64__)
-uint32_t ld__clock_tsc;
+LD_HOT uint32_t ld__clock_tsc;
 #endif
 static struct stream_clock first;
 
@@ -128,6 +128,19 @@ void ld__clock_sample(struct stream_clock *ret_sample)
 		}
 	}
 	*ret_sample = best;
+}
+
+uint64_t ld__clock_since_ns(uint64_t mark)
+{
+	uint64_t now = ld__clock_mark(), now_ns = ld__sys_clock_ns(CLOCK_MONOTONIC);
+
+	if (now <= mark)
+		return 0;
+	if (!ld__clock_is_time())
+		return now - mark;
+	if (now <= first.birth || now_ns <= (uint64_t)first.monotonic_ns)
+		return 0;
+	return (uint64_t)((double)(now - mark) * (double)(now_ns - (uint64_t)first.monotonic_ns) / (double)(now - first.birth));
 }
 
 void ld__clock_first(struct stream_clock *ret_sample)

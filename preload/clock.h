@@ -29,6 +29,9 @@ void ld__clock_drop(void);
 /* Is it the TSC (a time), not the counter (an order only)? */
 bool ld__clock_is_time(void);
 
+/* Nanoseconds since a moment that ld__clock_mark() gave; 0 when the machine slept and the TSC began anew. */
+uint64_t ld__clock_since_ns(uint64_t mark);
+
 /* Sample (birth, real, monotonic) for the stream's CLOCK section. */
 struct stream_clock;
 void ld__clock_sample(struct stream_clock *ret_sample);

@@ -4,6 +4,6 @@
 
 static uint32_t cold = SWITCH_COLD;
 
-LD_TLS struct guard ld__guard;
-uint32_t *volatile ld__switch = &cold;
+LD_TLS _Alignas(64) struct guard ld__guard;
+LD_HOT uint32_t *volatile ld__switch = &cold;
 volatile uint32_t ld__in_snapshot_child;

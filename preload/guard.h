@@ -60,6 +60,8 @@ struct guard {
 
 #define LD_TLS __thread __attribute__((tls_model("initial-exec")))
 #define LD_HIDDEN __attribute__((visibility("hidden")))
+/* What every hook reads, side by side: between two calls of a service's the caches hold other things. */
+#define LD_HOT __attribute__((section("leakdiff_hot")))
 
 extern LD_TLS LD_HIDDEN struct guard ld__guard;
 extern LD_HIDDEN uint32_t *volatile ld__switch;

@@ -5,8 +5,8 @@
  * above each. A pointer from the pool (given out before the real functions were known) never reaches
  * the real allocator; what is freed of it stays lost, at most 128 KiB of .bss.
  *
- * malloc, calloc and free have a short way besides, for a process whose allocator is libc and that keeps
- * no budget: each instruction in them takes room in the processor from the program's next ones, which
+ * malloc, calloc and free have a short way besides, for a process whose allocator is libc or jemalloc and that
+ * keeps no budget: each instruction in them takes room in the processor from the program's next ones, which
  * wait for memory. */
 #include <errno.h>
 #include <stddef.h>
@@ -39,28 +39,38 @@ static __attribute__((noinline)) void *malloc_at(size_t bytes, const void *frame
 	return block;
 }
 
-/* reached by a jump, so that its frame is that of malloc() */
-static __attribute__((noinline)) void *malloc_and_record(size_t bytes)
+/* Modes full and lite. Reached by a jump, so that their frame is that of malloc(). */
+static LD_NEAR void *malloc_with_stack(size_t bytes)
 {
-	struct guard *g = &ld__guard;
-	void *block;
+	void *block = ld__real.malloc(bytes);
 
-	if (LIKELY(ld__hook_is_quick(g))) {
-		block = ld__real.malloc(bytes);
-		if (LIKELY(block))
-			ld__record_quick_alloc(g, STREAM_NODE_MALLOC, block, bytes, WHERE);
-	} else {
-		block = malloc_at(bytes, WHERE);
-	}
+	if (LIKELY(block))
+		ld__record_quick_alloc(&ld__guard, STREAM_NODE_MALLOC, block, bytes, WHERE);
 	return LD_STANDS(block);
 }
 
-/* A service that is not recorded pays for two loads and a jump: no frame, no register saved. */
-LD_EXPORT void *malloc(size_t bytes)
+static LD_NEAR void *malloc_sampled(size_t bytes)
 {
-	if (UNLIKELY(ld__hook_is_off()) && ld__real.malloc)
+	void *block = ld__real.malloc(bytes);
+
+	if (LIKELY(block))
+		ld__record_quick_sample(&ld__guard, STREAM_NODE_MALLOC, block, bytes, WHERE);
+	return LD_STANDS(block);
+}
+
+static __attribute__((noinline)) void *malloc_slowly(size_t bytes)
+{
+	return LD_STANDS(malloc_at(bytes, WHERE));
+}
+
+/* A service that is not recorded pays for three loads and a jump: no frame, no register saved. */
+LD_EXPORT LD_NEAR void *malloc(size_t bytes)
+{
+	if (LIKELY(ld__hook_is_quick(&ld__guard)))
+		return ld__hook_samples() ? malloc_sampled(bytes) : malloc_with_stack(bytes);
+	if (LIKELY(ld__hook_is_off()) && ld__real.malloc)
 		return ld__real.malloc(bytes);
-	return malloc_and_record(bytes);
+	return malloc_slowly(bytes);
 }
 
 /* recorded before the real call */
@@ -79,7 +89,7 @@ static __attribute__((noinline)) void free_and_record(void *block)
 }
 
 /* both short ways end in a jump to the real function */
-LD_EXPORT void free(void *block)
+LD_EXPORT LD_NEAR void free(void *block)
 {
 	struct guard *g = &ld__guard;
 
@@ -114,15 +124,22 @@ static __attribute__((noinline)) void *calloc_at(size_t count, size_t size, cons
 	return block;
 }
 
+static inline void record_quickly(uint32_t kind, const void *block, size_t bytes, const void *frame)
+{
+	if (ld__hook_samples())
+		ld__record_quick_sample(&ld__guard, kind, block, bytes, frame);
+	else
+		ld__record_quick_alloc(&ld__guard, kind, block, bytes, frame);
+}
+
 LD_EXPORT void *calloc(size_t count, size_t size)
 {
-	struct guard *g = &ld__guard;
 	void *block;
 
-	if (LIKELY(ld__hook_is_quick(g))) {
+	if (LIKELY(ld__hook_is_quick(&ld__guard))) {
 		block = ld__real.calloc(count, size);
 		if (LIKELY(block))
-			ld__record_quick_alloc(g, STREAM_NODE_CALLOC, block, count * size, WHERE);
+			record_quickly(STREAM_NODE_CALLOC, block, count * size, WHERE);
 	} else {
 		block = calloc_at(count, size, WHERE);
 	}
@@ -257,11 +274,11 @@ LD_EXPORT void *pvalloc(size_t bytes)
 }
 
 /* not an event; here because a block of the pool must not reach the allocator */
-LD_EXPORT size_t malloc_usable_size(void *block)
+LD_EXPORT LD_NEAR size_t malloc_usable_size(void *block)
 {
-	if (ld__pool_has(block))
+	if (UNLIKELY(ld__pool_has(block)))
 		return ld__pool_bytes(block);
-	return block && ld__real.malloc_usable_size ? ld__real.malloc_usable_size(block) : 0;
+	return LIKELY(ld__real.malloc_usable_size) ? ld__real.malloc_usable_size(block) : 0;
 }
 
 /* C23: to this allocator the hints are worth nothing, and libc may not have the names yet */

@@ -90,18 +90,24 @@ LD_EXPORT void _Exit(int status)
 	_exit(status);
 }
 
-static struct ring *wait_begin(int timeout_ms)
+static __attribute__((noinline)) struct ring *wait_ring(struct guard *g)
+{
+	return capturing(g) ? ld__record_ring(g) : NULL;
+}
+
+static inline struct ring *wait_begin(int timeout_ms)
 {
 	struct guard *g = &ld__guard;
-	struct ring *ring;
+	struct ring *ring = g->ring;
 
-	if (timeout_ms <= 0 || !capturing(g))
+	if (timeout_ms <= 0)
 		return NULL;		/* at once or for ever: nothing to shorten */
-	ring = ld__record_ring(g);
-	if (!ring)
+	if (UNLIKELY(!ring || g->depth || *ld__switch != SWITCH_ON))
+		ring = wait_ring(g);
+	if (UNLIKELY(!ring))
 		return NULL;
 	ring->wait_timeout_ms = timeout_ms;
-	__atomic_store_n(&ring->wait_start_ns, ld__sys_clock_ns(CLOCK_MONOTONIC), __ATOMIC_RELEASE);
+	__atomic_store_n(&ring->wait_start, ld__clock_mark(), __ATOMIC_RELEASE);
 	return ring;
 }
 
@@ -112,7 +118,7 @@ static void wait_end(struct ring *ring)
 	struct ring *own = ld__guard.ring;
 
 	if (ring && ring == own)
-		__atomic_store_n(&ring->wait_start_ns, 0, __ATOMIC_RELEASE);
+		__atomic_store_n(&ring->wait_start, 0, __ATOMIC_RELEASE);
 	if (own)
 		own->clock_due = 0;	/* what comes after a wait is not born before it */
 }

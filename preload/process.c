@@ -231,11 +231,13 @@ static bool make_page(void)
 	return true;
 }
 
-/* Which object serves malloc, and is it one that maps its memory through the hooked names? */
-static void find_allocator(void)
+/* Which object serves malloc, and is it one that maps its memory through the hooked names? Returns true for jemalloc,
+ * which calls no other hook from inside. */
+static bool find_allocator(void)
 {
 	static const char *const known[] = { "jemalloc", "tcmalloc", "mimalloc", "rpmalloc", "snmalloc",
 					     "hoard", "scudo" };
+	bool is_jemalloc = false;
 
 	ld__modules_set_allocator((uint64_t)(uintptr_t)ld__real.malloc);
 	for (uint32_t i = 0; i < ld__modules_count(); i++) {
@@ -247,9 +249,11 @@ static void find_allocator(void)
 			if (strstr(m->path, known[k])) {
 				allocator_start = m->start;
 				allocator_end = m->end;
+				is_jemalloc = !strcmp(known[k], "jemalloc");
 			}
 		}
 	}
+	return is_jemalloc;
 }
 
 static bool boot(void)
@@ -264,9 +268,9 @@ static bool boot(void)
 	atomic_store(&process_id, ld__sys_getpid());
 	plain = ld__real_same_object((void *)(uintptr_t)ld__real.malloc, (void *)(uintptr_t)ld__real.fork);
 	ld__record_set_plain_allocator(plain);
-	ld__ring_allow_quick(plain);
 	ld__modules_refresh();
-	find_allocator();	/* from here on what it maps for itself is told from what we map */
+	/* from here on what the allocator maps for itself is told from what we map */
+	ld__ring_allow_quick(find_allocator() || plain);
 	ld__step_init();	/* refused: every stack is walked by libunwind */
 	if (ld__live_init() < 0 || !make_page())
 		ld__capture_fail("no memory for the table of live blocks");

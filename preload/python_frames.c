@@ -31,6 +31,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "preload/guard.h"
 #include "preload/arena.h"
 #include "preload/python_places.h"
 #include "preload/python_private.h"
@@ -72,7 +73,7 @@ struct python_memo {
 	struct child children[1u << CHILD_BITS];
 };
 
-bool ld__python_frames_on;
+LD_HOT bool ld__python_frames_on;
 
 static _Atomic int probation = PROBATION;
 static const char *why = "";

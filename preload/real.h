@@ -19,12 +19,12 @@
 	X(void, free, (void *))                                                                     \
 	X(void *, calloc, (size_t, size_t))                                                         \
 	X(void *, realloc, (void *, size_t))                                                        \
+	X(size_t, malloc_usable_size, (void *))                                                     \
 	X(int, posix_memalign, (void **, size_t, size_t))                                           \
 	X(void *, aligned_alloc, (size_t, size_t))                                                  \
 	X(void *, memalign, (size_t, size_t))                                                       \
 	X(void *, valloc, (size_t))                                                                 \
 	X(void *, pvalloc, (size_t))                                                                \
-	X(size_t, malloc_usable_size, (void *))                                                     \
 	X(void *, mmap, (void *, size_t, int, int, int, off_t))                                     \
 	X(int, munmap, (void *, size_t))                                                            \
 	X(void *, mremap, (void *, size_t, size_t, int, ...))                                       \

@@ -37,7 +37,7 @@
 #define EVENT_TICKS_MOST 20000u
 #define TIMED_EVERY 64u
 
-uint32_t ld__record_depth = 64;
+LD_HOT uint32_t ld__record_depth = 64;
 static bool plain_allocator;
 static uint32_t (*trim)(uint32_t stack);
 

@@ -115,12 +115,18 @@ static inline void ld__record_free(struct guard *g, enum enter how, const void *
 		ld__record_free_slow(g, how, block);
 }
 
-/* Where libc is the allocator, which calls no hook from inside, a hook need not say that it is at work while the
- * real function runs, and there is nothing to do after a free. Such a short hook asks this first; the real function
- * is then called before ld__record_quick_alloc(), or after ld__record_quick_free(). */
+/* Where libc or jemalloc is the allocator, which call no hook from inside, a hook need not say that it is at work
+ * while the real function runs, and there is nothing to do after a free. Such a short hook asks this first; the real
+ * function is then called before ld__record_quick_alloc(), or after ld__record_quick_free(). */
 static inline bool ld__hook_is_quick(const struct guard *g)
 {
 	return LIKELY(*ld__switch == SWITCH_ON && g->quick && !g->state);
+}
+
+/* Do few blocks have a stack? */
+static inline bool ld__hook_samples(void)
+{
+	return __atomic_load_n(&ld__sample_lg, __ATOMIC_RELAXED) != 0;
 }
 
 /* For the cases that are none. */
@@ -142,31 +148,47 @@ static inline __attribute__((always_inline)) uint32_t ld__record_quick_stack(str
 	return LIKELY(stack >= 0) ? (uint32_t)stack : ld__record_stack_without_rules(ring, frame, (int)(-1 - stack));
 }
 
+/* With a stack: mode full. */
 static inline __attribute__((always_inline)) void ld__record_quick_alloc(struct guard *g, uint32_t kind, const void *block,
 									 size_t bytes, const void *frame)
 {
-	uint32_t lg = __atomic_load_n(&ld__sample_lg, __ATOMIC_RELAXED), stack = 0;
 	struct ring *ring = g->quick;
+	uint32_t stack;
 
 	/* meanwhile a signal handler may have forked: then this is the child, whose switch is wiped */
-	if (UNLIKELY(!ring || *ld__switch != SWITCH_ON || ring->head + 1 + RING_SLACK > ring->limit ||
-		     (lg && (g->sample_lg != lg || bytes >> lg || bytes >= g->sample_bytes)))) {
+	if (UNLIKELY(!ring || *ld__switch != SWITCH_ON || ring->head + 1 + RING_SLACK > ring->limit || ld__hook_samples())) {
 		ld__record_alloc_late(g, kind, block, bytes, frame);
 		return;
 	}
 	g->sp = ld__stack_pointer();
-	if (lg) {
-		g->state = GUARD_STATE(PHASE_PUSH);
-		g->sample_bytes -= bytes;
-	} else {
-		g->state = GUARD_STATE(PHASE_RECORD);
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-		stack = ld__record_quick_stack(ring, frame);
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-		g->phase = PHASE_PUSH;
-	}
+	g->state = GUARD_STATE(PHASE_RECORD);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	stack = ld__record_quick_stack(ring, frame);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	g->phase = PHASE_PUSH;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ld__ring_write(ring, kind, (uint64_t)(uintptr_t)block, bytes, stack);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	g->state = 0;
+}
+
+/* Mode lite, where few blocks have one. */
+static inline __attribute__((always_inline)) void ld__record_quick_sample(struct guard *g, uint32_t kind, const void *block,
+									  size_t bytes, const void *frame)
+{
+	uint32_t lg = __atomic_load_n(&ld__sample_lg, __ATOMIC_RELAXED);
+	struct ring *ring = g->quick;
+
+	if (UNLIKELY(!ring || *ld__switch != SWITCH_ON || ring->head + 1 + RING_SLACK > ring->limit ||
+		     g->sample_lg != lg || bytes >> lg || bytes >= g->sample_bytes)) {
+		ld__record_alloc_late(g, kind, block, bytes, frame);
+		return;
+	}
+	g->sp = ld__stack_pointer();
+	g->state = GUARD_STATE(PHASE_PUSH);
+	g->sample_bytes -= bytes;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	ld__ring_write(ring, kind, (uint64_t)(uintptr_t)block, bytes, 0);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	g->state = 0;
 }

@@ -166,8 +166,8 @@ static struct ring *add_ring(uint32_t owner)
 		chunk += ring_bytes();
 		chunk_left--;
 		ring->events_at = RING_PAGE;
-		ring->event_mask = event_count - 1;
-		ring->index = index;
+		ring->event_mask = ring->own_mask = event_count - 1;
+		ring->index = ring->own_index = index;
 		ring->limit = event_count;
 		ring->pcs = pcs;
 		ring->memo = memo;
@@ -220,7 +220,7 @@ struct ring *ld__ring_acquire(void)
 		ring = add_ring(tid);
 	if (!ring)
 		return NULL;
-	ring->wait_start_ns = 0;
+	ring->wait_start = 0;
 	if (ring->step)
 		ld__step_reset(ring->step);	/* another thread, another stack */
 	ring->owner = (uint64_t)tid << 40;
@@ -443,17 +443,17 @@ struct ring *ld__ring_of_tid(uint32_t tid)
 	return NULL;
 }
 
-int ld__ring_wait_of(uint32_t tid, uint64_t *ret_start_ns, int64_t *ret_timeout_ms)
+int ld__ring_wait_of(uint32_t tid, uint64_t *ret_waited_ns, int64_t *ret_timeout_ms)
 {
 	struct ring *ring = ld__ring_of_tid(tid);
 	uint64_t start;
 
 	if (!ring)
 		return 0;
-	start = __atomic_load_n(&ring->wait_start_ns, __ATOMIC_ACQUIRE);
+	start = __atomic_load_n(&ring->wait_start, __ATOMIC_ACQUIRE);
 	if (!start)
 		return 0;
-	*ret_start_ns = start;
+	*ret_waited_ns = ld__clock_since_ns(start);
 	*ret_timeout_ms = ring->wait_timeout_ms;
 	return 1;
 }

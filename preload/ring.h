@@ -47,11 +47,12 @@ struct ring {
 	uint64_t last_clock;
 	uint64_t clock_due;		/* an allocation from that event on reads the clock */
 	uint64_t owner;			/* its tid, where an event's last word has it */
+	struct step *step;		/* the last stack that was stepped by rules; NULL = never */
+	uint32_t own_mask, own_index;	/* event_mask and index, in this line */
 	void **pcs;			/* room for one stack, in our arena */
 	struct stack_memo *memo;	/* the last stack that libunwind walked */
 	struct python_memo *python;	/* the last Python stack; made when there is one */
-	struct step *step;		/* the last stack that was stepped by rules; NULL = never */
-	uint64_t wait_start_ns;		/* CLOCK_MONOTONIC when an epoll_wait began; 0 = none is running */
+	uint64_t wait_start;		/* ld__clock_mark() when an epoll_wait began; 0 = none is running */
 	int64_t wait_timeout_ms;
 	uint64_t stack_ticks;		/* with a budget: see budget.h */
 	uint64_t timed_events, timed_ticks;
@@ -91,8 +92,8 @@ void ld__ring_in_fork_child(void);
  * and ld__guard.tid. Inside the guard. NULL when memory or RING_MAX is exhausted. */
 struct ring *ld__ring_acquire(void);
 
-/* Are the short hooks of hooks.c right for this process, where libc is the allocator and no budget is kept? Then the
- * threads that get a ring from now on use them, and the calling one. */
+/* Are the short hooks of hooks.c right for this process, where libc or jemalloc is the allocator and no budget is kept?
+ * Then the threads that get a ring from now on use them, and the calling one. */
 void ld__ring_allow_quick(bool allow);
 
 /* Leave the calling thread's ring for good: its next event gets it another one. */
@@ -137,7 +138,7 @@ static inline uint64_t *ld__ring_cell(uint64_t addr)
 
 static inline int ld__ring_owns(const struct ring *ring, uint64_t addr)
 {
-	uint64_t *cell = ld__ring_cell(addr), mine = addr << 16 | ring->index;
+	uint64_t *cell = ld__ring_cell(addr), mine = addr << 16 | ring->own_index;
 	int is_own = __atomic_load_n(cell, __ATOMIC_RELAXED) == mine;
 
 	if (!is_own)
@@ -151,7 +152,7 @@ static inline __attribute__((always_inline)) uint64_t ld__ring_clock(struct ring
 	int is_due, is_own = 1;
 
 	/* the events of a range of memory are ordered by the clock alone */
-	if (__builtin_expect(!__atomic_load_n(&ld__clock_alone, __ATOMIC_RELAXED), 0))
+	if (__builtin_expect(!__atomic_load_n(&ld__clock_alone, __ATOMIC_RELAXED), 1))
 		is_own = ld__clock_runs() && kind != STREAM_NODE_MAPPING && kind < EVENT_UNMAP && ld__ring_owns(ring, addr);
 	if (kind == EVENT_FREE)
 		return ld__clock_order(ring->last_clock, is_own);
@@ -167,7 +168,7 @@ static inline __attribute__((always_inline)) void ld__ring_write(struct ring *ri
 								 uint64_t bytes, uint32_t stack)
 {
 	uint64_t last = ring->owner | (uint64_t)kind << 32 | stack, head = ring->head;
-	struct event *event = &ld__ring_events(ring)[head & ring->event_mask];
+	struct event *event = &ld__ring_events(ring)[head & ring->own_mask];
 
 	event->clock = ring->last_clock = ld__ring_clock(ring, kind, addr);
 	event->addr = addr;
@@ -190,8 +191,8 @@ static inline __attribute__((always_inline)) void ld__ring_push(struct guard *g,
 	g->phase = phase;
 }
 
-/* Is thread `tid` in an epoll_wait with a finite timeout? Then 1, its start and its timeout. */
-int ld__ring_wait_of(uint32_t tid, uint64_t *ret_start_ns, int64_t *ret_timeout_ms);
+/* Is thread `tid` in an epoll_wait with a finite timeout? Then 1, since when, and its timeout. */
+int ld__ring_wait_of(uint32_t tid, uint64_t *ret_waited_ns, int64_t *ret_timeout_ms);
 
 /* Path of the ring file, "" when anonymous. */
 const char *ld__ring_path(void);

@@ -303,13 +303,13 @@ bool ld__stop_restartable(uint64_t number)
 /* Milliseconds that an epoll_wait of `tid` has left, or -1 when that is not known. */
 int64_t ld__stop_epoll_left(uint32_t tid, uint64_t number, uint64_t timeout_ms)
 {
-	uint64_t start_ns;
+	uint64_t waited_ns;
 	int64_t asked_ms, waited_ms;
 
 	if ((number != SYS_epoll_wait && number != SYS_epoll_pwait) || (int32_t)timeout_ms <= 0 ||
-	    ld__ring_wait_of(tid, &start_ns, &asked_ms) <= 0 || asked_ms < (int32_t)timeout_ms)
+	    ld__ring_wait_of(tid, &waited_ns, &asked_ms) <= 0 || asked_ms < (int32_t)timeout_ms)
 		return -1;
-	waited_ms = (int64_t)((kernel_now_ns() - start_ns) / NS_PER_MS);
+	waited_ms = (int64_t)(waited_ns / NS_PER_MS);
 	return waited_ms >= asked_ms ? 0 : asked_ms - waited_ms;
 }
 

@@ -63,6 +63,17 @@ pthread_mutex_lock pthread_rwlock_wrlock backtrace backtrace_symbols _Unwind_Bac
 for name in FORBIDDEN:
     expect(name not in imported, "the library imports %s, which has no place inside a service" % name)
 
+# What every hook reads lies in one cache line, what every hook runs side by side. Debug names may be stripped: then nothing is known.
+at = {line.split()[2]: int(line.split()[0], 16) for line in tool("nm", LIBRARY).splitlines() if len(line.split()) == 3}
+read_by_all = ("ld__switch", "ld__sample_lg", "ld__budget_on", "ld__clock_tsc", "ld__clock_alone", "ld__clock_floor", "ld__python_frames_on")
+if "ld__switch" in at:
+    lines = {at[name] // 64 for name in read_by_all}
+    expect(len(lines) == 1, "%s should lie in one cache line, not in %d" % (", ".join(read_by_all), len(lines)))
+    expect(at["ld__real"] % 64 == 0, "ld__real should begin a cache line")
+    run_by_all = ("malloc", "malloc_with_stack", "malloc_sampled", "free", "malloc_usable_size")
+    span = max(at[name] for name in run_by_all) - min(at[name] for name in run_by_all)
+    expect(span <= 4096, "%s should lie side by side, not %d bytes apart" % (", ".join(run_by_all), span))
+
 # Loaded into a program, it changes nothing that a program prints.
 for argv in (["/bin/true"], ["/bin/echo", "hello"]):
     with_it = run(argv, env=shim_environment(scratch("ld")))

@@ -132,4 +132,27 @@ TEST(samples_relate_births_to_time)
 	EXPECT(later.realtime_ns > 1600000000000000000);
 }
 
+static void expect_it_measures(void)
+{
+	uint64_t began = ld__sys_clock_ns(CLOCK_MONOTONIC), mark = ld__clock_mark(), measured, true_ns;
+
+	EXPECT(mark);
+	ld__sys_sleep_ns(20000000);
+	measured = ld__clock_since_ns(mark);
+	true_ns = ld__sys_clock_ns(CLOCK_MONOTONIC) - began;
+	EXPECT(measured >= 19900000 && measured <= true_ns + true_ns / 1000 + 100000);
+	EXPECT_U64_EQ(ld__clock_since_ns(mark + (1ull << 50)), 0);
+}
+
+TEST(time_since_a_mark_is_that_of_the_kernel)
+{
+	ld__clock_init();
+	expect_it_measures();
+#if defined(__x86_64__)
+	ld__clock_tsc = 0;
+	expect_it_measures();
+	ld__clock_init();
+#endif
+}
+
 TEST_MAIN()
