@@ -6,7 +6,7 @@
  *                                 frames; the freed block is a random one of 100 000 live ones
  *   bench_pairs threads OPS [N]   churn in N threads (4); one free in four is another thread's block
  *
- * Prints "ns_per_pair=F cpu_ns_per_pair=F sum=N"; sum depends on the work alone. Functions keep frames of
+ * The time is that of OPS pairs, after the live blocks have been made. Prints "ns_per_pair=F cpu_ns_per_pair=F sum=N"; sum depends on the work alone. Functions keep frames of
  * different sizes and no frame pointer, as optimised services do. */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,14 +20,15 @@ enum { BATCH = 16, STACKS = 200, DEPTH_MAX = 24, FUNCTIONS = 32, WINDOW = 100000
 
 struct worker {
 	void **window;
-	uint32_t window_count;
-	uint64_t random, ops, want, sum;
+	uint32_t window_count, filled;
+	uint64_t random, pairs, ops, want, sum;
 	_Atomic(void *) inbox;		/* blocks that another thread gave us to free, linked by first word */
 	struct worker *next;		/* whom we give blocks to; NULL alone */
 };
 
 static uint8_t paths[STACKS][DEPTH_MAX], depths[STACKS];
 static int tight;
+static pthread_barrier_t full, go;	/* the windows; the clocks have been read */
 
 static uint64_t draw(uint64_t *state)
 {
@@ -84,7 +85,8 @@ static __attribute__((noinline)) void batch(struct worker *worker)
 {
 	for (int i = 0; i < BATCH; i++) {
 		uint64_t r = draw(&worker->random);
-		uint32_t slot = (uint32_t)(((r & 0xffffffffu) * worker->window_count) >> 32);
+		uint32_t slot = worker->filled < worker->window_count ? worker->filled++ :
+				(uint32_t)(((r & 0xffffffffu) * worker->window_count) >> 32);
 		size_t bytes = 16 + (size_t)((uint32_t)(r >> 32) % 64) * 16;
 		uint64_t *old = worker->window[slot], *block;
 
@@ -129,15 +131,29 @@ EACH(FUNCTION)
 #define ENTRY(n) call_##n,
 static chain_function *const functions[FUNCTIONS] = { EACH(ENTRY) };
 
-static void *work(void *data)
+static void call(struct worker *worker, uint64_t pairs)
 {
-	struct worker *worker = data;
-
-	while (worker->ops < worker->want) {
+	for (worker->ops = worker->sum = 0, worker->want = pairs; worker->ops < pairs;) {
 		unsigned stack = (unsigned)(draw(&worker->random) % STACKS);
 
 		functions[paths[stack][depths[stack]]](worker, depths[stack] - 1u, paths[stack]);
 	}
+}
+
+static void fill(struct worker *worker)
+{
+	if (!tight)
+		call(worker, worker->window_count);
+}
+
+static void *work(void *data)
+{
+	struct worker *worker = data;
+
+	fill(worker);
+	pthread_barrier_wait(&full);
+	pthread_barrier_wait(&go);
+	call(worker, worker->pairs);
 	return NULL;
 }
 
@@ -162,20 +178,26 @@ int main(int argc, char **argv)
 		workers[i].window_count = (uint32_t)(WINDOW / count);
 		workers[i].window = calloc(workers[i].window_count, sizeof(void *));
 		workers[i].random = 88172645463325252u + (uint64_t)i * 7919;
-		workers[i].want = ops / (uint64_t)count;
+		workers[i].pairs = ops / (uint64_t)count;
 		workers[i].next = count > 1 ? &workers[(i + 1) % count] : NULL;
 	}
 	free(malloc(64));		/* the first call sets things up: not counted */
+	pthread_barrier_init(&full, NULL, (unsigned)count + 1);
+	pthread_barrier_init(&go, NULL, (unsigned)count + 1);
+	if (count == 1)
+		fill(&workers[0]);
+	for (int i = 0; count > 1 && i < count; i++)
+		pthread_create(&threads[i], NULL, work, &workers[i]);
+	if (count > 1)
+		pthread_barrier_wait(&full);
 	wall = clock_ns(CLOCK_MONOTONIC);
 	cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-	if (count == 1) {
-		work(&workers[0]);
-	} else {
-		for (int i = 0; i < count; i++)
-			pthread_create(&threads[i], NULL, work, &workers[i]);
-		for (int i = 0; i < count; i++)
-			pthread_join(threads[i], NULL);
-	}
+	if (count > 1)
+		pthread_barrier_wait(&go);
+	else
+		call(&workers[0], ops);
+	for (int i = 0; count > 1 && i < count; i++)
+		pthread_join(threads[i], NULL);
 	cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	wall = clock_ns(CLOCK_MONOTONIC) - wall;
 	for (int i = 0; i < count; i++) {

@@ -11,7 +11,8 @@ round; medians are printed, with the smallest and largest. Times of a shared mac
 Configurations whose program is not installed are left out, and that is said.
 
   pairs   added time per malloc+free pair, stack depth 20: tight loop, churn of 100 000 blocks from 200
-          stacks, the same in four threads with frees by other threads
+          stacks, the same in four threads with frees by other threads. Those that take microseconds do a
+          share of the work, all others the same
   pause   how long a service stands still for a snapshot, against a bare fork of the same process
   scan    words of memory walked per second by the snapshot child
   blocks  a heap of a million blocks: snapshot, ingest and diff
@@ -89,9 +90,9 @@ LITE = Configuration("leakdiff lite", needs=(LIBRARY,), LD_PRELOAD=LIBRARY, LEAK
 OFF = Configuration("leakdiff off", needs=(LIBRARY,), LD_PRELOAD=LIBRARY, LEAKDIFF_DIR="@", LEAKDIFF_START="off")
 OTHER_SHIM, OTHER_LITE = Configuration("other library, full"), Configuration("other library, lite")  # see --other-library
 SPIN = Configuration("shim that counts to 40 twice", needs=(COUNTING,), LD_PRELOAD=COUNTING)
-HEAPTRACK_LIBRARY = Configuration("heaptrack library, raw file", 0.3, (HEAPTRACK,), LD_PRELOAD=HEAPTRACK,
+HEAPTRACK_LIBRARY = Configuration("heaptrack library, raw file", needs=(HEAPTRACK,), LD_PRELOAD=HEAPTRACK,
                                   DUMP_HEAPTRACK_OUTPUT="@/heaptrack.raw")
-HEAPTRACK_COMMAND = Configuration("heaptrack", 0.15, ("heaptrack",), ("heaptrack", "-o", "@/heaptrack"))
+HEAPTRACK_COMMAND = Configuration("heaptrack", needs=("heaptrack",), wrapper=("heaptrack", "-o", "@/heaptrack"))
 HEAPTRACK_WHOLE = Configuration("heaptrack and its interpreter")  # the same run, all its processes
 JEMALLOC_PLAIN = Configuration("jemalloc, no profile", 1.0, (JEMALLOC,), LD_PRELOAD=JEMALLOC)
 JEMALLOC_SAMPLE = Configuration("jemalloc profile, 1 in 512 KiB", 1.0, (JEMALLOC,), LD_PRELOAD=JEMALLOC,
@@ -145,9 +146,9 @@ def with_children(work):
 def measure_pairs(quick):
     rounds = 2 if quick else 5
     suites = (
-        ("pairs", "one malloc(64) + free in a tight loop, stack depth 20", 4000000 if quick else 12000000),
-        ("churn", "churn: 100 000 live blocks of 16 to 1024 bytes, 200 stacks, depth 17 to 21", 1500000 if quick else 4000000),
-        ("threads", "the same in four threads, one free in four by another thread", 1500000 if quick else 4000000),
+        ("pairs", "one malloc(64) + free in a tight loop, stack depth 20", 2000000 if quick else 4000000),
+        ("churn", "churn: 100 000 live blocks of 16 to 1024 bytes, 200 stacks, depth 17 to 21", 1000000 if quick else 2000000),
+        ("threads", "the same in four threads, one free in four by another thread", 1000000 if quick else 2000000),
     )
     configurations = usable(with_other([PLAIN, SPIN, OFF, LITE, SHIM]) + [
         HEAPTRACK_LIBRARY, HEAPTRACK_COMMAND, JEMALLOC_PLAIN, JEMALLOC_SAMPLE, JEMALLOC_ALL, TCMALLOC_ALL])
@@ -155,9 +156,7 @@ def measure_pairs(quick):
         wall, cpu, failed = {}, {}, {}
         for _ in range(rounds):
             for configuration in configurations:
-                share = configuration.share if kind != "threads" else configuration.share / 2
-                out = scratch("bench")
-                start = 0
+                share, out, start = configuration.share, scratch("bench"), 0
                 if configuration is HEAPTRACK_COMMAND:
                     start = with_children(lambda: configuration.run([program("pairs"), kind, "1"], out))[1]
                 done, seconds = with_children(lambda: configuration.run([program("pairs"), kind, str(int(ops * share))], out))
