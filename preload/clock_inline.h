@@ -54,33 +54,33 @@ static inline uint64_t ld__clock_read(void)
 	return __atomic_add_fetch(&ld__clock_counter, 1, __ATOMIC_ACQ_REL);
 }
 
-/* The clock of a ring's next event, above `last`, its last one's. is_own: no other ring's event need lie below it,
+/* The clock of a ring's next event: `least`, one above its last one's, or more. is_own: no other ring's event need lie below it,
  * since no other has one of this address after this ring's last. Then no clock need be read: RDTSC waits, fenced or
  * not, until the loads before it are done, so that those of a program no longer wait together.
  *
  * Of a free nobody asks for the time, only for the order: it comes after the ring's last. */
-static inline uint64_t ld__clock_order(uint64_t last, int is_own)
+static inline uint64_t ld__clock_order(uint64_t least, int is_own)
 {
 	uint64_t clock;
 
 	if (__builtin_expect(is_own, 1))
-		return last + 1;
+		return least;
 	clock = ld__clock_read();
-	return __builtin_expect(clock <= last, 0) ? last + 1 : clock;
+	return __builtin_expect(clock < least, 0) ? least : clock;
 }
 
 /* The birth of an allocation is a time as well. While the floor is kept, the clock is read once in 256 events (or
  * when a wait has ended: `is_due`); the others follow it, and never lie below the floor. So a birth is early by what
  * 256 events take, or by the time between two visits of the keeper, but never before a time that anyone had been
  * told. */
-static inline uint64_t ld__clock_birth(uint64_t last, int is_own, int is_due)
+static inline uint64_t ld__clock_birth(uint64_t least, int is_own, int is_due)
 {
 	uint64_t floor = __atomic_load_n(&ld__clock_floor, __ATOMIC_RELAXED), clock;
 
 	if (__builtin_expect(is_own & !is_due & (floor != 0), 1))
-		return last < floor ? floor : last + 1;
+		return __builtin_expect(least < floor, 0) ? floor : least;
 	clock = ld__clock_read();
-	return __builtin_expect(clock <= last, 0) ? last + 1 : clock;
+	return __builtin_expect(clock < least, 0) ? least : clock;
 }
 
 #endif

@@ -31,26 +31,22 @@ enum switch_state {
 
 struct ring;
 
-#define GUARD_STATE(phase) ((uint64_t)(phase) << 32 | 1)
-
 enum guard_phase {
-	PHASE_REAL = 0,			/* in the real function (or in no hook at all) */
+	PHASE_REAL = 0,			/* in the real function */
 	PHASE_RECORD,			/* unwinding, interning: a signal handler's events can be recorded */
 	PHASE_PUSH,			/* writing a slot of the ring: they cannot, and are counted */
 };
 
+/* guard.state: 0 while no hook of this thread is at work; otherwise the stack pointer of the outermost one, which is a
+ * multiple of 8, and the phase that it is in. One word, since what a hook stores is what it costs. */
+#define GUARD_PHASE 7ull
+#define GUARD_QUIET 8ull		/* no hook is at work, but code of ours that may call one */
+
 struct guard {
-	union {
-		struct {
-			uint32_t depth;		/* > 0: a hook of this thread is at work */
-			uint32_t phase;		/* enum guard_phase */
-		};
-		uint64_t state;			/* both in one store; 0: no hook of this thread is at work */
-	};
+	uint64_t state;
 	uint32_t quiet;			/* > 0: code of ours that may call anything; forward, say nothing */
 	struct ring *ring;		/* NULL until the first event */
 	struct ring *quick;		/* the same where the short hooks will do, see hooks.c; or NULL */
-	uint64_t sp;			/* frame of the outermost hook at work; see hook_nested() */
 	uint64_t sample_bytes;		/* lite mode: bytes until the next stack ... */
 	uint32_t sample_lg;		/* ... drawn for this interval, see budget.h; 0 = not yet */
 	uint64_t random;		/* lite mode: state of the generator */
@@ -70,16 +66,30 @@ extern LD_HIDDEN uint32_t *volatile ld__switch;
  * of this thread is recorded and every hook forwards. They nest. */
 static inline void ld__guard_enter(void)
 {
-	ld__guard.depth++;
 	ld__guard.quiet++;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (!ld__guard.state)
+		ld__guard.state = GUARD_QUIET;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 static inline void ld__guard_leave(void)
 {
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (ld__guard.quiet == 1 && ld__guard.state == GUARD_QUIET)
+		ld__guard.state = 0;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ld__guard.quiet--;
-	ld__guard.depth--;
+}
+
+static inline uint32_t ld__guard_phase(const struct guard *g)
+{
+	return (uint32_t)(g->state & GUARD_PHASE);
+}
+
+static inline void ld__guard_set_phase(struct guard *g, uint32_t phase)
+{
+	g->state = (g->state & ~GUARD_PHASE) | phase;
 }
 
 /* Declare the calling thread to be ours for good (the agent, its helpers). */

@@ -44,18 +44,14 @@ static LD_NEAR void *malloc_with_stack(size_t bytes)
 {
 	void *block = ld__real.malloc(bytes);
 
-	if (LIKELY(block))
-		ld__record_quick_alloc(&ld__guard, STREAM_NODE_MALLOC, block, bytes, WHERE);
-	return LD_STANDS(block);
+	return LD_STANDS(LIKELY(block) ? ld__record_quick_alloc(&ld__guard, STREAM_NODE_MALLOC, block, bytes, WHERE) : NULL);
 }
 
 static LD_NEAR void *malloc_sampled(size_t bytes)
 {
 	void *block = ld__real.malloc(bytes);
 
-	if (LIKELY(block))
-		ld__record_quick_sample(&ld__guard, STREAM_NODE_MALLOC, block, bytes, WHERE);
-	return LD_STANDS(block);
+	return LD_STANDS(LIKELY(block) ? ld__record_quick_sample(&ld__guard, STREAM_NODE_MALLOC, block, bytes, WHERE) : NULL);
 }
 
 static __attribute__((noinline)) void *malloc_slowly(size_t bytes)
@@ -124,12 +120,11 @@ static __attribute__((noinline)) void *calloc_at(size_t count, size_t size, cons
 	return block;
 }
 
-static inline void record_quickly(uint32_t kind, const void *block, size_t bytes, const void *frame)
+static inline void *record_quickly(uint32_t kind, void *block, size_t bytes, const void *frame)
 {
 	if (ld__hook_samples())
-		ld__record_quick_sample(&ld__guard, kind, block, bytes, frame);
-	else
-		ld__record_quick_alloc(&ld__guard, kind, block, bytes, frame);
+		return ld__record_quick_sample(&ld__guard, kind, block, bytes, frame);
+	return ld__record_quick_alloc(&ld__guard, kind, block, bytes, frame);
 }
 
 LD_EXPORT void *calloc(size_t count, size_t size)
@@ -139,7 +134,7 @@ LD_EXPORT void *calloc(size_t count, size_t size)
 	if (LIKELY(ld__hook_is_quick(&ld__guard))) {
 		block = ld__real.calloc(count, size);
 		if (LIKELY(block))
-			record_quickly(STREAM_NODE_CALLOC, block, count * size, WHERE);
+			block = record_quickly(STREAM_NODE_CALLOC, block, count * size, WHERE);
 	} else {
 		block = calloc_at(count, size, WHERE);
 	}

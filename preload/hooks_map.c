@@ -37,9 +37,9 @@ static enum party party_of(const struct guard *g, const void *frame)
 	/* asked first: what we do quietly may make the allocator map an arena for a new thread */
 	if (ld__process_in_allocator((uint64_t)(uintptr_t)caller))
 		return PARTY_ALLOCATOR;
-	if (g->quiet || (g->depth && g->phase != PHASE_REAL))
+	if (g->quiet || ld__guard_phase(g) != PHASE_REAL)
 		return PARTY_OURSELVES;
-	if (g->depth)
+	if (g->state)
 		return PARTY_ALLOCATOR;
 	return PARTY_PROGRAM;
 }

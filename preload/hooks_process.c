@@ -25,7 +25,7 @@
 
 static bool capturing(const struct guard *g)
 {
-	return !g->depth && ld__capture_on();
+	return !g->state && ld__capture_on();
 }
 
 static void resolve_first(void)
@@ -102,7 +102,7 @@ static inline struct ring *wait_begin(int timeout_ms)
 
 	if (timeout_ms <= 0)
 		return NULL;		/* at once or for ever: nothing to shorten */
-	if (UNLIKELY(!ring || g->depth || *ld__switch != SWITCH_ON))
+	if (UNLIKELY(!ring || g->state || *ld__switch != SWITCH_ON))
 		ring = wait_ring(g);
 	if (UNLIKELY(!ring))
 		return NULL;

@@ -367,15 +367,16 @@ static bool prove_mappings(struct told *told)
 /* The guard is left meanwhile: what is called is the service's own, and our hooks are to see it. */
 static bool prove(void)
 {
-	uint32_t depth = ld__guard.depth, quiet = ld__guard.quiet;
+	uint64_t state = ld__guard.state;
+	uint32_t quiet = ld__guard.quiet;
 	struct told told = { 0 };
 	bool right;
 
-	ld__guard.depth = ld__guard.quiet = 0;
+	ld__guard.state = ld__guard.quiet = 0;
 	proving = &told;
 	right = prove_calls(&told) && prove_mappings(&told);
 	proving = NULL;
-	ld__guard.depth = depth;
+	ld__guard.state = state;
 	ld__guard.quiet = quiet;
 	return right;
 }

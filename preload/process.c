@@ -93,7 +93,7 @@ static bool is_learned(uint64_t pc)
 	for (uint32_t i = 0; i < count; i++)
 		if (learned[i] == pc)
 			return true;
-	if (!learning || ld__guard.depth || count == LEARNED_MAX)
+	if (!learning || ld__guard.state || count == LEARNED_MAX)
 		return false;
 	learned[count] = pc;
 	atomic_store_explicit(&learned_count, count + 1, memory_order_release);
@@ -400,7 +400,7 @@ void ld__process_fork(enum process_fork_phase phase)
 			ld__drain_after_fork_child();
 			forked_drained = true;
 		}
-		if (ld__guard.depth && !ld__jemalloc_used())
+		if (ld__guard.state && !ld__jemalloc_used())
 			ld__drain_count_lost(1);
 		*ld__switch = SWITCH_WIPED;
 		break;

@@ -60,9 +60,7 @@ void ld__record_set_plain_allocator(bool plain)
 
 static enum enter start(struct guard *g, uint64_t sp)
 {
-	g->sp = sp;
-	g->phase = PHASE_REAL;
-	g->depth = 1;
+	g->state = sp;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	return ENTER_RECORD;
 }
@@ -84,7 +82,9 @@ static bool on_signal_stack(void)
  * handler does not fit in between, unless it is an allocator's call of itself. */
 static bool is_abandoned(const struct guard *g, uint64_t sp)
 {
-	if (sp < g->sp && (g->sp - sp >= SIGNAL_FRAME_LEAST || (g->phase == PHASE_REAL && !plain_allocator)))
+	uint64_t at_work = g->state & ~GUARD_PHASE;
+
+	if (sp < at_work && (at_work - sp >= SIGNAL_FRAME_LEAST || (ld__guard_phase(g) == PHASE_REAL && !plain_allocator)))
 		return false;
 	return !on_signal_stack();
 }
@@ -95,7 +95,7 @@ enum enter ld__record_nested(struct guard *g, uint64_t sp)
 		return ENTER_FORWARD;
 	if (is_abandoned(g, sp))
 		return start(g, sp);
-	if (g->phase == PHASE_PUSH) {
+	if (ld__guard_phase(g) == PHASE_PUSH) {
 		ld__drain_count_lost(1);
 		return ENTER_FORWARD;
 	}
@@ -162,7 +162,7 @@ struct ring *ld__record_ring(struct guard *g)
 /* Exponentially distributed, so that every byte has the same chance. */
 uint64_t ld__record_next_sample(struct guard *g, uint32_t lg)
 {
-	uint64_t x = g->random ? g->random : ((uint64_t)g->tid * 0x9e3779b97f4a7c15ull + g->sp) | 1;
+	uint64_t x = g->random ? g->random : ((uint64_t)g->tid * 0x9e3779b97f4a7c15ull + g->state) | 1;
 	uint32_t bits, zeros;
 	double m, t, t2, ln_m;
 
@@ -257,7 +257,7 @@ static bool is_narrow(const void *frame)
 	       (uintptr_t)frame - (uintptr_t)now.ss_sp < LIBUNWIND_STACK_BYTES;
 }
 
-uint32_t ld__record_stack_without_rules(struct ring *ring, const void *frame, int reason)
+static uint32_t stack_without_rules(struct ring *ring, const void *frame, int reason)
 {
 	if (reason == CFI_FOREIGN_STACK && is_narrow(frame))
 		return ld__stacks_child(0, (uint64_t)(uintptr_t)caller_of(frame), 1);
@@ -269,7 +269,7 @@ static inline uint32_t native_stack(struct ring *ring, const void *frame)
 	int64_t stack = ring->step ? ld__step_capture(ring->step, frame, ld__record_depth) : -1 - CFI_NO_TABLE;
 
 	if (UNLIKELY(stack < 0))
-		return ld__record_stack_without_rules(ring, frame, (int)(-1 - stack));
+		return stack_without_rules(ring, frame, (int)(-1 - stack));
 #ifdef LEAKDIFF_VERIFY
 	warm_libunwind(&ld__guard);
 	ld__verify_stack(ring->step, ring->pcs, ld__record_depth, caller_of(frame));
@@ -323,11 +323,9 @@ uint32_t ld__record_stack(struct guard *g, const void *frame)
 	struct ring *ring;
 	uint32_t stack = 0;
 
-	if (g->depth)
+	if (g->state)
 		return 0;
-	g->sp = ld__stack_pointer();
-	g->depth = 1;
-	g->phase = PHASE_RECORD;
+	g->state = ld__stack_pointer() | PHASE_RECORD;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ring = g->ring ? g->ring : acquire();
 	if (ring) {
@@ -336,8 +334,7 @@ uint32_t ld__record_stack(struct guard *g, const void *frame)
 			stack = with_python(ring, stack);
 	}
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	g->phase = PHASE_REAL;
-	g->depth = 0;
+	g->state = 0;
 	return stack;
 }
 
@@ -349,7 +346,7 @@ uint32_t ld__record_python_stack(struct guard *g, enum enter how)
 
 	if (UNLIKELY(how == ENTER_NESTED))
 		return 0;
-	g->phase = PHASE_RECORD;
+	ld__guard_set_phase(g, PHASE_RECORD);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (UNLIKELY(!ring))
 		ring = acquire();
@@ -358,7 +355,7 @@ uint32_t ld__record_python_stack(struct guard *g, enum enter how)
 	if (LIKELY(ring && ring->python))
 		stack = ld__python_stack_alone(ring->python, ld__record_depth);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	g->phase = PHASE_REAL;
+	ld__guard_set_phase(g, PHASE_REAL);
 	return stack;
 }
 
@@ -368,9 +365,10 @@ static inline void push_with_stack(struct guard *g, enum enter how, uint32_t kin
 				   size_t bytes, const void *frame)
 {
 	struct ring *ring;
-	uint32_t phase = g->phase, stack;
+	uint64_t state = g->state;
+	uint32_t stack;
 
-	g->phase = PHASE_RECORD;
+	ld__guard_set_phase(g, PHASE_RECORD);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ring = ready(g, how);
 	if (LIKELY(ring)) {
@@ -378,7 +376,7 @@ static inline void push_with_stack(struct guard *g, enum enter how, uint32_t kin
 		ld__ring_push(g, ring, kind, (uint64_t)(uintptr_t)start_, bytes, stack);
 	}
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	g->phase = phase;
+	g->state = state;
 }
 
 /* With a budget: the same, and of one event in TIMED_EVERY how long it took without its stack. */
@@ -407,21 +405,21 @@ static inline void push_plain(struct guard *g, enum enter how, uint32_t kind, co
 			      size_t bytes)
 {
 	struct ring *ring;
-	uint32_t phase = g->phase;
+	uint64_t state = g->state;
 
-	g->phase = PHASE_RECORD;
+	ld__guard_set_phase(g, PHASE_RECORD);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ring = ready(g, how);
 	if (LIKELY(ring))
 		ld__ring_push(g, ring, kind, (uint64_t)(uintptr_t)start_, bytes, 0);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	g->phase = phase;
+	g->state = state;
 }
 
 /* Inside the real call of an allocator that may call itself by name, an allocation is its own. */
 static inline bool is_allocators_own(const struct guard *g, enum enter how)
 {
-	return UNLIKELY(how == ENTER_NESTED) && g->phase == PHASE_REAL && !plain_allocator;
+	return UNLIKELY(how == ENTER_NESTED) && ld__guard_phase(g) == PHASE_REAL && !plain_allocator;
 }
 
 void ld__record_alloc_slow(struct guard *g, enum enter how, uint32_t kind, const void *block, size_t bytes,
@@ -435,14 +433,32 @@ void ld__record_alloc_slow(struct guard *g, enum enter how, uint32_t kind, const
 		push_with_stack(g, how, kind, block, bytes, frame);
 }
 
-void ld__record_alloc_late(struct guard *g, uint32_t kind, const void *block, size_t bytes, const void *frame)
+void *ld__record_late(struct guard *g, uint32_t kind, void *block, size_t bytes, const void *frame)
 {
 	enum enter how = ld__hook_enter(g);
 
 	if (how == ENTER_FORWARD)
-		return;
+		return block;
 	ld__record_alloc_slow(g, how, kind, block, bytes, frame);
 	ld__hook_leave(g, how);
+	return block;
+}
+
+/* In PHASE_RECORD. */
+void *ld__record_other_stack(struct guard *g, uint32_t kind, void *block, size_t bytes, const void *frame)
+{
+	struct ring *ring = g->ring;
+	int64_t stack;
+
+	if (UNLIKELY(ld__python_frames_on || VERIFIED)) {
+		stack = whole_stack(ring, ENTER_RECORD, frame);
+	} else {
+		stack = ld__step_other(ring->step, frame, ld__record_depth);
+		if (UNLIKELY(stack < 0))
+			stack = stack_without_rules(ring, frame, (int)(-1 - stack));
+	}
+	ld__record_quick_push(g, ring, kind, block, bytes, (uint32_t)stack);
+	return block;
 }
 
 void ld__record_free_slow(struct guard *g, enum enter how, const void *block)

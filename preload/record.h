@@ -61,12 +61,11 @@ static inline enum enter ld__hook_enter(struct guard *g)
 {
 	uint64_t sp = ld__stack_pointer();
 
-	if (UNLIKELY(g->depth))
+	if (UNLIKELY(g->state))
 		return ld__record_nested(g, sp);
 	if (UNLIKELY(*ld__switch != SWITCH_ON))
 		return ld__hook_is_off() ? ENTER_FORWARD : ld__record_wake(g, sp);
-	g->sp = sp;
-	g->depth = 1;
+	g->state = sp;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	return ENTER_RECORD;
 }
@@ -75,7 +74,7 @@ static inline void ld__hook_leave(struct guard *g, enum enter how)
 {
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (how == ENTER_RECORD)
-		g->depth = 0;
+		g->state = 0;
 }
 
 /* Where a hook was called: its frame, with the saved frame pointer at [0], the return address at [1].
@@ -129,68 +128,59 @@ static inline bool ld__hook_samples(void)
 	return __atomic_load_n(&ld__sample_lg, __ATOMIC_RELAXED) != 0;
 }
 
-/* For the cases that are none. */
-void ld__record_alloc_late(struct guard *g, uint32_t kind, const void *block, size_t bytes, const void *frame);
-
-/* The whole stack above a frame, in PHASE_RECORD, by any means; and the short way to it in a thread that runs no
- * Python, for an allocator that does not call hooks from inside. reason: why the rules do not do, enum cfi_reason. */
+/* The whole stack above a frame, in PHASE_RECORD, by any means. */
 uint32_t ld__record_whole_stack(struct ring *ring, const void *frame);
-uint32_t ld__record_stack_without_rules(struct ring *ring, const void *frame, int reason);
 extern LD_HIDDEN uint32_t ld__record_depth;
 
-static inline __attribute__((always_inline)) uint32_t ld__record_quick_stack(struct ring *ring, const void *frame)
+/* The two exits of a short hook. They return the block, so that it has nothing to keep for itself: what a hook saves on
+ * the stack it stores, and it is its stores that a program which waits for memory waits for in the end. */
+void *ld__record_late(struct guard *g, uint32_t kind, void *block, size_t bytes, const void *frame);
+void *ld__record_other_stack(struct guard *g, uint32_t kind, void *block, size_t bytes, const void *frame);
+
+static inline __attribute__((always_inline)) void ld__record_quick_push(struct guard *g, struct ring *ring, uint32_t kind,
+									const void *block, size_t bytes, uint32_t stack)
 {
-	int64_t stack;
-
-	if (UNLIKELY(ld__python_frames_on || !ring->step || VERIFIED))
-		return ld__record_whole_stack(ring, frame);
-	stack = ld__step_capture(ring->step, frame, ld__record_depth);
-	return LIKELY(stack >= 0) ? (uint32_t)stack : ld__record_stack_without_rules(ring, frame, (int)(-1 - stack));
-}
-
-/* With a stack: mode full. */
-static inline __attribute__((always_inline)) void ld__record_quick_alloc(struct guard *g, uint32_t kind, const void *block,
-									 size_t bytes, const void *frame)
-{
-	struct ring *ring = g->quick;
-	uint32_t stack;
-
-	/* meanwhile a signal handler may have forked: then this is the child, whose switch is wiped */
-	if (UNLIKELY(!ring || *ld__switch != SWITCH_ON || ring->head + 1 + RING_SLACK > ring->limit || ld__hook_samples())) {
-		ld__record_alloc_late(g, kind, block, bytes, frame);
-		return;
-	}
-	g->sp = ld__stack_pointer();
-	g->state = GUARD_STATE(PHASE_RECORD);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	stack = ld__record_quick_stack(ring, frame);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	g->phase = PHASE_PUSH;
+	g->state = ld__stack_pointer() | PHASE_PUSH;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ld__ring_write(ring, kind, (uint64_t)(uintptr_t)block, bytes, stack);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	g->state = 0;
 }
 
-/* Mode lite, where few blocks have one. */
-static inline __attribute__((always_inline)) void ld__record_quick_sample(struct guard *g, uint32_t kind, const void *block,
-									  size_t bytes, const void *frame)
+/* With a stack: mode full. Returns the block. */
+static inline __attribute__((always_inline)) void *ld__record_quick_alloc(struct guard *g, uint32_t kind, void *block, size_t bytes,
+									  const void *frame)
+{
+	struct ring *ring = g->quick;
+	const struct recall_record *again;
+
+	/* meanwhile a signal handler may have forked: then this is the child, whose switch is wiped */
+	if (UNLIKELY(!ring || *ld__switch != SWITCH_ON || ring->head + 1 + RING_SLACK > ring->limit))
+		return ld__record_late(g, kind, block, bytes, frame);
+	g->state = ld__stack_pointer() | PHASE_RECORD;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (UNLIKELY(ld__python_frames_on || VERIFIED))
+		return ld__record_other_stack(g, kind, block, bytes, frame);
+	again = ld__step_again(ring->step, frame, ld__record_depth);
+	if (UNLIKELY(!again))
+		return ld__record_other_stack(g, kind, block, bytes, frame);
+	ld__record_quick_push(g, ring, kind, block, bytes, again->stack);
+	return block;
+}
+
+/* Mode lite, where few blocks have one. Returns the block. */
+static inline __attribute__((always_inline)) void *ld__record_quick_sample(struct guard *g, uint32_t kind, void *block, size_t bytes,
+									   const void *frame)
 {
 	uint32_t lg = __atomic_load_n(&ld__sample_lg, __ATOMIC_RELAXED);
 	struct ring *ring = g->quick;
 
 	if (UNLIKELY(!ring || *ld__switch != SWITCH_ON || ring->head + 1 + RING_SLACK > ring->limit ||
-		     g->sample_lg != lg || bytes >> lg || bytes >= g->sample_bytes)) {
-		ld__record_alloc_late(g, kind, block, bytes, frame);
-		return;
-	}
-	g->sp = ld__stack_pointer();
-	g->state = GUARD_STATE(PHASE_PUSH);
+		     g->sample_lg != lg || bytes >> lg || bytes >= g->sample_bytes))
+		return ld__record_late(g, kind, block, bytes, frame);
 	g->sample_bytes -= bytes;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	ld__ring_write(ring, kind, (uint64_t)(uintptr_t)block, bytes, 0);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	g->state = 0;
+	ld__record_quick_push(g, ring, kind, block, bytes, 0);
+	return block;
 }
 
 /* Returns false when there is no room: the hook is none of the short ones then. */
@@ -200,12 +190,7 @@ static inline __attribute__((always_inline)) bool ld__record_quick_free(struct g
 
 	if (UNLIKELY(ring->head + 1 + RING_SLACK > ring->limit))
 		return false;
-	g->sp = ld__stack_pointer();
-	g->state = GUARD_STATE(PHASE_PUSH);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	ld__ring_write(ring, EVENT_FREE, (uint64_t)(uintptr_t)block, 0, 0);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	g->state = 0;
+	ld__record_quick_push(g, ring, EVENT_FREE, block, 0, 0);
 	return true;
 }
 

@@ -169,6 +169,7 @@ static struct ring *add_ring(uint32_t owner)
 		ring->event_mask = ring->own_mask = event_count - 1;
 		ring->index = ring->own_index = index;
 		ring->limit = event_count;
+		ring->clock_base = 1;
 		ring->pcs = pcs;
 		ring->memo = memo;
 		ring->step = step;
@@ -226,7 +227,7 @@ struct ring *ld__ring_acquire(void)
 	ring->owner = (uint64_t)tid << 40;
 	g->tid = tid;
 	g->ring = ring;
-	g->quick = quick_allowed ? ring : NULL;
+	g->quick = quick_allowed && ring->step ? ring : NULL;
 	return ring;
 }
 

@@ -44,7 +44,7 @@ struct ring {
 	/* written by the owner */
 	_Alignas(64) uint64_t head;	/* events ever published */
 	uint64_t limit;			/* head may not pass it without looking at tail again */
-	uint64_t last_clock;
+	uint64_t clock_base;		/* what to add to head for the least clock of the next event: one above the last's */
 	uint64_t clock_due;		/* an allocation from that event on reads the clock */
 	uint64_t owner;			/* its tid, where an event's last word has it */
 	struct step *step;		/* the last stack that was stepped by rules; NULL = never */
@@ -146,20 +146,25 @@ static inline int ld__ring_owns(const struct ring *ring, uint64_t addr)
 	return is_own;
 }
 
-/* The clock of the next event of a ring. */
-static inline __attribute__((always_inline)) uint64_t ld__ring_clock(struct ring *ring, uint32_t kind, uint64_t addr)
+/* The clock of event number `head`, the next one of a ring. */
+static inline __attribute__((always_inline)) uint64_t ld__ring_clock(struct ring *ring, uint64_t head, uint32_t kind,
+								     uint64_t addr)
 {
-	int is_due, is_own = 1;
+	uint64_t least = ring->clock_base + head, clock;
+	int is_due = 0, is_own = 1;
 
 	/* the events of a range of memory are ordered by the clock alone */
 	if (__builtin_expect(!__atomic_load_n(&ld__clock_alone, __ATOMIC_RELAXED), 1))
 		is_own = ld__clock_runs() && kind != STREAM_NODE_MAPPING && kind < EVENT_UNMAP && ld__ring_owns(ring, addr);
-	if (kind == EVENT_FREE)
-		return ld__clock_order(ring->last_clock, is_own);
-	is_due = ring->head >= ring->clock_due;
-	if (__builtin_expect(is_due, 0))
-		ring->clock_due = ring->head + CLOCK_READ_EVERY;
-	return ld__clock_birth(ring->last_clock, is_own, is_due);
+	if (kind != EVENT_FREE) {
+		is_due = head >= ring->clock_due;
+		if (__builtin_expect(is_due, 0))
+			ring->clock_due = head + CLOCK_READ_EVERY;
+	}
+	clock = kind == EVENT_FREE ? ld__clock_order(least, is_own) : ld__clock_birth(least, is_own, is_due);
+	if (__builtin_expect(clock != least, 0))
+		ring->clock_base = clock - head;
+	return clock;
 }
 
 /* Publish one event in the calling thread's own ring, in PHASE_PUSH; the caller has made sure of room. The
@@ -170,7 +175,7 @@ static inline __attribute__((always_inline)) void ld__ring_write(struct ring *ri
 	uint64_t last = ring->owner | (uint64_t)kind << 32 | stack, head = ring->head;
 	struct event *event = &ld__ring_events(ring)[head & ring->own_mask];
 
-	event->clock = ring->last_clock = ld__ring_clock(ring, kind, addr);
+	event->clock = ld__ring_clock(ring, head, kind, addr);
 	event->addr = addr;
 	event->bytes = bytes;
 	/* stack to tid in one store: bit-fields would be read before they are written */
@@ -182,13 +187,13 @@ static inline __attribute__((always_inline)) void ld__ring_write(struct ring *ri
 static inline __attribute__((always_inline)) void ld__ring_push(struct guard *g, struct ring *ring, uint32_t kind,
 								uint64_t addr, uint64_t bytes, uint32_t stack)
 {
-	uint32_t phase = g->phase;
+	uint64_t state = g->state;
 
-	g->phase = PHASE_PUSH;
+	ld__guard_set_phase(g, PHASE_PUSH);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ld__ring_write(ring, kind, addr, bytes, stack);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	g->phase = phase;
+	g->state = state;
 }
 
 /* Is thread `tid` in an epoll_wait with a finite timeout? Then 1, since when, and its timeout. */

@@ -82,18 +82,16 @@ struct entry {
 enum end_kind { END_RULE, END_ZERO, END_CUT };
 
 struct step {
+	struct step_head head;
 	uint32_t count;			/* of `last` */
 	uint32_t end;			/* enum end_kind of `last` */
 	uint64_t end_sp;		/* END_ZERO: the word below it was 0 */
-	uint64_t unloads;		/* what `last` was made under */
 	uint64_t low, high;		/* of the thread's own stack; 0 = not looked for yet */
 	uint64_t busy;			/* frame of the capture that is at work, 0 = none */
 	uint32_t foreign;		/* captures outside the bounds, since they were found */
 	uint64_t stacks, stepped, compared;
 	struct recall *recall;		/* stacks before the last; NULL in a thread with few */
-	struct recall_record *recalled;	/* the last capture's, NULL when it walked */
-	uint64_t era;			/* of what recall holds */
-	uint32_t depth, walks;
+	uint32_t walks;
 	struct step *next;		/* of all */
 	struct entry last[STEP_DEPTH_MAX];
 	struct entry fresh[STEP_DEPTH_MAX];	/* new frames of a walk, innermost first */
@@ -102,8 +100,8 @@ struct step {
 /* What was recalled up to now holds no longer. */
 static inline void forget_recalled(struct step *step)
 {
-	step->recalled = NULL;
-	step->era++;
+	step->head.recalled = NULL;
+	step->head.era++;
 }
 
 struct slot {
@@ -112,7 +110,7 @@ struct slot {
 
 static struct slot *rules;		/* pc, rule */
 static uint64_t main_thread; /* thread pointer of the thread that the kernel gave its stack */
-static _Atomic uint64_t unloads;
+LD_HOT _Atomic uint64_t ld__step_unloads;
 static _Atomic uint64_t forgotten;	/* modules that were unloaded up to then are */
 static _Atomic uint64_t rules_computed, nested, handed_over[CFI_REASON_COUNT];
 static struct step *_Atomic all_steps;
@@ -184,7 +182,7 @@ void ld__step_counts(struct step_counts *ret_counts)
 
 uint32_t ld__step_last(const struct step *step, void **ret_pcs, uint32_t capacity, int *ret_truncated)
 {
-	const struct recall_record *r = step->recalled;
+	const struct recall_record *r = step->head.recalled;
 	uint32_t n = step->count < capacity ? step->count : capacity;
 
 	if (r) {
@@ -204,12 +202,12 @@ uint32_t ld__step_last(const struct step *step, void **ret_pcs, uint32_t capacit
 
 void ld__step_unload_begin(void)
 {
-	atomic_fetch_add(&unloads, 1);
+	atomic_fetch_add(&ld__step_unloads, 1);
 }
 
 void ld__step_unload_end(void)
 {
-	atomic_fetch_add(&unloads, UNLOAD_ENDED - 1);
+	atomic_fetch_add(&ld__step_unloads, UNLOAD_ENDED - 1);
 }
 
 static void slots_forget(struct slot *slots, uint32_t count, uint64_t start, uint64_t end)
@@ -229,7 +227,7 @@ static void slots_forget(struct slot *slots, uint32_t count, uint64_t start, uin
 
 void ld__step_forget(uint64_t start, uint64_t end)
 {
-	atomic_fetch_add(&unloads, UNLOAD_ENDED);
+	atomic_fetch_add(&ld__step_unloads, UNLOAD_ENDED);
 	if (!rules)
 		return;
 	slots_forget(rules, RULE_SLOTS + RULE_PROBES, start, end);
@@ -277,7 +275,7 @@ static void slot_write(struct slot *slot, uint64_t old, uint64_t key, uint64_t v
 		return;
 	atomic_store_explicit(&slot->value, value, memory_order_relaxed);
 	atomic_store(&slot->key, key);
-	if (atomic_load(&unloads) != unloads_before &&
+	if (atomic_load(&ld__step_unloads) != unloads_before &&
 	    atomic_compare_exchange_strong(&slot->key, &key, CLAIMED)) {
 		atomic_store_explicit(&slot->value, 0, memory_order_relaxed);
 		atomic_store_explicit(&slot->key, 0, memory_order_release);
@@ -355,7 +353,7 @@ static __attribute__((noinline, cold)) uint64_t rule_find(uint64_t pc)
 		atomic_store_explicit(&modules_epoch, epoch, memory_order_relaxed);
 		ld__step_forget_unloaded();
 	}
-	before = atomic_load(&unloads);
+	before = atomic_load(&ld__step_unloads);
 
 	for (uint32_t k = 0; k < RULE_PROBES; k++) {
 		rule = slot_read(slot + k, pc);
@@ -516,7 +514,7 @@ static __attribute__((noinline, cold)) void bounds_find(struct step *step, uint6
 			bounds_set(step, low, high);
 	}
 	if (thread != main_thread && step->high == thread)
-		slot_write(known, atomic_load(&known->key), thread, step->low, atomic_load(&unloads));
+		slot_write(known, atomic_load(&known->key), thread, step->low, atomic_load(&ld__step_unloads));
 }
 
 /* Is sp on the thread's own stack? A thread that is met on another stack first, or a main stack whose
@@ -815,11 +813,11 @@ static __attribute__((noinline)) void recall_learn(struct step *step, const stru
 		return;
 	/* where the frame that is not in the hash yet will return to: two frames out, and one for each split */
 	if (step->count > key->levels + 2 &&
-	    recall_divide(step->recall, key, step->era, step->last[step->count - 3 - key->levels].sp - 8 - key->sp))
+	    recall_divide(step->recall, key, step->head.era, step->last[step->count - 3 - key->levels].sp - 8 - key->sp))
 		return;
-	r = recall_take(step->recall, key, step->era, &way);
+	r = recall_take(step->recall, key, step->head.era, &way);
 	if (recall_fill(step, r, key->sp, stack))
-		recall_keep(step->recall, key, step->era, way);
+		recall_keep(step->recall, key, step->head.era, way);
 }
 
 static __attribute__((noinline, cold)) int64_t hand_over(struct step *step, int reason)
@@ -838,9 +836,9 @@ static __attribute__((noinline)) int64_t capture_by_walk(struct step *step, cons
 	uint32_t stack;
 	int r;
 
-	step->recalled = NULL;
+	step->head.recalled = NULL;
 	atomic_signal_fence(memory_order_seq_cst);
-	r = walk(step, &w, step->depth, &stack);
+	r = walk(step, &w, step->head.depth, &stack);
 	if (r)
 		return hand_over(step, r);
 	recall_learn(step, key, stack);
@@ -855,16 +853,17 @@ static __attribute__((noinline)) int begin_anew(struct step *step, uint64_t unlo
 {
 	if (unloads_now & UNLOAD_RUNNING)
 		return 1 + CFI_UNLOADING;
-	if (unloads_now != step->unloads)
+	if (unloads_now != step->head.unloads)
 		step->count = 0;
 	forget_recalled(step);
-	step->unloads = unloads_now;
-	step->depth = depth;
+	step->head.unloads = unloads_now;
+	step->head.depth = depth;
 	return 0;
 }
 
-static inline uint32_t use_recalled(struct step *step, const struct recall_record *r)
+static inline uint32_t use_recalled(struct step *step, struct recall_record *r)
 {
+	step->head.recalled = r;
 	step->stacks++;
 	step->compared += r->frames;
 	return r->stack;
@@ -874,7 +873,7 @@ static inline uint32_t use_recalled(struct step *step, const struct recall_recor
 static __attribute__((noinline)) int64_t capture(struct step *step, const uint64_t *frame, uint32_t depth)
 {
 	struct recall_key key = { .sp = (uint64_t)(uintptr_t)(frame + 2), .pc = frame[1] };
-	uint64_t at = (uint64_t)(uintptr_t)frame, now = atomic_load_explicit(&unloads, memory_order_acquire);
+	uint64_t at = (uint64_t)(uintptr_t)frame, now = atomic_load_explicit(&ld__step_unloads, memory_order_acquire);
 	struct recall_record *known = NULL;
 	int r;
 
@@ -894,7 +893,7 @@ static __attribute__((noinline)) int64_t capture(struct step *step, const uint64
 	atomic_signal_fence(memory_order_seq_cst);
 	if (depth > STEP_DEPTH_MAX)
 		depth = STEP_DEPTH_MAX;
-	if (__builtin_expect(now != step->unloads || depth != step->depth, 0)) {
+	if (__builtin_expect(now != step->head.unloads || depth != step->head.depth, 0)) {
 		r = begin_anew(step, now, depth);
 		if (r)
 			return hand_over(step, r);
@@ -902,48 +901,54 @@ static __attribute__((noinline)) int64_t capture(struct step *step, const uint64
 
 	if (__builtin_expect(step->recall != NULL, 1)) {
 		key.hash = recall_hash_of(step, key.sp, key.pc, &key.levels);
-		known = recall_find(step->recall, key.hash, step->era, key.sp, key.pc, frame[0]);
+		known = recall_find(step->recall, key.hash, step->head.era, key.sp, key.pc, frame[0]);
 	}
 	if (__builtin_expect(!known, 0))
 		return capture_by_walk(step, frame, &key);
-	if (step->recalled)
-		step->recalled->next = known;
-	step->recalled = known;
+	if (step->head.recalled)
+		step->head.recalled->next = known;
 	atomic_signal_fence(memory_order_seq_cst);
 	step->busy = 0;
 	return use_recalled(step, known);
 }
 
-/* Many stacks come several times in a row, or one after the other as they did the last time. The last one, if it was
- * recalled, and the one after it are looked at without a stack frame of our own; what could make a record invalid has
- * taken it away (see forget_recalled()), as whoever writes it does. */
-int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth)
+/* Many stacks come one after the other as they did the last time. What could make a record invalid has taken the last
+ * one away (see forget_recalled()), as whoever writes it does. */
+int64_t ld__step_other(struct step *step, const void *frame, uint32_t depth)
 {
+	const struct step_head *head = &step->head;
 	const uint64_t *words = frame;
-	uint64_t sp = (uint64_t)(uintptr_t)(words + 2);
-	struct recall_record *last = step->recalled, *next;
+	struct recall_record *next;
 
-	if (last && atomic_load_explicit(&unloads, memory_order_acquire) == step->unloads && depth == step->depth) {
-		if (recall_is(last, step->era, sp, words[1], words[0]))
-			return use_recalled(step, last);
-		next = last->next;
-		if (next && recall_is(next, step->era, sp, words[1], words[0])) {
-			step->recalled = next;
+	if (head->recalled && atomic_load_explicit(&ld__step_unloads, memory_order_acquire) == head->unloads && depth == head->depth) {
+		next = head->recalled->next;
+		if (next && recall_is(next, head->era, (uint64_t)(uintptr_t)(words + 2), words[1], words[0]))
 			return use_recalled(step, next);
-		}
 	}
 	return capture(step, words, depth);
 }
 
+int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth)
+{
+	const struct recall_record *last = ld__step_again(step, frame, depth);
+
+	return last ? last->stack : ld__step_other(step, frame, depth);
+}
+
 #else
 
-int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth)
+int64_t ld__step_other(struct step *step, const void *frame, uint32_t depth)
 {
 	(void)step;
 	(void)frame;
 	(void)depth;
 	atomic_fetch_add_explicit(&handed_over[CFI_UNKNOWN], 1, memory_order_relaxed);
 	return -1 - CFI_UNKNOWN;
+}
+
+int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth)
+{
+	return ld__step_other(step, frame, depth);
 }
 
 #endif

@@ -7,13 +7,27 @@
 #ifndef LEAKDIFF_STEP_H
 #define LEAKDIFF_STEP_H
 
+#include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "preload/cfi.h"
+#include "preload/guard.h"
+#include "preload/step_recall.h"
 
 #define STEP_DEPTH_MAX 128u
 
 struct step;
+
+/* What a struct step begins with: the last stack, for hooks that look at it themselves. */
+struct step_head {
+	struct recall_record *recalled;	/* the last capture's, NULL when it walked */
+	uint64_t unloads;		/* what that was made under: ld__step_unloads then */
+	uint64_t era;			/* of what recall holds */
+	uint32_t depth;
+};
+
+extern LD_HIDDEN _Atomic uint64_t ld__step_unloads;
 
 /* Map the table of rules. Until then, and when memory is refused, every stack is handed over.
  * Returns 0 or -ENOMEM. Idempotent; from the main thread, whose stack is known by that. */
@@ -32,6 +46,20 @@ void ld__step_reset(struct step *step);
  * libunwind. */
 int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth);
 
+/* Its two parts. Is it the last stack again, as it is mostly? NULL when it is another one. Stores nothing. */
+static inline __attribute__((always_inline)) const struct recall_record *ld__step_again(const struct step *step, const void *frame,
+											 uint32_t depth)
+{
+	const struct step_head *head = (const struct step_head *)(const void *)step;
+	const struct recall_record *last = head->recalled;
+	const recall_word *words = frame;
+
+	if (last && atomic_load_explicit(&ld__step_unloads, memory_order_acquire) == head->unloads && depth == head->depth &&
+	    recall_is(last, head->era, (uint64_t)(uintptr_t)(words + 2), words[1], words[0]))
+		return last;
+	return NULL;
+}
+
 /* Return addresses of the stack that the last successful capture found, innermost first; at most
  * `capacity`. Returns their number; *ret_truncated tells whether deeper frames were cut. */
 uint32_t ld__step_last(const struct step *step, void **ret_pcs, uint32_t capacity, int *ret_truncated);
@@ -46,8 +74,10 @@ void ld__step_unload_end(void);
 /* Bounds of the calling thread's stack, where the caller knows them: saves a look at /proc. */
 void ld__step_set_bounds(struct step *step, uint64_t low, uint64_t high);
 
-/* Counted over all threads since the start: stacks taken by rules, frames of those that were stepped
- * over (the others were found unchanged), stacks handed over by reason, rules computed. */
+int64_t ld__step_other(struct step *step, const void *frame, uint32_t depth);
+
+/* Counted over all threads since the start: stacks taken by rules (those that ld__step_again() told not counted), frames
+ * of those that were stepped over (the others were found unchanged), stacks handed over by reason, rules computed. */
 struct step_counts {
 	uint64_t stacks, stepped, compared, handed_over[CFI_REASON_COUNT], rules, nested;
 };

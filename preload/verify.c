@@ -75,7 +75,7 @@ void ld__verify_log(void)
 	struct step_counts counts;
 
 	ld__step_counts(&counts);
-	ld__say("stacks: %lu by rules (%lu frames stepped, %lu found unchanged, %lu rules)",
+	ld__say("stacks: %lu by rules, the same one again not counted (%lu frames stepped, %lu found unchanged, %lu rules)",
 		(unsigned long)counts.stacks, (unsigned long)counts.stepped,
 		(unsigned long)counts.compared, (unsigned long)counts.rules);
 	for (uint32_t i = 0; i < CFI_REASON_COUNT; i++)

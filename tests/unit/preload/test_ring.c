@@ -78,11 +78,11 @@ static void *pass_on(void *data)
 				continue;
 			/* some keep a block for a while */
 			for (uint32_t more = 1 + (random >> 20) % 4; more > 0 && done < EVENTS_A_ROUND; more--, done++) {
-				uint64_t before = ring->last_clock;
+				uint64_t before = ring->clock_base + ring->head;
 
 				ld__ring_push(&ld__guard, ring, more % 2 ? EVENT_FREE : STREAM_NODE_MALLOC,
 					      passed[i].addr, ++passed[i].events, 0);
-				__atomic_add_fetch(&reads_spared, ring->last_clock == before + 1, __ATOMIC_RELAXED);
+				__atomic_add_fetch(&reads_spared, ring->clock_base + ring->head == before + 1, __ATOMIC_RELAXED);
 			}
 			atomic_flag_clear(&passed[i].held);
 		}
