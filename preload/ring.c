@@ -207,6 +207,12 @@ static struct ring *take_over(uint32_t tid)
 	return NULL;
 }
 
+/* The short hooks look at the last stack without asking whether there is room for one. */
+static struct ring *quick_ring(struct ring *ring)
+{
+	return quick_allowed && ring && ring->step ? ring : NULL;
+}
+
 struct ring *ld__ring_acquire(void)
 {
 	struct guard *g = &ld__guard;
@@ -227,14 +233,14 @@ struct ring *ld__ring_acquire(void)
 	ring->owner = (uint64_t)tid << 40;
 	g->tid = tid;
 	g->ring = ring;
-	g->quick = quick_allowed && ring->step ? ring : NULL;
+	g->quick = quick_ring(ring);
 	return ring;
 }
 
 void ld__ring_allow_quick(bool allow)
 {
 	quick_allowed = allow;
-	ld__guard.quick = allow ? ld__guard.ring : NULL;
+	ld__guard.quick = quick_ring(ld__guard.ring);
 }
 
 void ld__ring_retire(void)
