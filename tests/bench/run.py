@@ -6,7 +6,7 @@
                                                              symbols start threads memory programs redis tornado
                                                              python
 
-Every round runs each configuration once, in order; a ratio is taken against the plain run of the same
+Every round runs each configuration once, in order (servers: each round begins with the next one); a ratio is taken against the plain run of the same
 round; medians are printed, with the smallest and largest. Times of a shared machine move: quote ratios.
 Configurations whose program is not installed are left out, and that is said.
 
@@ -326,6 +326,11 @@ def settings_of(configuration, out):
     return clean_environment(**{key: value.replace("@", out) for key, value in configuration.env.items()})
 
 
+def orders(configurations, rounds):
+    """Each round begins with another one, since a server that follows a heavy one finds a machine that is slower for a while."""
+    return [configurations[i % len(configurations):] + configurations[:i % len(configurations)] for i in range(rounds)]
+
+
 def redis_once(configuration, number):
     """By command: requests a second of redis-server under a configuration, and its processor time a request in us."""
     out, port, result = scratch("bench"), free_port(), {}
@@ -386,8 +391,8 @@ def measure_redis(quick):
         print("left out: redis (redis-server or redis-benchmark is not installed)")
         return
     rounds, taken, configurations = 5 if quick else 11, {}, usable([PLAIN, LITE, SHIM, HEAPTRACK_LIBRARY])
-    for _ in range(rounds):
-        for configuration in configurations:
+    for order in orders(configurations, rounds):
+        for configuration in order:
             taken.setdefault(configuration.name, []).append(redis_once(configuration, 40000 if quick else 100000))
     show_servers("redis-server, values of 512 bytes; the client shares the processors", ("SET", "LPUSH", "LRANGE 100"), taken, configurations, rounds)
 
@@ -397,8 +402,8 @@ def measure_tornado(quick):
         print("left out: tornado (wrk or tornado is not installed)")
         return
     rounds, taken, configurations = 5 if quick else 11, {}, usable([PLAIN, LITE, SHIM, HEAPTRACK_LIBRARY])
-    for _ in range(rounds):
-        for configuration in configurations:
+    for order in orders(configurations, rounds):
+        for configuration in order:
             taken.setdefault(configuration.name, []).append(tornado_once(configuration, 2 if quick else 4))
     show_servers("tornado server; the client shares the processors", ("GET",), taken, configurations, rounds)
 
