@@ -32,12 +32,12 @@ enum switch_state {
 struct ring;
 
 enum guard_phase {
-	PHASE_REAL = 0,			/* in the real function */
+	PHASE_REAL = 0,			/* in the real function (or in no hook at all) */
 	PHASE_RECORD,			/* unwinding, interning: a signal handler's events can be recorded */
 	PHASE_PUSH,			/* writing a slot of the ring: they cannot, and are counted */
 };
 
-/* guard.state: 0 while no hook of this thread is at work; otherwise the stack pointer of the outermost one, which is a
+/* guard.state: 0 while no hook of this thread is at work; otherwise a stack pointer in the outermost one, which is a
  * multiple of 8, and the phase that it is in. One word, since what a hook stores is what it costs. */
 #define GUARD_PHASE 7ull
 #define GUARD_QUIET 8ull		/* no hook is at work, but code of ours that may call one */
@@ -68,6 +68,7 @@ static inline void ld__guard_enter(void)
 {
 	ld__guard.quiet++;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	/* after it: a signal handler's hook in between ends with state 0 */
 	if (!ld__guard.state)
 		ld__guard.state = GUARD_QUIET;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -76,10 +77,11 @@ static inline void ld__guard_enter(void)
 static inline void ld__guard_leave(void)
 {
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (ld__guard.quiet == 1 && ld__guard.state == GUARD_QUIET)
-		ld__guard.state = 0;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ld__guard.quiet--;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	/* last: what a signal handler enters and leaves in between clears it, too */
+	if (!ld__guard.quiet && ld__guard.state == GUARD_QUIET)
+		ld__guard.state = 0;
 }
 
 static inline uint32_t ld__guard_phase(const struct guard *g)

@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-LD_HOT _Alignas(64) struct real ld__real;
+_Alignas(64) struct real ld__real;
 char ld__pool[POOL_BYTES] __attribute__((aligned(64)));
 static _Atomic size_t pool_used;
 

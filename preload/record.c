@@ -162,7 +162,7 @@ struct ring *ld__record_ring(struct guard *g)
 /* Exponentially distributed, so that every byte has the same chance. */
 uint64_t ld__record_next_sample(struct guard *g, uint32_t lg)
 {
-	uint64_t x = g->random ? g->random : ((uint64_t)g->tid * 0x9e3779b97f4a7c15ull + g->state) | 1;
+	uint64_t x = g->random ? g->random : ((uint64_t)g->tid * 0x9e3779b97f4a7c15ull + ld__stack_pointer()) | 1;
 	uint32_t bits, zeros;
 	double m, t, t2, ln_m;
 
@@ -287,11 +287,6 @@ static inline uint32_t whole_stack(struct ring *ring, enum enter how, const void
 	if (UNLIKELY(trim != NULL))
 		stack = trim(stack);
 	return UNLIKELY(ld__python_frames_on) ? with_python(ring, stack) : stack;
-}
-
-uint32_t ld__record_whole_stack(struct ring *ring, const void *frame)
-{
-	return whole_stack(ring, ENTER_RECORD, frame);
 }
 
 static __attribute__((noinline)) uint32_t sampled_stack(struct ring *ring, enum enter how, uint32_t code,
@@ -450,6 +445,12 @@ void *ld__record_other_stack(struct guard *g, uint32_t kind, void *block, size_t
 	struct ring *ring = g->ring;
 	int64_t stack;
 
+	/* a child that a signal handler forked a moment ago, and that could not have a ring */
+	if (UNLIKELY(!ring || !ring->step)) {
+		ld__drain_count_lost(1);
+		g->state = 0;
+		return block;
+	}
 	if (UNLIKELY(ld__python_frames_on || VERIFIED)) {
 		stack = whole_stack(ring, ENTER_RECORD, frame);
 	} else {

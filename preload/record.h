@@ -128,8 +128,6 @@ static inline bool ld__hook_samples(void)
 	return __atomic_load_n(&ld__sample_lg, __ATOMIC_RELAXED) != 0;
 }
 
-/* The whole stack above a frame, in PHASE_RECORD, by any means. */
-uint32_t ld__record_whole_stack(struct ring *ring, const void *frame);
 extern LD_HIDDEN uint32_t ld__record_depth;
 
 /* The two exits of a short hook. They return the block, so that it has nothing to keep for itself: what a hook saves on

@@ -22,7 +22,7 @@
  *     a walk's in [sp, end); every CFA lies above its sp, so a walk ends.
  * (4) The last stack is valid at any instruction: its count is 0 while it changes. A signal handler
  *     that interrupts a walk is handed over.
- * (5) A rule is a fact about code, so it is kept until that code is unloaded: see the word `unloads`.
+ * (5) A rule is a fact about code, so it is kept until that code is unloaded: see `ld__step_unloads`.
  *
  * The rules are in a table for all threads, of 16-byte slots (pc, rule) that whoever misses may write.
  * A slot is claimed by setting its first word to 1, then the second is written, then the first. A
@@ -58,7 +58,7 @@
 #define TEXT_BYTES 1024u		/* of /proc/self/maps at a time: the stack may be small */
 #define MAIN_STACK_MAX (UINT64_C(1) << 30)	/* where the limit says "unlimited" */
 #define THREAD_STACK_DEFAULT (UINT64_C(2) << 20)
-#define UNLOAD_RUNNING 0xffffu		/* low bits of `unloads`: how many run; above: how many ended */
+#define UNLOAD_RUNNING 0xffffu		/* low bits of ld__step_unloads: how many run; above: how many ended */
 #define UNLOAD_ENDED 0x10000u
 #define RECALL_AFTER 4096u		/* walks of a thread before it is worth that memory */
 

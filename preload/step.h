@@ -22,7 +22,7 @@ struct step;
 /* What a struct step begins with: the last stack, for hooks that look at it themselves. */
 struct step_head {
 	struct recall_record *recalled;	/* the last capture's, NULL when it walked */
-	uint64_t unloads;		/* what that was made under: ld__step_unloads then */
+	uint64_t unloads;		/* ld__step_unloads when that, and the last walk, were made */
 	uint64_t era;			/* of what recall holds */
 	uint32_t depth;
 };
@@ -46,7 +46,7 @@ void ld__step_reset(struct step *step);
  * libunwind. */
 int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth);
 
-/* Its two parts. Is it the last stack again, as it is mostly? NULL when it is another one. Stores nothing. */
+/* Its two parts. The first: is it the last stack again, as it is mostly? NULL when it is another one. Stores nothing. */
 static inline __attribute__((always_inline)) const struct recall_record *ld__step_again(const struct step *step, const void *frame,
 											 uint32_t depth)
 {
@@ -59,6 +59,9 @@ static inline __attribute__((always_inline)) const struct recall_record *ld__ste
 		return last;
 	return NULL;
 }
+
+/* And the second: another stack. Returns as ld__step_capture(). */
+int64_t ld__step_other(struct step *step, const void *frame, uint32_t depth);
 
 /* Return addresses of the stack that the last successful capture found, innermost first; at most
  * `capacity`. Returns their number; *ret_truncated tells whether deeper frames were cut. */
@@ -73,8 +76,6 @@ void ld__step_unload_end(void);
 
 /* Bounds of the calling thread's stack, where the caller knows them: saves a look at /proc. */
 void ld__step_set_bounds(struct step *step, uint64_t low, uint64_t high);
-
-int64_t ld__step_other(struct step *step, const void *frame, uint32_t depth);
 
 /* Counted over all threads since the start: stacks taken by rules (those that ld__step_again() told not counted), frames
  * of those that were stepped over (the others were found unchanged), stacks handed over by reason, rules computed. */
