@@ -38,7 +38,7 @@ enum guard_phase {
 };
 
 /* guard.state: 0 while no hook of this thread is at work; otherwise a stack pointer in the outermost one, which is a
- * multiple of 8, and the phase that it is in. One word, since what a hook stores is what it costs. */
+ * multiple of 8, and the phase that it is in. One word, which a hook sets and clears with one store each. */
 #define GUARD_PHASE 7ull
 #define GUARD_QUIET 8ull		/* no hook is at work, but code of ours that may call one */
 

@@ -130,8 +130,8 @@ static inline bool ld__hook_samples(void)
 
 extern LD_HIDDEN uint32_t ld__record_depth;
 
-/* The two exits of a short hook. They return the block, so that it has nothing to keep for itself: what a hook saves on
- * the stack it stores, and it is its stores that a program which waits for memory waits for in the end. */
+/* The two exits of a short hook. They return the block, so that it has nothing to keep for itself, and saves no register
+ * for their sake. */
 void *ld__record_late(struct guard *g, uint32_t kind, void *block, size_t bytes, const void *frame);
 void *ld__record_other_stack(struct guard *g, uint32_t kind, void *block, size_t bytes, const void *frame);
 

@@ -6,8 +6,9 @@
  *                                 frames; the freed block is a random one of 100 000 live ones
  *   bench_pairs threads OPS [N]   churn in N threads (4); one free in four is another thread's block
  *
- * The time is that of OPS pairs, after the live blocks have been made. Prints "ns_per_pair=F cpu_ns_per_pair=F sum=N"; sum depends on the work alone. Functions keep frames of
- * different sizes and no frame pointer, as optimised services do. */
+ * The time is that of OPS pairs, after the live blocks have been made. Prints "ns_per_pair=F cpu_ns_per_pair=F
+ * sum=N"; sum depends on the work alone. Functions keep frames of different sizes and no frame pointer, as
+ * optimised services do. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>

@@ -6,8 +6,9 @@
                                                              symbols start threads memory programs redis tornado
                                                              python
 
-Every round runs each configuration once, in order (servers: each round begins with the next one); a ratio is taken against the plain run of the same
-round; medians are printed, with the smallest and largest. Times of a shared machine move: quote ratios.
+Every round runs each configuration once, in order (servers: each round begins with the next one); a ratio is
+taken against the plain run of the same round; medians are printed, with the smallest and largest. Times of a
+shared machine move: quote ratios.
 Configurations whose program is not installed are left out, and that is said.
 
   pairs   added time per malloc+free pair, stack depth 20: tight loop, churn of 100 000 blocks from 200
