@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L5  apply.c - what the events of the rings do to the live table.
  *
- * Most blocks die young. So events are gathered in the order of their clocks, some hundreds of them, before the table
+ * Mostly blocks die young. So events are gathered in the order of their clocks, some hundreds of them, before the table
  * hears of them: a free that finds its block among them takes it out, and neither of the two reaches the table.
  *
  *   rings -> | a b c a' d e c' ... | -> b d e -> live table
+ *
+ * Where blocks live longer that is work for nothing: while few events are undone, most go to the table as they come, and
+ * some are gathered now and then to see whether it would pay again.
  *
  * (1) A cell, chosen by the address, tells which event of those that chose it came last. If that is the allocation of
  *     this very address, then nothing has been heard of the address since, and the free undoes it. A free whose cell
@@ -12,7 +15,7 @@
  * (2) An allocation where a block lives tells of a free that was never seen, and heals the table: undone, it would
  *     not. So nothing is undone any more after the first such sign, the first lost event, or a fork that left events
  *     behind. The sign itself may be undone a while; an allocation that is the last of a batch is not.
- * (3) Nothing is left over whenever the drain lock is free. */
+ * (3) Nothing is left over whenever the drain lock is free. What goes straight to the table finds nothing gathered. */
 #include "preload/apply.h"
 
 #include <stdatomic.h>
@@ -25,6 +28,8 @@
 #define BATCH 512u			/* events */
 #define CELLS 1024u			/* power of two */
 #define SOON 32u			/* events of another thread that are still in its processor's cache */
+#define UNDONE_LEAST 8u			/* one event in so many must be undone, or */
+#define STRAIGHT 16384u			/* this many are not gathered */
 
 static struct event batch[BATCH];	/* kind 0: none */
 static uint64_t hashes[BATCH];
@@ -32,6 +37,8 @@ static uint32_t count;
 static uint16_t cells[CELLS];		/* places in the batch */
 static struct { struct ring *ring; uint32_t place; } others[BATCH];	/* neither allocations nor frees, in their order */
 static uint32_t other_count;
+static uint32_t undone;			/* blocks of the batch whose free has taken them out again */
+static uint64_t straight;		/* events to come that are not gathered */
 static _Atomic bool distrusts;
 
 /* ---- one event ---- */
@@ -168,13 +175,15 @@ void ld__apply_finish(void)
 	}
 	if (from < count)
 		apply_stretch(from, count);
-	count = other_count = 0;
+	if (count == BATCH && undone < BATCH / UNDONE_LEAST)
+		straight = STRAIGHT;
+	count = other_count = undone = 0;
 	if (ld__live_anomalies())
 		ld__apply_distrust();
 }
 
-/* Those that lie side by side from `e` on. Returns the first that is left. */
-static inline const struct event *gather(struct ring *ring, const struct event *e, const struct event *end, uint64_t limit)
+/* Those that lie side by side from `e` on, as far as before `end`. Returns the first that is left. */
+static inline const struct event *gather_some(struct ring *ring, const struct event *e, const struct event *end, uint64_t limit)
 {
 	uint32_t n = count;
 
@@ -184,8 +193,10 @@ static inline const struct event *gather(struct ring *ring, const struct event *
 
 		__builtin_prefetch(e + SOON);
 		if (e->kind == EVENT_FREE) {
-			if (undo(e, *cell, n))
+			if (undo(e, *cell, n)) {
+				undone++;
 				continue;
+			}
 		} else if (__builtin_expect(e->kind >= STREAM_NODE_MAPPING, 0)) {
 			others[other_count].ring = ring;
 			others[other_count++].place = n;
@@ -196,29 +207,49 @@ static inline const struct event *gather(struct ring *ring, const struct event *
 		count = ++n;
 		if (__builtin_expect(n == BATCH, 0)) {
 			ld__apply_finish();
-			n = 0;
+			return e + 1;
 		}
 	} while (++e < end && e->clock <= limit);
 	return e;
 }
 
+static uint64_t gather(struct ring *ring, uint64_t at, uint64_t end, uint64_t limit)
+{
+	const struct event *first = &ld__ring_events(ring)[at & ring->event_mask];
+	uint64_t side_by_side = ring->event_mask + 1ull - (at & ring->event_mask);
+
+	if (side_by_side > end - at)
+		side_by_side = end - at;
+	return at + (uint64_t)(gather_some(ring, first, first + side_by_side, limit) - first);
+}
+
+static uint64_t go_straight(struct ring *ring, uint64_t at, uint64_t end, uint64_t limit)
+{
+	const struct event *events = ld__ring_events(ring);
+	uint64_t first = at;
+
+	if (end - at > straight)
+		end = at + straight;
+	at = ld__live_apply_ring(events, ring->event_mask, at, end, limit, &ring->asked);
+	if (at == first || (at < end && events[at & ring->event_mask].clock <= limit))	/* it is neither of the two */
+		apply(ring, &events[at++ & ring->event_mask]);
+	straight -= at - first;
+	return at;
+}
+
 uint64_t ld__apply_events(struct ring *ring, uint64_t at, uint64_t end, uint64_t limit)
 {
-	const struct event *events = ld__ring_events(ring), *first, *next;
-	uint64_t room = ring->event_mask + 1ull, side_by_side;
+	const struct event *events = ld__ring_events(ring);
 
 	do {
-		first = &events[at & ring->event_mask];
-		side_by_side = room - (at & ring->event_mask);
-		next = gather(ring, first, first + (side_by_side < end - at ? side_by_side : end - at), limit);
-		at += (uint64_t)(next - first);
+		at = straight ? go_straight(ring, at, end, limit) : gather(ring, at, end, limit);
 	} while (at < end && events[at & ring->event_mask].clock <= limit);
 	return at;
 }
 
 void ld__apply_abandon(void)
 {
-	count = other_count = 0;
+	count = other_count = undone = 0;
 }
 
 void ld__apply_distrust(void)

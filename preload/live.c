@@ -687,7 +687,7 @@ static __attribute__((noinline)) void insert_event_anyhow(const struct event *ev
 	insert_anyhow(&block);
 }
 
-static inline void insert_event(const struct event *event, uint64_t hash)
+static inline __attribute__((always_inline)) void insert_event(const struct event *event, uint64_t hash)
 {
 	struct entry *e = event->bytes < 1u << 16 ? enter_quickly(event->addr, hash) : NULL;
 
@@ -715,7 +715,7 @@ bool ld__live_remove(uint64_t addr, struct live_block *ret_block)
 }
 
 /* A block of whose address nothing is known is left to the other one: it was allocated before capture began. */
-static inline void remove_quickly(uint64_t addr, uint64_t hash)
+static inline __attribute__((always_inline)) void remove_quickly(uint64_t addr, uint64_t hash)
 {
 	uint64_t tag = tag_of(hash);
 	struct shard *s = &shards[hash & (SHARDS - 1)];
@@ -813,6 +813,26 @@ void ld__live_apply(const struct event *events, const uint64_t *hashes, const ui
 		else
 			insert_event(e, hashes[order[i]]);
 	}
+}
+
+uint64_t ld__live_apply_ring(const struct event *events, uint32_t mask, uint64_t at, uint64_t end, uint64_t limit, uint64_t *asked)
+{
+	for (uint64_t i = *asked > at ? *asked : at; i < at + LIVE_AHEAD; i++)
+		__builtin_prefetch(bucket_of(ld__live_hash(events[i & mask].addr)), 1);
+	do {
+		const struct event *e = &events[at & mask];
+		uint64_t hash = ld__live_hash(e->addr);
+
+		__builtin_prefetch(bucket_of(ld__live_hash(events[(at + LIVE_AHEAD) & mask].addr)), 1);
+		if (e->kind == EVENT_FREE)
+			remove_quickly(e->addr, hash);
+		else if (__builtin_expect(e->kind < STREAM_NODE_MAPPING, 1))
+			insert_event(e, hash);
+		else
+			break;
+	} while (++at < end && events[at & mask].clock <= limit);
+	*asked = at + LIVE_AHEAD < end ? at + LIVE_AHEAD : end;
+	return at;
 }
 
 /* ---- mappings ---- */

@@ -84,6 +84,12 @@ bool ld__live_remove(uint64_t addr, struct live_block *ret_block);
 #define LIVE_AHEAD 16u			/* events between asking for a block's bucket and using it */
 void ld__live_apply(const struct event *events, const uint64_t *hashes, const uint16_t *order, uint32_t count);
 
+/* The same from event number `at` of a ring on, as far as before `end`, while clocks are at most `limit` (the first one's
+ * is) and the events are allocations and frees. Returns the number of the first one that was left. *asked: up to which
+ * number events have been asked for by earlier calls. Slots past `end` are looked at, and used for nothing but that. */
+uint64_t ld__live_apply_ring(const struct event *events, uint32_t mask, uint64_t at, uint64_t end, uint64_t limit,
+			     uint64_t *asked);
+
 /* Say that one of the others will be called for this address soon: it is nothing but faster then. */
 void ld__live_prefetch(uint64_t addr);
 

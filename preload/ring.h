@@ -59,6 +59,7 @@ struct ring {
 
 	/* written under the drain lock */
 	_Alignas(64) uint64_t tail;	/* events ever drained */
+	uint64_t asked;			/* see ld__live_apply_ring() */
 	struct ring_pending realloc_pending, remap_pending;
 };
 

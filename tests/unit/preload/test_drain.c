@@ -200,9 +200,9 @@ TEST(moved_mapping_keeps_its_birth_and_a_failed_move_changes_nothing)
 	EXPECT_U64_EQ(live_now(), 0);
 }
 
-/* Random histories of few addresses, by three rings: what is live must be what a plain list says, whichever events met
- * in one batch. */
-#define ADDRESSES 400u
+/* Random histories by three rings: what is live must be what a plain list says, whichever events met in one batch, and
+ * whether they were gathered or went straight to the table. */
+#define ADDRESSES 6000u
 #define HISTORY 300000u
 
 static struct { uint64_t birth, bytes, clock; int ring; bool is_busy; } expected[ADDRESSES];
@@ -269,8 +269,8 @@ TEST(random_histories_end_as_a_plain_list_says)
 		x ^= x << 13;
 		x ^= x >> 7;
 		x ^= x << 17;
-		/* most of them soon come again, as a real allocator's do */
-		i = (uint32_t)(x >> 40) % ((x >> 8) % 4 ? 12 : ADDRESSES);
+		/* for a while most of them soon come again, as a real allocator's do, and for a while they do not */
+		i = (uint32_t)(x >> 40) % ((x >> 8) % 4 && step / (HISTORY / 6) % 2 == 0 ? 12 : ADDRESSES);
 		r = (int)((x >> 16) % 3);
 		if (moving[r].is_running && (x >> 50) % 4 == 0) {
 			moved += !moving[r].fails && moving[r].to != moving[r].from;
