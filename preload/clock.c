@@ -15,7 +15,7 @@
 
 uint64_t ld__clock_counter;
 LD_HOT uint32_t ld__clock_alone;
-LD_HOT uint64_t ld__clock_floor;
+LD_HOT uint64_t ld__clock_floor = CLOCK_NO_FLOOR;
 #if defined(__x86_64__)
 LD_HOT uint32_t ld__clock_tsc;
 #endif
@@ -62,12 +62,12 @@ void ld__clock_share(bool by_threads)
 	__atomic_store_n(&ld__clock_alone, ld__clock_is_time() && !by_threads, __ATOMIC_SEQ_CST);
 }
 
-/* Unless nobody keeps it, or it is higher already. */
+/* Unless it is higher already, as it is while nobody keeps it. */
 static void raise_floor(uint64_t now)
 {
 	uint64_t floor = __atomic_load_n(&ld__clock_floor, __ATOMIC_RELAXED);
 
-	while (floor && floor < now &&
+	while (floor < now &&
 	       !__atomic_compare_exchange_n(&ld__clock_floor, &floor, now, true, __ATOMIC_SEQ_CST,
 					    __ATOMIC_RELAXED))
 		;
@@ -75,7 +75,7 @@ static void raise_floor(uint64_t now)
 
 void ld__clock_keep(void)
 {
-	uint64_t none = 0;
+	uint64_t none = CLOCK_NO_FLOOR;
 
 	if (ld__clock_is_time() &&
 	    !__atomic_compare_exchange_n(&ld__clock_floor, &none, ld__clock_read(), false,
@@ -85,7 +85,7 @@ void ld__clock_keep(void)
 
 void ld__clock_drop(void)
 {
-	__atomic_store_n(&ld__clock_floor, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&ld__clock_floor, CLOCK_NO_FLOOR, __ATOMIC_SEQ_CST);
 }
 
 uint64_t ld__clock_now(void)

@@ -13,7 +13,8 @@ extern LD_HIDDEN uint64_t ld__clock_counter;
 extern LD_HIDDEN uint32_t ld__clock_tsc;	/* 1 = use the TSC */
 #endif
 extern LD_HIDDEN uint32_t ld__clock_alone;	/* 1 = it is the TSC, and one thread alone makes events */
-extern LD_HIDDEN uint64_t ld__clock_floor;	/* see ld__clock_keep() in clock.h; 0 = nobody keeps it */
+extern LD_HIDDEN uint64_t ld__clock_floor;	/* see ld__clock_keep() in clock.h; CLOCK_NO_FLOOR = nobody keeps it */
+#define CLOCK_NO_FLOOR UINT64_MAX
 
 #define CLOCK_READ_EVERY 256u		/* events of a ring */
 
@@ -77,8 +78,12 @@ static inline uint64_t ld__clock_birth(uint64_t least, int is_own, int is_due)
 {
 	uint64_t floor = __atomic_load_n(&ld__clock_floor, __ATOMIC_RELAXED), clock;
 
-	if (__builtin_expect(is_own & !is_due & (floor != 0), 1))
-		return __builtin_expect(least < floor, 0) ? floor : least;
+	if (__builtin_expect(is_own && !is_due, 1)) {
+		if (__builtin_expect(least >= floor, 1))
+			return least;
+		if (floor != CLOCK_NO_FLOOR)
+			return floor;
+	}
 	clock = ld__clock_read();
 	return __builtin_expect(clock < least, 0) ? least : clock;
 }

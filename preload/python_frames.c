@@ -36,6 +36,7 @@
 #include "preload/python_places.h"
 #include "preload/python_private.h"
 #include "preload/stacks.h"
+#include "preload/step.h"
 #include "preload/sys.h"
 
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -46,7 +47,7 @@
 #define INNER_MAX 24			/* native frames kept below the last Python call */
 #define OWNED_BY_C 3u			/* frame_owner of a frame that is no call */
 
-struct step {				/* one frame as it stands now */
+struct python_frame {			/* one frame as it stands now */
 	uint64_t frame, code, at;
 };
 
@@ -69,11 +70,11 @@ struct python_memo {
 	uint8_t index[1u << INDEX_BITS];	/* frame -> where it was put in known */
 	uint16_t calls[FRAMES_MAX];	/* Python calls in known[0..i] */
 	struct known known[FRAMES_MAX];
-	struct step fresh[FRAMES_MAX];	/* innermost first */
+	struct python_frame fresh[FRAMES_MAX];	/* innermost first */
 	struct child children[1u << CHILD_BITS];
 };
 
-LD_HOT bool ld__python_frames_on;
+bool ld__python_frames_on;
 
 static _Atomic int probation = PROBATION;
 static const char *why = "";
@@ -145,6 +146,7 @@ void ld__python_frames_init(void)
 	reader.at_mask = reader.at_is_address ? UINT64_MAX : UINT32_MAX;
 	ready = true;
 	__atomic_store_n(&ld__python_frames_on, true, __ATOMIC_RELEASE);
+	ld__step_stand_aside(true);
 }
 
 const char *ld__python_frames_why(void)
@@ -156,6 +158,7 @@ static void switch_off(const char *reason)
 {
 	why = reason;
 	__atomic_store_n(&ld__python_frames_on, false, __ATOMIC_RELEASE);
+	ld__step_stand_aside(false);
 }
 
 struct python_memo *ld__python_memo_new(void)
@@ -260,9 +263,9 @@ static inline uint32_t is_call(uint64_t frame)
 	return reader.owner < 0 || py_byte(frame, reader.owner) < OWNED_BY_C;
 }
 
-static inline struct step step_read(uint64_t frame)
+static inline struct python_frame step_read(uint64_t frame)
 {
-	return (struct step){ frame, py_word(frame, reader.code), py_word(frame, reader.at) & reader.at_mask };
+	return (struct python_frame){ frame, py_word(frame, reader.code), py_word(frame, reader.at) & reader.at_mask };
 }
 
 static inline uint64_t innermost(uint64_t tstate)
@@ -286,12 +289,12 @@ static inline uint8_t *index_of(struct python_memo *memo, uint64_t frame)
 
 /* ---- ids ---- */
 
-static inline uint32_t stamp_of(const struct step *step)
+static inline uint32_t stamp_of(const struct python_frame *now)
 {
-	return is_call(step->frame) && ld__python_is_function(step->code) ? ld__python_code_stamp(step->code) : 0;
+	return is_call(now->frame) && ld__python_is_function(now->code) ? ld__python_code_stamp(now->code) : 0;
 }
 
-static __attribute__((noinline)) bool child_make(uint32_t parent, const struct step *step, int cut,
+static __attribute__((noinline)) bool child_make(uint32_t parent, const struct python_frame *now, int cut,
 						 struct known *ret_known)
 {
 	uint64_t at;
@@ -300,42 +303,42 @@ static __attribute__((noinline)) bool child_make(uint32_t parent, const struct s
 	ret_known->id = parent;
 	if (!ret_known->stamp)
 		return true;
-	at = ld__py.version >= 311 ? step->at - (step->code + (uint64_t)ld__py.layout.code_bytes)
-		: (uint64_t)(int64_t)(int32_t)step->at * (ld__py.version == 310 ? 2 : 1);
-	place = ld__python_place_at(step->code, at);
+	at = ld__py.version >= 311 ? now->at - (now->code + (uint64_t)ld__py.layout.code_bytes)
+		: (uint64_t)(int64_t)(int32_t)now->at * (ld__py.version == 310 ? 2 : 1);
+	place = ld__python_place_at(now->code, at);
 	ret_known->id = place == UINT32_MAX ? 0 : ld__stacks_child_python(parent, place, cut);
 	return ret_known->id != 0;
 }
 
 /* The id of a frame called from stack `parent`. */
 static inline bool child_of(struct python_memo *memo, uint32_t parent,
-			    const struct step *step, int cut, struct known *ret_known)
+			    const struct python_frame *now, int cut, struct known *ret_known)
 {
-	uint64_t hash = (step->at ^ step->code << 20 ^ (uint64_t)parent << 44) * 0x9e3779b97f4a7c15ull;
+	uint64_t hash = (now->at ^ now->code << 20 ^ (uint64_t)parent << 44) * 0x9e3779b97f4a7c15ull;
 	struct child *child = &memo->children[hash >> (64 - CHILD_BITS)];
-	bool same = child->at == step->at && child->code == step->code && child->parent == parent;
+	bool same = child->at == now->at && child->code == now->code && child->parent == parent;
 	uint32_t epoch = code_epoch();
 
-	*ret_known = (struct known){ step->frame, step->at, step->code, child->stamp, child->id };
+	*ret_known = (struct known){ now->frame, now->at, now->code, child->stamp, child->id };
 	if (cut && !parent)			/* the mark of a stack that was cut is not in the key */
 		same = false;
 	else if (same && child->epoch == epoch)
 		return true;
-	ret_known->stamp = stamp_of(step);
+	ret_known->stamp = stamp_of(now);
 	if (same && child->stamp == ret_known->stamp)
 		goto done;
-	if (!child_make(parent, step, cut, ret_known))
+	if (!child_make(parent, now, cut, ret_known))
 		return false;
 	if (cut && !parent)
 		return true;
 	child->code = 0;
 	atomic_signal_fence(memory_order_seq_cst);
-	child->at = step->at;
+	child->at = now->at;
 	child->parent = parent;
 	child->id = ret_known->id;
 	child->stamp = ret_known->stamp;
 	atomic_signal_fence(memory_order_seq_cst);
-	child->code = step->code;
+	child->code = now->code;
 done:
 	child->epoch = epoch;
 	return true;
@@ -350,14 +353,14 @@ static inline uint32_t settle(struct python_memo *memo, uint32_t base, uint32_t 
 		memo->count = base;
 	atomic_signal_fence(memory_order_seq_cst);
 	for (; count-- > 0; base++) {
-		const struct step *step = &memo->fresh[count];
+		const struct python_frame *now = &memo->fresh[count];
 
-		if (!child_of(memo, id, step, memo->cut, &memo->known[base]))
+		if (!child_of(memo, id, now, memo->cut, &memo->known[base]))
 			return 0;
 		id = memo->known[base].id;
-		calls += is_call(step->frame);
+		calls += is_call(now->frame);
 		memo->calls[base] = (uint16_t)calls;
-		*index_of(memo, step->frame) = (uint8_t)base;
+		*index_of(memo, now->frame) = (uint8_t)base;
 		atomic_signal_fence(memory_order_seq_cst);
 		memo->count = base + 1;
 	}
@@ -379,11 +382,11 @@ static __attribute__((noinline)) uint32_t walk_anew(struct python_memo *memo, ui
 		memo->count = 0;
 	memo->cut = frame != 0;
 	for (; known < memo->count && known < count; known++) {
-		const struct step *step = &memo->fresh[count - 1 - known];
+		const struct python_frame *now = &memo->fresh[count - 1 - known];
 		const struct known *k = &memo->known[known];
 
-		if (k->frame != step->frame || k->code != step->code || k->at != step->at ||
-		    k->stamp != stamp_of(step))
+		if (k->frame != now->frame || k->code != now->code || k->at != now->at ||
+		    k->stamp != stamp_of(now))
 			break;
 	}
 	memo->count = known;
@@ -418,7 +421,7 @@ static inline __attribute__((always_inline)) bool same_frames(const struct known
 		if (with_code)
 			other |= py_word(frame, reader.code) != k->code;
 		if (with_stamp)
-			other = other || k->stamp != stamp_of(&(struct step){ frame, py_word(frame, reader.code), at });
+			other = other || k->stamp != stamp_of(&(struct python_frame){ frame, py_word(frame, reader.code), at });
 		if (other)
 			differs = (uint32_t)(k - known);
 		back = py_word(frame, back_at);
@@ -472,9 +475,9 @@ static inline bool rename_known(struct python_memo *memo, uint32_t first, uint32
 	memo->count = first;
 	atomic_signal_fence(memory_order_seq_cst);
 	for (; first <= last; first++) {
-		struct step step = step_read(memo->known[first].frame);
+		struct python_frame now = step_read(memo->known[first].frame);
 
-		if (!child_of(memo, id, &step, memo->cut, &memo->known[first]))
+		if (!child_of(memo, id, &now, memo->cut, &memo->known[first]))
 			return false;
 		id = memo->known[first].id;
 		atomic_signal_fence(memory_order_seq_cst);

@@ -37,12 +37,14 @@
 #define EVENT_TICKS_MOST 20000u
 #define TIMED_EVERY 64u
 
-LD_HOT uint32_t ld__record_depth = 64;
+uint32_t ld__record_depth = 64;
 static bool plain_allocator;
 static uint32_t (*trim)(uint32_t stack);
 
 void ld__record_configure(uint32_t frames)
 {
+	if (frames != ld__record_depth)
+		ld__step_change_depth();
 	ld__record_depth = frames;
 }
 

@@ -51,6 +51,13 @@ static inline uint64_t ld__stack_pointer(void)
 	return sp;
 }
 
+/* What a hook that is at work has in guard.state. The stack pointer is a multiple of 8. */
+#if defined(__x86_64__)
+#define LD_STATE(phase) ({ uint64_t state_; __asm__ volatile("lea %c1(%%rsp), %0" : "=r"(state_) : "i"(phase)); state_; })
+#else
+#define LD_STATE(phase) (ld__stack_pointer() | (phase))
+#endif
+
 /* Is there nothing to do but to call the real function? */
 static inline bool ld__hook_is_off(void)
 {
@@ -138,7 +145,7 @@ void *ld__record_other_stack(struct guard *g, uint32_t kind, void *block, size_t
 static inline __attribute__((always_inline)) void ld__record_quick_push(struct guard *g, struct ring *ring, uint32_t kind,
 									const void *block, size_t bytes, uint32_t stack)
 {
-	g->state = ld__stack_pointer() | PHASE_PUSH;
+	g->state = LD_STATE(PHASE_PUSH);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ld__ring_write(ring, kind, (uint64_t)(uintptr_t)block, bytes, stack);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -153,14 +160,12 @@ static inline __attribute__((always_inline)) void *ld__record_quick_alloc(struct
 	const struct recall_record *again;
 
 	/* meanwhile a signal handler may have forked: then this is the child, whose switch is wiped */
-	if (UNLIKELY(!ring || *ld__switch != SWITCH_ON || ring->head + 1 + RING_SLACK > ring->limit))
+	if (UNLIKELY(!ring || *ld__switch != SWITCH_ON || ring->head >= ring->quick_limit))
 		return ld__record_late(g, kind, block, bytes, frame);
-	g->state = ld__stack_pointer() | PHASE_RECORD;
+	g->state = LD_STATE(PHASE_RECORD);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (UNLIKELY(ld__python_frames_on || VERIFIED))
-		return ld__record_other_stack(g, kind, block, bytes, frame);
-	again = ld__step_again(ring->step, frame, ld__record_depth);
-	if (UNLIKELY(!again))
+	again = ld__step_again(ring->step, frame, atomic_load_explicit(&ld__step_unloads, memory_order_acquire));
+	if (UNLIKELY(VERIFIED || !again))
 		return ld__record_other_stack(g, kind, block, bytes, frame);
 	ld__record_quick_push(g, ring, kind, block, bytes, again->stack);
 	return block;
@@ -173,7 +178,7 @@ static inline __attribute__((always_inline)) void *ld__record_quick_sample(struc
 	uint32_t lg = __atomic_load_n(&ld__sample_lg, __ATOMIC_RELAXED);
 	struct ring *ring = g->quick;
 
-	if (UNLIKELY(!ring || *ld__switch != SWITCH_ON || ring->head + 1 + RING_SLACK > ring->limit ||
+	if (UNLIKELY(!ring || *ld__switch != SWITCH_ON || ring->head >= ring->quick_limit ||
 		     g->sample_lg != lg || bytes >> lg || bytes >= g->sample_bytes))
 		return ld__record_late(g, kind, block, bytes, frame);
 	g->sample_bytes -= bytes;
@@ -186,7 +191,7 @@ static inline __attribute__((always_inline)) bool ld__record_quick_free(struct g
 {
 	struct ring *ring = g->quick;
 
-	if (UNLIKELY(ring->head + 1 + RING_SLACK > ring->limit))
+	if (UNLIKELY(ring->head >= ring->quick_limit))
 		return false;
 	ld__record_quick_push(g, ring, EVENT_FREE, block, 0, 0);
 	return true;

@@ -168,7 +168,7 @@ static struct ring *add_ring(uint32_t owner)
 		ring->events_at = RING_PAGE;
 		ring->event_mask = ring->own_mask = event_count - 1;
 		ring->index = ring->own_index = index;
-		ring->limit = event_count;
+		ld__ring_set_limit(ring, event_count);
 		ring->clock_base = 1;
 		ring->pcs = pcs;
 		ring->memo = memo;

@@ -43,12 +43,13 @@ struct ring {
 
 	/* written by the owner */
 	_Alignas(64) uint64_t head;	/* events ever published */
-	uint64_t limit;			/* head may not pass it without looking at tail again */
+	uint64_t quick_limit;		/* below it there is room for an event and for RING_SLACK more */
 	uint64_t clock_base;		/* what to add to head for the least clock of the next event: one above the last's */
 	uint64_t clock_due;		/* an allocation from that event on reads the clock */
 	uint64_t owner;			/* its tid, where an event's last word has it */
 	struct step *step;		/* the last stack that was stepped by rules; NULL = never */
 	uint32_t own_mask, own_index;	/* event_mask and index, in this line */
+	uint64_t limit;			/* head may not pass it without looking at tail again */
 	void **pcs;			/* room for one stack, in our arena */
 	struct stack_memo *memo;	/* the last stack that libunwind walked */
 	struct python_memo *python;	/* the last Python stack; made when there is one */
@@ -107,12 +108,18 @@ struct ring *ld__ring_get(uint32_t index);
 /* The ring of thread `tid`, NULL when it has none. */
 struct ring *ld__ring_of_tid(uint32_t tid);
 
+static inline void ld__ring_set_limit(struct ring *ring, uint64_t limit)
+{
+	ring->limit = limit;
+	ring->quick_limit = limit - RING_SLACK;
+}
+
 /* Is there room for `slots` more events? Looks at tail when the cached limit is reached. */
 static inline bool ld__ring_has_room(struct ring *ring, uint32_t slots)
 {
 	if (__builtin_expect(ring->head + slots <= ring->limit, 1))
 		return true;
-	ring->limit = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE) + ring->event_mask + 1;
+	ld__ring_set_limit(ring, __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE) + ring->event_mask + 1);
 	return ring->head + slots <= ring->limit;
 }
 
@@ -173,10 +180,11 @@ static inline __attribute__((always_inline)) uint64_t ld__ring_clock(struct ring
 static inline __attribute__((always_inline)) void ld__ring_write(struct ring *ring, uint32_t kind, uint64_t addr,
 								 uint64_t bytes, uint32_t stack)
 {
-	uint64_t last = ring->owner | (uint64_t)kind << 32 | stack, head = ring->head;
+	uint64_t head = ring->head, clock = ld__ring_clock(ring, head, kind, addr);
+	uint64_t last = ring->owner | (uint64_t)kind << 32 | stack;
 	struct event *event = &ld__ring_events(ring)[head & ring->own_mask];
 
-	event->clock = ld__ring_clock(ring, head, kind, addr);
+	event->clock = clock;
 	event->addr = addr;
 	event->bytes = bytes;
 	/* stack to tid in one store: bit-fields would be read before they are written */

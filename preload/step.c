@@ -97,10 +97,17 @@ struct step {
 	struct entry fresh[STEP_DEPTH_MAX];	/* new frames of a walk, innermost first */
 };
 
+static struct recall_record nothing;	/* what a walk recalls; no frame lies at 0 */
+
+static inline bool has_recalled(const struct step *step)
+{
+	return step->head.recalled != &nothing;
+}
+
 /* What was recalled up to now holds no longer. */
 static inline void forget_recalled(struct step *step)
 {
-	step->head.recalled = NULL;
+	step->head.recalled = &nothing;
 	step->head.era++;
 }
 
@@ -130,6 +137,7 @@ struct step *ld__step_new(void)
 
 	if (!step)
 		return NULL;
+	forget_recalled(step);
 	step->next = atomic_load(&all_steps);
 	while (!atomic_compare_exchange_weak(&all_steps, &step->next, step))
 		;
@@ -185,10 +193,10 @@ uint32_t ld__step_last(const struct step *step, void **ret_pcs, uint32_t capacit
 	const struct recall_record *r = step->head.recalled;
 	uint32_t n = step->count < capacity ? step->count : capacity;
 
-	if (r) {
+	if (has_recalled(step)) {
 		n = r->frames + 1u < capacity ? r->frames + 1u : capacity;
 		for (uint32_t i = 0; i < n; i++)
-			ret_pcs[i] = (void *)(uintptr_t)(i ? r->words[i - 1] : r->pc);
+			ret_pcs[i] = (void *)(uintptr_t)(i ? recall_word_at(r, i - 1) : r->pc);
 		*ret_truncated = r->end == END_CUT || n < r->frames + 1u;
 		return n;
 	}
@@ -199,6 +207,24 @@ uint32_t ld__step_last(const struct step *step, void **ret_pcs, uint32_t capacit
 }
 
 /* ------------------------------------------------------------------ libraries that go away */
+
+static inline uint64_t unloads_now(void)
+{
+	return atomic_load_explicit(&ld__step_unloads, memory_order_seq_cst) & ~STEP_ASIDE;
+}
+
+void ld__step_change_depth(void)
+{
+	atomic_fetch_add(&ld__step_unloads, UNLOAD_ENDED);
+}
+
+void ld__step_stand_aside(bool aside)
+{
+	if (aside)
+		atomic_fetch_or(&ld__step_unloads, STEP_ASIDE);
+	else
+		atomic_fetch_and(&ld__step_unloads, ~STEP_ASIDE);
+}
 
 void ld__step_unload_begin(void)
 {
@@ -275,7 +301,7 @@ static void slot_write(struct slot *slot, uint64_t old, uint64_t key, uint64_t v
 		return;
 	atomic_store_explicit(&slot->value, value, memory_order_relaxed);
 	atomic_store(&slot->key, key);
-	if (atomic_load(&ld__step_unloads) != unloads_before &&
+	if (unloads_now() != unloads_before &&
 	    atomic_compare_exchange_strong(&slot->key, &key, CLAIMED)) {
 		atomic_store_explicit(&slot->value, 0, memory_order_relaxed);
 		atomic_store_explicit(&slot->key, 0, memory_order_release);
@@ -353,7 +379,7 @@ static __attribute__((noinline, cold)) uint64_t rule_find(uint64_t pc)
 		atomic_store_explicit(&modules_epoch, epoch, memory_order_relaxed);
 		ld__step_forget_unloaded();
 	}
-	before = atomic_load(&ld__step_unloads);
+	before = unloads_now();
 
 	for (uint32_t k = 0; k < RULE_PROBES; k++) {
 		rule = slot_read(slot + k, pc);
@@ -514,7 +540,7 @@ static __attribute__((noinline, cold)) void bounds_find(struct step *step, uint6
 			bounds_set(step, low, high);
 	}
 	if (thread != main_thread && step->high == thread)
-		slot_write(known, atomic_load(&known->key), thread, step->low, atomic_load(&ld__step_unloads));
+		slot_write(known, atomic_load(&known->key), thread, step->low, unloads_now());
 }
 
 /* Is sp on the thread's own stack? A thread that is met on another stack first, or a main stack whose
@@ -766,26 +792,26 @@ static inline int walk(struct step *step, struct walk *w, uint32_t depth, uint32
 }
 
 /* Write down what the walk that ended in `last` loaded, unless that is more than a record holds. */
-static bool recall_fill(const struct step *step, struct recall_record *r, uint64_t sp, uint32_t stack)
+static bool recall_fill(const struct step *step, struct recall_record *r, uint64_t frame, uint32_t stack)
 {
 	const struct entry *inner = &step->last[step->count - 1];
 
-	r->bp = inner->bp;
-	r->uses_bp = inner->flags & ENTRY_LIVE;
 	r->stack = stack;
 	r->end = (uint8_t)step->end;
 	r->count = 0;
 	r->frames = (uint16_t)(step->count - 1);
 	for (const struct entry *e = inner - 1; e >= step->last; e--) {
-		if ((e->flags & ENTRY_BY_RULE) || !recall_add(r, sp, e->sp - 8, e->pc))
+		if ((e->flags & ENTRY_BY_RULE) || !recall_add(r, frame, e->sp - 8, e->pc))
 			return false;
 	}
 	for (const struct entry *e = inner - 1; e >= step->last; e--) {
 		if ((e->flags & ENTRY_CHECK) &&
-		    !recall_add(r, sp, e->sp + (uint64_t)(int64_t)e->bp_slot * 8, e->bp))
+		    !recall_add(r, frame, e->sp + (uint64_t)(int64_t)e->bp_slot * 8, e->bp))
 			return false;
 	}
-	return step->end != END_ZERO || recall_add(r, sp, step->end_sp - 8, 0);
+	if ((inner->flags & ENTRY_LIVE) && !recall_add(r, frame, frame, inner->bp))
+		return false;
+	return step->end != END_ZERO || recall_add(r, frame, step->end_sp - 8, 0);
 }
 
 /* The hash of a stack's first state. */
@@ -816,7 +842,7 @@ static __attribute__((noinline)) void recall_learn(struct step *step, const stru
 	    recall_divide(step->recall, key, step->head.era, step->last[step->count - 3 - key->levels].sp - 8 - key->sp))
 		return;
 	r = recall_take(step->recall, key, step->head.era, &way);
-	if (recall_fill(step, r, key->sp, stack))
+	if (recall_fill(step, r, key->sp - RECALL_FRAME, stack))
 		recall_keep(step->recall, key, step->head.era, way);
 }
 
@@ -836,7 +862,7 @@ static __attribute__((noinline)) int64_t capture_by_walk(struct step *step, cons
 	uint32_t stack;
 	int r;
 
-	step->head.recalled = NULL;
+	step->head.recalled = &nothing;
 	atomic_signal_fence(memory_order_seq_cst);
 	r = walk(step, &w, step->head.depth, &stack);
 	if (r)
@@ -849,14 +875,14 @@ static __attribute__((noinline)) int64_t capture_by_walk(struct step *step, cons
 }
 
 /* What was remembered may hold no longer. Returns 0 or a reason + 1. */
-static __attribute__((noinline)) int begin_anew(struct step *step, uint64_t unloads_now, uint32_t depth)
+static __attribute__((noinline)) int begin_anew(struct step *step, uint64_t now, uint32_t depth)
 {
-	if (unloads_now & UNLOAD_RUNNING)
+	if (now & UNLOAD_RUNNING)
 		return 1 + CFI_UNLOADING;
-	if (unloads_now != step->head.unloads)
+	if (now != step->head.unloads)
 		step->count = 0;
 	forget_recalled(step);
-	step->head.unloads = unloads_now;
+	step->head.unloads = now;
 	step->head.depth = depth;
 	return 0;
 }
@@ -873,7 +899,7 @@ static inline uint32_t use_recalled(struct step *step, struct recall_record *r)
 static __attribute__((noinline)) int64_t capture(struct step *step, const uint64_t *frame, uint32_t depth)
 {
 	struct recall_key key = { .sp = (uint64_t)(uintptr_t)(frame + 2), .pc = frame[1] };
-	uint64_t at = (uint64_t)(uintptr_t)frame, now = atomic_load_explicit(&ld__step_unloads, memory_order_acquire);
+	uint64_t at = (uint64_t)(uintptr_t)frame, now = unloads_now();
 	struct recall_record *known = NULL;
 	int r;
 
@@ -901,11 +927,11 @@ static __attribute__((noinline)) int64_t capture(struct step *step, const uint64
 
 	if (__builtin_expect(step->recall != NULL, 1)) {
 		key.hash = recall_hash_of(step, key.sp, key.pc, &key.levels);
-		known = recall_find(step->recall, key.hash, step->head.era, key.sp, key.pc, frame[0]);
+		known = recall_find(step->recall, &key, step->head.era, frame);
 	}
 	if (__builtin_expect(!known, 0))
 		return capture_by_walk(step, frame, &key);
-	if (step->head.recalled)
+	if (has_recalled(step))
 		step->head.recalled->next = known;
 	atomic_signal_fence(memory_order_seq_cst);
 	step->busy = 0;
@@ -917,20 +943,19 @@ static __attribute__((noinline)) int64_t capture(struct step *step, const uint64
 int64_t ld__step_other(struct step *step, const void *frame, uint32_t depth)
 {
 	const struct step_head *head = &step->head;
-	const uint64_t *words = frame;
 	struct recall_record *next;
 
-	if (head->recalled && atomic_load_explicit(&ld__step_unloads, memory_order_acquire) == head->unloads && depth == head->depth) {
+	if (has_recalled(step) && unloads_now() == head->unloads && depth == head->depth) {
 		next = head->recalled->next;
-		if (next && recall_is(next, head->era, (uint64_t)(uintptr_t)(words + 2), words[1], words[0]))
+		if (next && recall_is(next, head->era, frame))
 			return use_recalled(step, next);
 	}
-	return capture(step, words, depth);
+	return capture(step, frame, depth);
 }
 
 int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth)
 {
-	const struct recall_record *last = ld__step_again(step, frame, depth);
+	const struct recall_record *last = depth == step->head.depth ? ld__step_again(step, frame, unloads_now()) : NULL;
 
 	return last ? last->stack : ld__step_other(step, frame, depth);
 }

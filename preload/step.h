@@ -8,6 +8,7 @@
 #define LEAKDIFF_STEP_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,13 +22,16 @@ struct step;
 
 /* What a struct step begins with: the last stack, for hooks that look at it themselves. */
 struct step_head {
-	struct recall_record *recalled;	/* the last capture's, NULL when it walked */
+	struct recall_record *recalled;	/* the last capture's, of the present era; one that matches nothing when it walked */
 	uint64_t unloads;		/* ld__step_unloads when that, and the last walk, were made */
 	uint64_t era;			/* of what recall holds */
 	uint32_t depth;
 };
 
+/* Changes when what a thread remembers of its stacks may be right no longer. STEP_ASIDE: hooks have more to do than to
+ * look at the last stack. */
 extern LD_HIDDEN _Atomic uint64_t ld__step_unloads;
+#define STEP_ASIDE (1ull << 63)
 
 /* Map the table of rules. Until then, and when memory is refused, every stack is handed over.
  * Returns 0 or -ENOMEM. Idempotent; from the main thread, whose stack is known by that. */
@@ -46,22 +50,25 @@ void ld__step_reset(struct step *step);
  * libunwind. */
 int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth);
 
-/* Its two parts. The first: is it the last stack again, as it is mostly? NULL when it is another one. Stores nothing. */
+/* Its two parts. The first: is it the last stack again, as it is mostly? NULL when it is another one. Stores nothing.
+ * unloads: ld__step_unloads. The depth must be that of the capture before: see ld__step_change_depth(). */
 static inline __attribute__((always_inline)) const struct recall_record *ld__step_again(const struct step *step, const void *frame,
-											 uint32_t depth)
+											 uint64_t unloads)
 {
 	const struct step_head *head = (const struct step_head *)(const void *)step;
 	const struct recall_record *last = head->recalled;
-	const recall_word *words = frame;
 
-	if (last && atomic_load_explicit(&ld__step_unloads, memory_order_acquire) == head->unloads && depth == head->depth &&
-	    recall_is(last, head->era, (uint64_t)(uintptr_t)(words + 2), words[1], words[0]))
+	if (unloads == head->unloads && recall_matches(last, frame))
 		return last;
 	return NULL;
 }
 
 /* And the second: another stack. Returns as ld__step_capture(). */
 int64_t ld__step_other(struct step *step, const void *frame, uint32_t depth);
+
+/* From now on captures are of another depth. Or: hooks shall not look at the last stack themselves (see STEP_ASIDE). */
+void ld__step_change_depth(void);
+void ld__step_stand_aside(bool aside);
 
 /* Return addresses of the stack that the last successful capture found, innermost first; at most
  * `capacity`. Returns their number; *ret_truncated tells whether deeper frames were cut. */

@@ -7,15 +7,15 @@
  *   next      the record that came after this one the last time: loops allocate in one order, again and again
  *
  * A walk is a function of its first state and of the words that it loads (see step.c). So a stack that was
- * walked before is at hand again when its innermost frame has the same sp, pc and, if it matters, rbp, and all
- * those words are as they were: then no rule is looked up, nothing is stepped over and nothing interned. The last
+ * walked before is at hand again when its innermost frame has the same sp and pc, and all
+ * those words are as they were (rbp, where it matters, was saved by the hook and is one of them): then no rule is looked up, nothing is stepped over and nothing interned. The last
  * stack serves a thread that allocates again and again at one place; this serves one that goes to and fro.
  *
  * (1) A stack is kept when a walk has found it twice: those that never come back cost one store each, and do
  *     not drive out those that do.
  * (2) What was kept before the bounds of the thread's stack changed, or before code was unloaded, is of another
  *     era and never looked at: so every word that is loaded lies in the thread's own stack.
- * (3) A record is of no era while it is written, and its key is cleared before: a signal handler that leaves with
+ * (3) A record is of no frame while it is written, and its key is cleared before: a signal handler that leaves with
  *     siglongjmp() leaves none that is half done. A link to a record that was written anew does no harm, since who
  *     follows it looks at all that the record says.
  * (4) Many stacks may begin alike (all strings of a program are made by one function of a library), and a set has
@@ -38,16 +38,27 @@
 #define RECALL_LEVELS 4u		/* splits of one hash */
 #define RECALL_WORDS 32u		/* of one stack: return addresses, and rbp where it matters */
 
+/* A word of a frame of the calling thread, whatever type it has there. */
+typedef uint64_t __attribute__((may_alias)) recall_word;
+
+#define RECALL_FRAME 16u		/* a hook's frame lies so far below the sp of its caller's: rbp, return address */
+
+struct recall_four {
+	uint16_t at[4];			/* in 8 bytes from the hook's frame */
+	uint64_t words[4];
+};
+
 struct recall_record {
-	uint64_t era;			/* 0: it is being written */
-	uint64_t sp, pc, bp;		/* of the innermost frame */
+	_Alignas(64) uint64_t frame;	/* of the hook; 0: the record is being written */
+	uint64_t pc;			/* of the innermost frame */
+	const struct recall_four *stop;	/* behind the last of them that has words */
+	uint64_t era;
 	struct recall_record *next;	/* what came after it the last time; NULL = nothing known */
 	uint32_t stack;
-	uint16_t count;			/* of words, in fours: the first one repeated */
+	uint16_t count;			/* of words; the last four are filled up with the first one of all */
 	uint16_t frames;		/* the innermost not counted */
-	uint8_t uses_bp, end;
-	uint16_t at[RECALL_WORDS];	/* in 8 bytes from sp; return addresses first, innermost first */
-	uint64_t words[RECALL_WORDS];
+	uint8_t end;
+	struct recall_four fours[RECALL_WORDS / 4];	/* return addresses first, innermost first */
 };
 
 struct recall_set {
@@ -73,9 +84,6 @@ struct recall_key {
 	uint64_t hash;
 	uint32_t levels;		/* splits of the hash */
 };
-
-/* A word of a frame of the calling thread, whatever type it has there. */
-typedef uint64_t __attribute__((may_alias)) recall_word;
 
 static inline uint32_t recall_set_of(uint64_t hash)
 {
@@ -108,35 +116,40 @@ static inline uint64_t recall_hash(struct recall *recall, uint64_t sp, uint64_t 
 }
 
 /* Are all words that were loaded then as they were? A branch for each word takes less of the processor than a sum. */
-static inline bool recall_holds(const struct recall_record *r, uint64_t sp)
+static inline bool recall_holds(const struct recall_record *r, const recall_word *frame)
 {
-	const recall_word *stack = (const recall_word *)(uintptr_t)sp;
+	const struct recall_four *f = r->fours;
 
-	for (uint32_t i = 0; i < r->count; i += 4) {
-		if (stack[r->at[i]] != r->words[i] || stack[r->at[i + 1]] != r->words[i + 1] ||
-		    stack[r->at[i + 2]] != r->words[i + 2] || stack[r->at[i + 3]] != r->words[i + 3])
+	do {
+		if (frame[f->at[0]] != f->words[0] || frame[f->at[1]] != f->words[1] ||
+		    frame[f->at[2]] != f->words[2] || frame[f->at[3]] != f->words[3])
 			return false;
-	}
+	} while (++f != r->stop);
 	return true;
 }
 
-/* Is this record that of the stack whose innermost frame is in this state? */
-static inline bool recall_is(const struct recall_record *r, uint64_t era, uint64_t sp, uint64_t pc, uint64_t bp)
+/* Is this record, which is of the present era, that of the stack of the hook with this frame? */
+static inline bool recall_matches(const struct recall_record *r, const recall_word *frame)
 {
-	return r->sp == sp && r->pc == pc && r->era == era && (!r->uses_bp || r->bp == bp) && recall_holds(r, sp);
+	return r->frame == (uint64_t)(uintptr_t)frame && r->pc == frame[1] && recall_holds(r, frame);
 }
 
-/* The stack whose innermost frame is in this state, NULL when it is not known. */
-static inline struct recall_record *recall_find(struct recall *recall, uint64_t hash, uint64_t era,
-						      uint64_t sp, uint64_t pc, uint64_t bp)
+/* The same of a record of any era. */
+static inline bool recall_is(const struct recall_record *r, uint64_t era, const recall_word *frame)
 {
-	uint32_t at = recall_set_of(hash);
+	return r->era == era && recall_matches(r, frame);
+}
+
+/* The stack of the hook with this frame, NULL when it is not known. */
+static inline struct recall_record *recall_find(struct recall *recall, const struct recall_key *key, uint64_t era,
+						const recall_word *frame)
+{
+	uint32_t at = recall_set_of(key->hash);
 
 	for (uint32_t way = 0; way < RECALL_WAYS; way++) {
 		struct recall_record *r = &recall->records[at][way];
 
-		if (recall->sets[at].keys[way].pc == pc && recall->sets[at].keys[way].sp == sp &&
-		    recall_is(r, era, sp, pc, bp))
+		if (recall->sets[at].keys[way].pc == key->pc && recall->sets[at].keys[way].sp == key->sp && recall_is(r, era, frame))
 			return r;
 	}
 	return NULL;
@@ -190,22 +203,28 @@ static inline struct recall_record *recall_take(struct recall *recall, const str
 	if (way == RECALL_WAYS)
 		way = recall->turn++ % RECALL_WAYS;
 	recall->sets[at].keys[way].pc = 0;
-	recall->records[at][way].era = 0;
+	recall->records[at][way].frame = 0;
 	atomic_signal_fence(memory_order_seq_cst);
 	*ret_way = way;
 	return &recall->records[at][way];
 }
 
 /* One more word that was loaded. Returns false when the record has no room for it. */
-static inline bool recall_add(struct recall_record *r, uint64_t sp, uint64_t at, uint64_t word)
+static inline bool recall_add(struct recall_record *r, uint64_t frame, uint64_t at, uint64_t word)
 {
-	uint64_t distance = (at - sp) / 8;
+	uint64_t distance = (at - frame) / 8;
 
 	if (r->count == RECALL_WORDS || distance > UINT16_MAX)
 		return false;
-	r->at[r->count] = (uint16_t)distance;
-	r->words[r->count++] = word;
+	r->fours[r->count / 4].at[r->count % 4] = (uint16_t)distance;
+	r->fours[r->count / 4].words[r->count % 4] = word;
+	r->count++;
 	return true;
+}
+
+static inline uint64_t recall_word_at(const struct recall_record *r, uint32_t i)
+{
+	return r->fours[i / 4].words[i % 4];
 }
 
 static inline void recall_keep(struct recall *recall, const struct recall_key *key, uint64_t era, uint32_t way)
@@ -214,15 +233,16 @@ static inline void recall_keep(struct recall *recall, const struct recall_key *k
 	struct recall_record *r = &recall->records[at][way];
 	struct recall_set *set = &recall->sets[at];
 
-	for (; r->count % 4; r->count++) {
-		r->at[r->count] = r->at[0];
-		r->words[r->count] = r->words[0];
+	for (uint32_t i = r->count; i % 4; i++) {
+		r->fours[i / 4].at[i % 4] = r->fours[0].at[0];
+		r->fours[i / 4].words[i % 4] = r->fours[0].words[0];
 	}
-	r->sp = key->sp;
+	r->stop = &r->fours[(r->count + 3u) / 4];
+	r->era = era;
 	r->pc = key->pc;
 	r->next = NULL;
 	atomic_signal_fence(memory_order_seq_cst);
-	r->era = era;
+	r->frame = key->sp - RECALL_FRAME;
 	set->keys[way].sp = key->sp;
 	set->keys[way].pc = key->pc;
 }

@@ -65,8 +65,8 @@ for name in FORBIDDEN:
 
 # What every hook reads lies in one cache line, what every hook runs side by side. Debug names may be stripped: then nothing is known.
 at = {line.split()[2]: int(line.split()[0], 16) for line in tool("nm", LIBRARY).splitlines() if len(line.split()) == 3}
-read_by_all = ("ld__switch", "ld__sample_lg", "ld__budget_on", "ld__clock_tsc", "ld__clock_alone", "ld__clock_floor", "ld__python_frames_on",
-               "ld__record_depth", "ld__step_unloads")
+read_by_all = ("ld__switch", "ld__sample_lg", "ld__budget_on", "ld__clock_tsc", "ld__clock_alone", "ld__clock_floor",
+               "ld__step_unloads")
 if "ld__switch" in at:
     lines = {at[name] // 64 for name in read_by_all}
     expect(len(lines) == 1, "%s should lie in one cache line, not in %d" % (", ".join(read_by_all), len(lines)))

@@ -102,7 +102,7 @@ TEST(births_follow_the_clock_and_never_lie_below_a_time_that_was_told)
 	EXPECT(birth > later);
 	told = ld__clock_now();
 	EXPECT(told > birth);
-	EXPECT_U64_EQ(ld__clock_floor, 0);
+	EXPECT_U64_EQ(ld__clock_floor, CLOCK_NO_FLOOR);
 }
 
 TEST(births_of_several_threads_read_the_clock)
