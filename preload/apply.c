@@ -234,6 +234,8 @@ static uint64_t go_straight(struct ring *ring, uint64_t at, uint64_t end, uint64
 	if (at == first || (at < end && events[at & ring->event_mask].clock <= limit))	/* it is neither of the two */
 		apply(ring, &events[at++ & ring->event_mask]);
 	straight -= at - first;
+	if (!straight && ld__live_anomalies())
+		ld__apply_distrust();
 	return at;
 }
 
@@ -250,6 +252,7 @@ uint64_t ld__apply_events(struct ring *ring, uint64_t at, uint64_t end, uint64_t
 void ld__apply_abandon(void)
 {
 	count = other_count = undone = 0;
+	straight = 0;
 }
 
 void ld__apply_distrust(void)

@@ -815,9 +815,10 @@ void ld__live_apply(const struct event *events, const uint64_t *hashes, const ui
 	}
 }
 
-uint64_t ld__live_apply_ring(const struct event *events, uint32_t mask, uint64_t at, uint64_t end, uint64_t limit, uint64_t *asked)
+uint64_t ld__live_apply_ring(const struct event *events, uint32_t mask, uint64_t at, uint64_t end, uint64_t limit,
+			     uint64_t *asked)
 {
-	for (uint64_t i = *asked > at ? *asked : at; i < at + LIVE_AHEAD; i++)
+	for (uint64_t i = *asked > at ? *asked : at; i < at + LIVE_AHEAD && i < end; i++)
 		__builtin_prefetch(bucket_of(ld__live_hash(events[i & mask].addr)), 1);
 	do {
 		const struct event *e = &events[at & mask];

@@ -145,8 +145,8 @@ void ld__python_frames_init(void)
 	reader.at_is_address = ld__py.version >= 311;
 	reader.at_mask = reader.at_is_address ? UINT64_MAX : UINT32_MAX;
 	ready = true;
+	ld__step_stand_aside(true);	/* first: who finds it on may switch it off at once */
 	__atomic_store_n(&ld__python_frames_on, true, __ATOMIC_RELEASE);
-	ld__step_stand_aside(true);
 }
 
 const char *ld__python_frames_why(void)

@@ -8,7 +8,7 @@
 
 #include "preload/stream.h"
 
-/* Is the reader on? Looked at for every stack that is taken. */
+/* Is the reader on? Then hooks do not look at the last stack themselves: see STEP_ASIDE in step.h. */
 extern bool ld__python_frames_on __attribute__((visibility("hidden")));
 
 /* Look for CPython and switch the reader on if its layout is known. Idempotent; takes the loader's

@@ -43,9 +43,10 @@ static uint32_t (*trim)(uint32_t stack);
 
 void ld__record_configure(uint32_t frames)
 {
-	if (frames != ld__record_depth)
-		ld__step_change_depth();
-	ld__record_depth = frames;
+	if (frames == ld__record_depth)
+		return;
+	__atomic_store_n(&ld__record_depth, frames, __ATOMIC_SEQ_CST);
+	ld__step_change_depth();	/* after it: who captures reads the two the other way round */
 }
 
 void ld__record_set_trim(uint32_t (*function)(uint32_t stack))
@@ -268,7 +269,8 @@ static uint32_t stack_without_rules(struct ring *ring, const void *frame, int re
 
 static inline uint32_t native_stack(struct ring *ring, const void *frame)
 {
-	int64_t stack = ring->step ? ld__step_capture(ring->step, frame, ld__record_depth) : -1 - CFI_NO_TABLE;
+	uint64_t now = ld__step_now();
+	int64_t stack = ring->step ? ld__step_capture(ring->step, frame, now, ld__record_depth) : -1 - CFI_NO_TABLE;
 
 	if (UNLIKELY(stack < 0))
 		return stack_without_rules(ring, frame, (int)(-1 - stack));
@@ -456,7 +458,9 @@ void *ld__record_other_stack(struct guard *g, uint32_t kind, void *block, size_t
 	if (UNLIKELY(ld__python_frames_on || VERIFIED)) {
 		stack = whole_stack(ring, ENTER_RECORD, frame);
 	} else {
-		stack = ld__step_other(ring->step, frame, ld__record_depth);
+		uint64_t now = ld__step_now();
+
+		stack = ld__step_other(ring->step, frame, now, ld__record_depth);
 		if (UNLIKELY(stack < 0))
 			stack = stack_without_rules(ring, frame, (int)(-1 - stack));
 	}

@@ -58,7 +58,7 @@
 #define TEXT_BYTES 1024u		/* of /proc/self/maps at a time: the stack may be small */
 #define MAIN_STACK_MAX (UINT64_C(1) << 30)	/* where the limit says "unlimited" */
 #define THREAD_STACK_DEFAULT (UINT64_C(2) << 20)
-#define UNLOAD_RUNNING 0xffffu		/* low bits of ld__step_unloads: how many run; above: how many ended */
+#define UNLOAD_RUNNING 0xffffu		/* low bits of ld__step_unloads: how many run; above, but for STEP_ASIDE: what ended */
 #define UNLOAD_ENDED 0x10000u
 #define RECALL_AFTER 4096u		/* walks of a thread before it is worth that memory */
 
@@ -108,7 +108,9 @@ static inline bool has_recalled(const struct step *step)
 static inline void forget_recalled(struct step *step)
 {
 	step->head.recalled = &nothing;
+	atomic_signal_fence(memory_order_seq_cst);
 	step->head.era++;
+	atomic_signal_fence(memory_order_seq_cst);	/* a signal handler may leave before the caller says why */
 }
 
 struct slot {
@@ -208,11 +210,6 @@ uint32_t ld__step_last(const struct step *step, void **ret_pcs, uint32_t capacit
 
 /* ------------------------------------------------------------------ libraries that go away */
 
-static inline uint64_t unloads_now(void)
-{
-	return atomic_load_explicit(&ld__step_unloads, memory_order_seq_cst) & ~STEP_ASIDE;
-}
-
 void ld__step_change_depth(void)
 {
 	atomic_fetch_add(&ld__step_unloads, UNLOAD_ENDED);
@@ -301,7 +298,7 @@ static void slot_write(struct slot *slot, uint64_t old, uint64_t key, uint64_t v
 		return;
 	atomic_store_explicit(&slot->value, value, memory_order_relaxed);
 	atomic_store(&slot->key, key);
-	if (unloads_now() != unloads_before &&
+	if (ld__step_now() != unloads_before &&
 	    atomic_compare_exchange_strong(&slot->key, &key, CLAIMED)) {
 		atomic_store_explicit(&slot->value, 0, memory_order_relaxed);
 		atomic_store_explicit(&slot->key, 0, memory_order_release);
@@ -379,7 +376,7 @@ static __attribute__((noinline, cold)) uint64_t rule_find(uint64_t pc)
 		atomic_store_explicit(&modules_epoch, epoch, memory_order_relaxed);
 		ld__step_forget_unloaded();
 	}
-	before = unloads_now();
+	before = ld__step_now();
 
 	for (uint32_t k = 0; k < RULE_PROBES; k++) {
 		rule = slot_read(slot + k, pc);
@@ -540,7 +537,7 @@ static __attribute__((noinline, cold)) void bounds_find(struct step *step, uint6
 			bounds_set(step, low, high);
 	}
 	if (thread != main_thread && step->high == thread)
-		slot_write(known, atomic_load(&known->key), thread, step->low, unloads_now());
+		slot_write(known, atomic_load(&known->key), thread, step->low, ld__step_now());
 }
 
 /* Is sp on the thread's own stack? A thread that is met on another stack first, or a main stack whose
@@ -896,10 +893,10 @@ static inline uint32_t use_recalled(struct step *step, struct recall_record *r)
 }
 
 /* Another stack than the last one. */
-static __attribute__((noinline)) int64_t capture(struct step *step, const uint64_t *frame, uint32_t depth)
+static __attribute__((noinline)) int64_t capture(struct step *step, const uint64_t *frame, uint64_t now, uint32_t depth)
 {
 	struct recall_key key = { .sp = (uint64_t)(uintptr_t)(frame + 2), .pc = frame[1] };
-	uint64_t at = (uint64_t)(uintptr_t)frame, now = unloads_now();
+	uint64_t at = (uint64_t)(uintptr_t)frame;
 	struct recall_record *known = NULL;
 	int r;
 
@@ -940,40 +937,41 @@ static __attribute__((noinline)) int64_t capture(struct step *step, const uint64
 
 /* Many stacks come one after the other as they did the last time. What could make a record invalid has taken the last
  * one away (see forget_recalled()), as whoever writes it does. */
-int64_t ld__step_other(struct step *step, const void *frame, uint32_t depth)
+int64_t ld__step_other(struct step *step, const void *frame, uint64_t now, uint32_t depth)
 {
 	const struct step_head *head = &step->head;
 	struct recall_record *next;
 
-	if (has_recalled(step) && unloads_now() == head->unloads && depth == head->depth) {
+	if (has_recalled(step) && now == head->unloads && depth == head->depth) {
 		next = head->recalled->next;
 		if (next && recall_is(next, head->era, frame))
 			return use_recalled(step, next);
 	}
-	return capture(step, frame, depth);
+	return capture(step, frame, now, depth);
 }
 
-int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth)
+int64_t ld__step_capture(struct step *step, const void *frame, uint64_t now, uint32_t depth)
 {
-	const struct recall_record *last = depth == step->head.depth ? ld__step_again(step, frame, unloads_now()) : NULL;
+	const struct recall_record *last = depth == step->head.depth ? ld__step_again(step, frame, now) : NULL;
 
-	return last ? last->stack : ld__step_other(step, frame, depth);
+	return last ? last->stack : ld__step_other(step, frame, now, depth);
 }
 
 #else
 
-int64_t ld__step_other(struct step *step, const void *frame, uint32_t depth)
+int64_t ld__step_other(struct step *step, const void *frame, uint64_t now, uint32_t depth)
 {
 	(void)step;
 	(void)frame;
+	(void)now;
 	(void)depth;
 	atomic_fetch_add_explicit(&handed_over[CFI_UNKNOWN], 1, memory_order_relaxed);
 	return -1 - CFI_UNKNOWN;
 }
 
-int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth)
+int64_t ld__step_capture(struct step *step, const void *frame, uint64_t now, uint32_t depth)
 {
-	return ld__step_other(step, frame, depth);
+	return ld__step_other(step, frame, now, depth);
 }
 
 #endif

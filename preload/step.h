@@ -23,7 +23,7 @@ struct step;
 /* What a struct step begins with: the last stack, for hooks that look at it themselves. */
 struct step_head {
 	struct recall_record *recalled;	/* the last capture's, of the present era; one that matches nothing when it walked */
-	uint64_t unloads;		/* ld__step_unloads when that, and the last walk, were made */
+	uint64_t unloads;		/* ld__step_now() when that, and the last walk, were made */
 	uint64_t era;			/* of what recall holds */
 	uint32_t depth;
 };
@@ -42,18 +42,24 @@ int ld__step_init(void);
 struct step *ld__step_new(void);
 void ld__step_reset(struct step *step);
 
+/* What ld__step_unloads says of the stacks that are remembered. */
+static inline uint64_t ld__step_now(void)
+{
+	return atomic_load(&ld__step_unloads) & ~STEP_ASIDE;
+}
+
 /* The stack of the caller of the function whose frame pointer is `frame` (what
  * __builtin_frame_address(0) gives in that function: rbp saved at [0], the return address at [1]).
- * depth: frames to keep, 1..STEP_DEPTH_MAX; deeper stacks are cut and marked so.
+ * now: ld__step_now(). depth: frames to keep, 1..STEP_DEPTH_MAX, read after it; deeper stacks are cut and marked so.
  *
  * Returns the id (0 when the table of stacks is full), or -1 - enum cfi_reason: the whole stack is a matter for
  * libunwind. */
-int64_t ld__step_capture(struct step *step, const void *frame, uint32_t depth);
+int64_t ld__step_capture(struct step *step, const void *frame, uint64_t now, uint32_t depth);
 
 /* Its two parts. The first: is it the last stack again, as it is mostly? NULL when it is another one. Stores nothing.
  * unloads: ld__step_unloads. The depth must be that of the capture before: see ld__step_change_depth(). */
-static inline __attribute__((always_inline)) const struct recall_record *ld__step_again(const struct step *step, const void *frame,
-											 uint64_t unloads)
+static inline __attribute__((always_inline)) const struct recall_record *
+ld__step_again(const struct step *step, const void *frame, uint64_t unloads)
 {
 	const struct step_head *head = (const struct step_head *)(const void *)step;
 	const struct recall_record *last = head->recalled;
@@ -64,9 +70,9 @@ static inline __attribute__((always_inline)) const struct recall_record *ld__ste
 }
 
 /* And the second: another stack. Returns as ld__step_capture(). */
-int64_t ld__step_other(struct step *step, const void *frame, uint32_t depth);
+int64_t ld__step_other(struct step *step, const void *frame, uint64_t now, uint32_t depth);
 
-/* From now on captures are of another depth. Or: hooks shall not look at the last stack themselves (see STEP_ASIDE). */
+/* Captures are of another depth now. Or: hooks shall not look at the last stack themselves (see STEP_ASIDE). */
 void ld__step_change_depth(void);
 void ld__step_stand_aside(bool aside);
 

@@ -2,14 +2,15 @@
  * L2  step_recall.h - stacks that one thread had lately, each found again by one comparison of words.
  *
  *   hash of the innermost frames -> set -> (sp, pc) of the innermost one, 4 keys, one cache line -> record
- *   record    stack id | where above sp a word was loaded, and what it was | ...
+ *   record    stack id | where above the hook's frame a word was loaded, and what it was | ...
  *   split     a hash to which too many stacks came -> where above sp the next return address lies
  *   next      the record that came after this one the last time: loops allocate in one order, again and again
  *
  * A walk is a function of its first state and of the words that it loads (see step.c). So a stack that was
- * walked before is at hand again when its innermost frame has the same sp and pc, and all
- * those words are as they were (rbp, where it matters, was saved by the hook and is one of them): then no rule is looked up, nothing is stepped over and nothing interned. The last
- * stack serves a thread that allocates again and again at one place; this serves one that goes to and fro.
+ * walked before is at hand again when its innermost frame has the same sp and pc, and all those words are as they
+ * were (rbp, where it matters, was saved by the hook and is one of them): then no rule is looked up, nothing is stepped
+ * over and nothing interned. The last stack serves a thread that allocates again and again at one place; this serves one
+ * that goes to and fro.
  *
  * (1) A stack is kept when a walk has found it twice: those that never come back cost one store each, and do
  *     not drive out those that do.

@@ -145,7 +145,7 @@ def with_children(work):
 # -- pairs ---------------------------------------------------------------------
 
 def measure_pairs(quick):
-    rounds = 2 if quick else 5
+    rounds = 2 if quick else 11
     suites = (
         ("pairs", "one malloc(64) + free in a tight loop, stack depth 20", 2000000 if quick else 4000000),
         ("churn", "churn: 100 000 live blocks of 16 to 1024 bytes, 200 stacks, depth 17 to 21", 1000000 if quick else 2000000),
@@ -155,8 +155,8 @@ def measure_pairs(quick):
         HEAPTRACK_LIBRARY, HEAPTRACK_COMMAND, JEMALLOC_PLAIN, JEMALLOC_SAMPLE, JEMALLOC_ALL, TCMALLOC_ALL])
     for kind, title, ops in suites:
         wall, cpu, failed = {}, {}, {}
-        for _ in range(rounds):
-            for configuration in configurations:
+        for order in orders(configurations, rounds):
+            for configuration in order:
                 share, out, start = configuration.share, scratch("bench"), 0
                 if configuration is HEAPTRACK_COMMAND:
                     start = with_children(lambda: configuration.run([program("pairs"), kind, "1"], out))[1]
@@ -179,6 +179,7 @@ def measure_pairs(quick):
                 continue
             RESULTS.setdefault(kind, {})[name] = {
                 "ns": statistics.median(v for v, _ in pairs), "added_ns": statistics.median(v - b for v, b in pairs),
+                "each_added_ns": [v - b for v, b in pairs],
                 "ratio": statistics.median(v / b for v, b in pairs)}
             rows.append((name, spread(wall[name], "%.0f"), spread([v for v, _ in pairs], "%.0f"),
                          spread([v - b for v, b in pairs], "%.0f"), spread([v / b for v, b in pairs])))
@@ -187,12 +188,22 @@ def measure_pairs(quick):
             compare_with_heaptrack(RESULTS[kind], ours)
 
 
+def rounds_apart(mine, theirs):
+    """ (least-most) of the rounds, where both did the work in each."""
+    mine, theirs = mine.get("each_added_ns", ()), theirs.get("each_added_ns", ())
+    if not mine or len(mine) != len(theirs) or min(theirs) <= 0:
+        return ""
+    ratios = [a / b for a, b in zip(mine, theirs)]
+    return " (%.2f-%.2f)" % (min(ratios), max(ratios))
+
+
 def compare_with_heaptrack(results, ours):
     parts = []
     for peer, what in ((HEAPTRACK_LIBRARY, "heaptrack's library adds"), (HEAPTRACK_COMMAND, "heaptrack adds to the program"),
                        (HEAPTRACK_WHOLE, "heaptrack adds as its users run it")):
         if ours.name in results and peer.name in results and results[peer.name]["added_ns"]:
-            parts.append("%.2f of what %s" % (results[ours.name]["added_ns"] / results[peer.name]["added_ns"], what))
+            mine, theirs = results[ours.name], results[peer.name]
+            parts.append("%.2f%s of what %s" % (mine["added_ns"] / theirs["added_ns"], rounds_apart(mine, theirs), what))
     if parts:
         print("  %s adds %s" % (ours.name, ", ".join(parts)))
 

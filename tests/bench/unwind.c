@@ -43,7 +43,7 @@ static NOINLINE void leaf(void)
 
 	switch (method) {
 	case METHOD_RULES:
-		stack = ld__step_capture(step, __builtin_frame_address(0), 64);
+		stack = ld__step_capture(step, __builtin_frame_address(0), ld__step_now(), 64);
 		if (stack < 0) {
 			fprintf(stderr, "a stack was handed over\n");
 			exit(1);

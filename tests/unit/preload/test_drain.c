@@ -356,6 +356,7 @@ TEST(a_table_that_grows_and_shrinks_within_batches_loses_no_block)
 TEST(what_a_fork_interrupted_before_it_was_in_the_table_is_forgotten_in_the_child)
 {
 	set_up();
+	ld__apply_abandon();		/* the next events are gathered */
 	EXPECT(ld__drain_after_fork_child());
 	put(0, 290, EVENT_REALLOC_BEGIN, 0xb000, 0);
 	put(0, 300, STREAM_NODE_MALLOC, 0xb000, 1);
@@ -471,6 +472,7 @@ TEST(nothing_is_undone_once_a_block_came_where_another_lived)
 	pid_t child;
 
 	set_up();
+	ld__apply_abandon();		/* the next events are gathered */
 	child = fork();		/* it holds for a process until its end */
 	if (!child)
 		_exit(in_child_found_by_address());
@@ -481,6 +483,7 @@ TEST(nothing_is_undone_once_a_block_came_where_another_lived)
 TEST(nothing_is_undone_once_an_event_was_lost)
 {
 	set_up();
+	ld__apply_abandon();		/* the next events are gathered */
 	come_and_go_over_another();
 	ld__drain_count_lost(1);
 	put(0, 430, STREAM_NODE_MALLOC, 0x9000, 3);

@@ -87,7 +87,7 @@ static NOINLINE void probe(void)
 	void *fast[STEP_DEPTH_MAX], *slow[300];
 	uint32_t id, n;
 	int truncated, slow_truncated, count, skip;
-	int64_t captured = ld__step_capture(step, __builtin_frame_address(0), depth_limit);
+	int64_t captured = ld__step_capture(step, __builtin_frame_address(0), ld__step_now(), depth_limit);
 
 	last_result = captured < 0 ? (int)-captured : 0;
 	id = (uint32_t)captured;
@@ -420,6 +420,46 @@ TEST(another_depth_is_another_stack)
 	depth_limit = STEP_DEPTH_MAX;
 	EXPECT_U64_EQ(compared, 6000);
 	EXPECT_U64_EQ(differing, 0);
+}
+
+/* As a hook does it: the frame of a function that is called again and again from one place. */
+static NOINLINE bool is_the_last_again(bool capture)
+{
+	const void *frame = __builtin_frame_address(0);
+	bool again = ld__step_again(step, frame, atomic_load(&ld__step_unloads)) != NULL;
+
+	if (capture)
+		last_result = ld__step_capture(step, frame, ld__step_now(), STEP_DEPTH_MAX) < 0;
+	return again;
+}
+
+/* Bit i: the last stack was found again in round i. */
+static NOINLINE uint32_t ask_the_last(void)
+{
+	uint32_t found = 0;
+
+	for (volatile int round = 0; round < 8; round++) {
+		if (round == 2)
+			ld__step_stand_aside(true);
+		if (round == 3)
+			ld__step_stand_aside(false);
+		if (round == 5)
+			ld__step_change_depth();
+		found |= (uint32_t)is_the_last_again(round != 2) << round;
+	}
+	return found;
+}
+
+TEST(the_last_stack_is_not_looked_at_while_hooks_stand_aside_nor_after_the_depth_changed)
+{
+	uint32_t found = 0;
+
+	setup();
+	for (int i = 0; i < 100; i++)
+		found = ask_the_last();
+	/* after the change two walks learn it anew */
+	EXPECT_INT_EQ(found, 0x1b);
+	EXPECT_INT_EQ(last_result, 0);
 }
 
 static void *tree_thread(void *argument)
