@@ -69,6 +69,7 @@ _Static_assert(offsetof(struct ring, events_at) == offsetof(struct ring_file_rin
 _Static_assert(offsetof(struct ring, event_mask) == offsetof(struct ring_file_ring, event_mask), "layout");
 _Static_assert(offsetof(struct ring, head) == offsetof(struct ring_file_ring, head), "layout");
 _Static_assert(offsetof(struct ring, tail) == offsetof(struct ring_file_ring, tail), "layout");
+_Static_assert(offsetof(struct ring, timed_events) == 64 + 14 * 8, "tests/snapshot/test_budget.py reads it");
 
 static inline struct event *ld__ring_events(struct ring *ring)
 {

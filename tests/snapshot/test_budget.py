@@ -8,7 +8,7 @@ from service import *  # noqa: F403
 
 SAMPLED = os.path.join(BUILD, "shim", "shim_sampled")
 DEFAULT = 512 << 10
-TIMED_EVENTS_AT = 64 + 12 * 8
+TIMED_EVENTS_AT = 64 + 14 * 8  # asserted in preload/ring.h
 
 
 def status(pid):
@@ -41,7 +41,7 @@ def run_on(budget, there, seconds=60):
     time.sleep(0.3)
     words = service.ask("rest").split()
     timed, events = timed_events(service.pid)
-    expect(timed * 64 * 8 > events > 0, "budget %s: of %d events one in 64 of the allocations should be timed: %d are" % (budget, events, timed))
+    expect(events >= timed > events / (64 * 8) > 0, "budget %s: of %d events one in 64 of the allocations should be timed: %d are" % (budget, events, timed))
     truth = {"take_small": (int(words[1]), int(words[2])), "take_large": (int(words[4]), int(words[5]))}
     text = leakdiff("status", service.pid).stdout
     expect("stacks         of one block in" in text and "budget         %s of the processor time" % budget in text, "status says so: %s" % text)
