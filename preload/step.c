@@ -208,7 +208,7 @@ uint32_t ld__step_last(const struct step *step, void **ret_pcs, uint32_t capacit
 	return n;
 }
 
-/* ------------------------------------------------------------------ libraries that go away */
+/* ------------------------------------------------------------------ libraries that go away, and what else ends an era */
 
 void ld__step_change_depth(void)
 {
