@@ -8,8 +8,8 @@
  *                   SWITCH_GATE    what it was before, but whoever is held waits first: see gate.h
  *                   0              the kernel wiped the page: this is a fork child, see process.h
  *
- * The word lies alone in a page with MADV_WIPEONFORK, so that even a raw clone(2) is noticed by the
- * one load that every hook makes anyway.
+ * The word lies alone in a page of our own data that boot() replaces by one with MADV_WIPEONFORK, so that even
+ * a raw clone(2) is noticed by the one load that every hook makes anyway.
  *
  * ld__guard is initial-exec thread-local storage: plain data without destructor, reachable with one
  * instruction from the first instruction of a thread to its last, the time after all other
@@ -47,6 +47,7 @@ struct guard {
 	uint32_t quiet;			/* > 0: code of ours that may call anything; forward, say nothing */
 	struct ring *ring;		/* NULL until the first event */
 	struct ring *quick;		/* the same where the short hooks will do, see hooks.c; or NULL */
+	struct ring *quick_full;	/* the same in mode full */
 	uint64_t sample_bytes;		/* lite mode: bytes until the next stack ... */
 	uint32_t sample_lg;		/* ... drawn for this interval, see budget.h; 0 = not yet */
 	uint64_t random;		/* lite mode: state of the generator */
@@ -60,7 +61,8 @@ struct guard {
 #define LD_HOT __attribute__((section("leakdiff_hot")))
 
 extern LD_TLS LD_HIDDEN struct guard ld__guard;
-extern LD_HIDDEN uint32_t *volatile ld__switch;
+#define SWITCH_BYTES 4096u
+extern LD_HIDDEN uint32_t ld__switch[SWITCH_BYTES / sizeof(uint32_t)];
 
 /* For code of ours outside the hooks (the agent's work, the constructor): between the two, nothing
  * of this thread is recorded and every hook forwards. They nest. */

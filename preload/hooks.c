@@ -59,11 +59,13 @@ static __attribute__((noinline)) void *malloc_slowly(size_t bytes)
 	return LD_STANDS(malloc_at(bytes, WHERE));
 }
 
-/* A service that is not recorded pays for three loads and a jump: no frame, no register saved. */
+/* A service that is not recorded pays for five loads and a jump: no frame, no register saved. */
 LD_EXPORT LD_NEAR void *malloc(size_t bytes)
 {
-	if (LIKELY(ld__hook_is_quick(&ld__guard)))
-		return ld__hook_samples() ? malloc_sampled(bytes) : malloc_with_stack(bytes);
+	if (LIKELY(ld__guard.quick_full != NULL))
+		return malloc_with_stack(bytes);
+	if (LIKELY(ld__guard.quick != NULL))
+		return malloc_sampled(bytes);
 	if (LIKELY(ld__hook_is_off()) && ld__real.malloc)
 		return ld__real.malloc(bytes);
 	return malloc_slowly(bytes);
@@ -91,7 +93,7 @@ LD_EXPORT LD_NEAR void free(void *block)
 
 	if (UNLIKELY(!block || ld__pool_has(block)))
 		return;
-	if (LIKELY(ld__hook_is_quick(g) && ld__record_quick_free(g, block)))
+	if (LIKELY(ld__record_quick_free(g, block)))
 		ld__real.free(block);
 	else if (UNLIKELY(ld__hook_is_off()) && ld__real.free)
 		ld__real.free(block);
@@ -120,21 +122,18 @@ static __attribute__((noinline)) void *calloc_at(size_t count, size_t size, cons
 	return block;
 }
 
-static inline void *record_quickly(uint32_t kind, void *block, size_t bytes, const void *frame)
-{
-	if (ld__hook_samples())
-		return ld__record_quick_sample(&ld__guard, kind, block, bytes, frame);
-	return ld__record_quick_alloc(&ld__guard, kind, block, bytes, frame);
-}
-
 LD_EXPORT void *calloc(size_t count, size_t size)
 {
 	void *block;
 
-	if (LIKELY(ld__hook_is_quick(&ld__guard))) {
+	if (LIKELY(ld__guard.quick_full != NULL)) {
 		block = ld__real.calloc(count, size);
 		if (LIKELY(block))
-			block = record_quickly(STREAM_NODE_CALLOC, block, count * size, WHERE);
+			block = ld__record_quick_alloc(&ld__guard, STREAM_NODE_CALLOC, block, count * size, WHERE);
+	} else if (LIKELY(ld__guard.quick != NULL)) {
+		block = ld__real.calloc(count, size);
+		if (LIKELY(block))
+			block = ld__record_quick_sample(&ld__guard, STREAM_NODE_CALLOC, block, count * size, WHERE);
 	} else {
 		block = calloc_at(count, size, WHERE);
 	}

@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -50,7 +51,6 @@
 #include "preload/unwind.h"
 #include "preload/verify.h"
 
-#define PAGE 4096u
 #define LEARNED_MAX 16u
 #define EARLY_MAX 64u
 
@@ -217,17 +217,28 @@ void ld__capture_fail(const char *why)
 
 /* ---- the first call ---- */
 
+/* The page of the switch becomes one that a fork wipes: in one step, so that no thread sees anything in between. Where
+ * that is refused (a page of another size, a filter of system calls), the atfork handler clears the word. */
 static bool make_page(void)
 {
-	long page = ld__sys6(SYS_mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint32_t word = atomic_load(&state);
+	long page;
 
+	if (getauxval(AT_PAGESZ) != SWITCH_BYTES)
+		goto plain;
+	page = ld__sys6(SYS_mmap, 0, SWITCH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (ld__sys_failed(page))
 		return false;
-	/* refused by kernels before 4.14: then the atfork handler clears the word */
-	ld__sys3(SYS_madvise, page, PAGE, MADV_WIPEONFORK);
-	ld__arena_own((void *)page, PAGE);
-	*(uint32_t *)page = atomic_load(&state);
-	ld__switch = (uint32_t *)page;
+	/* refused by kernels before 4.14 */
+	ld__sys3(SYS_madvise, page, SWITCH_BYTES, MADV_WIPEONFORK);
+	*(uint32_t *)page = word;
+	if (ld__sys_failed(ld__sys5(SYS_mremap, page, SWITCH_BYTES, SWITCH_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, ld__switch))) {
+		ld__sys2(SYS_munmap, page, SWITCH_BYTES);
+		goto plain;
+	}
+	return true;
+plain:
+	*ld__switch = word;
 	return true;
 }
 
@@ -320,7 +331,7 @@ static bool revive(void)
 		ld__apply_distrust();
 	forked_drained = false;
 	ld__ring_after_fork_child();
-	ld__guard.ring = ld__guard.quick = NULL;
+	ld__ring_forget();
 	ld__budget_after_fork_child();
 	ld__modules_after_fork_child();
 	ld__allocator_maps_after_fork_child();

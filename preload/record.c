@@ -449,6 +449,10 @@ void *ld__record_other_stack(struct guard *g, uint32_t kind, void *block, size_t
 	struct ring *ring = g->ring;
 	int64_t stack;
 
+	if (UNLIKELY(ring && !ld__ring_has_room(ring, 1 + RING_SLACK))) {
+		g->state = 0;
+		return ld__record_late(g, kind, block, bytes, frame);
+	}
 	/* a child that a signal handler forked a moment ago, and that could not have a ring */
 	if (UNLIKELY(!ring || !ring->step)) {
 		ld__drain_count_lost(1);
@@ -464,7 +468,9 @@ void *ld__record_other_stack(struct guard *g, uint32_t kind, void *block, size_t
 		if (UNLIKELY(stack < 0))
 			stack = stack_without_rules(ring, frame, (int)(-1 - stack));
 	}
-	ld__record_quick_push(g, ring, kind, block, bytes, (uint32_t)stack);
+	ld__ring_push(g, ring, kind, (uint64_t)(uintptr_t)block, bytes, (uint32_t)stack);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	g->state = 0;
 	return block;
 }
 

@@ -122,17 +122,12 @@ static inline void ld__record_free(struct guard *g, enum enter how, const void *
 }
 
 /* Where libc or jemalloc is the allocator, which call no hook from inside, a hook need not say that it is at work
- * while the real function runs, and there is nothing to do after a free. Such a short hook asks this first; the real
- * function is then called before ld__record_quick_alloc(), or after ld__record_quick_free(). */
-static inline bool ld__hook_is_quick(const struct guard *g)
+ * while the real function runs, and there is nothing to do after a free. Such a short hook is for threads with
+ * guard.quick_full or guard.quick; all else it finds out when the real malloc has been called already, so that it
+ * asks once: a signal handler may have done anything meanwhile. */
+static inline bool ld__hook_works(const struct guard *g)
 {
-	return LIKELY(*ld__switch == SWITCH_ON && g->quick && !g->state);
-}
-
-/* Do few blocks have a stack? */
-static inline bool ld__hook_samples(void)
-{
-	return __atomic_load_n(&ld__sample_lg, __ATOMIC_RELAXED) != 0;
+	return LIKELY(*ld__switch == SWITCH_ON && !g->state);
 }
 
 extern LD_HIDDEN uint32_t ld__record_depth;
@@ -142,32 +137,39 @@ extern LD_HIDDEN uint32_t ld__record_depth;
 void *ld__record_late(struct guard *g, uint32_t kind, void *block, size_t bytes, const void *frame);
 void *ld__record_other_stack(struct guard *g, uint32_t kind, void *block, size_t bytes, const void *frame);
 
-static inline __attribute__((always_inline)) void ld__record_quick_push(struct guard *g, struct ring *ring, uint32_t kind,
+/* Returns false when there is no room. No hook of the thread is at work then, either way. */
+static inline __attribute__((always_inline)) bool ld__record_quick_push(struct guard *g, struct ring *ring, uint32_t kind,
 									const void *block, size_t bytes, uint32_t stack)
 {
+	bool room;
+
 	g->state = LD_STATE(PHASE_PUSH);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	ld__ring_write(ring, kind, (uint64_t)(uintptr_t)block, bytes, stack);
+	room = LIKELY(ring->head < ring->quick_limit);
+	if (room)
+		ld__ring_write(ring, kind, (uint64_t)(uintptr_t)block, bytes, stack);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	g->state = 0;
+	return room;
 }
 
 /* With a stack: mode full. Returns the block. */
 static inline __attribute__((always_inline)) void *ld__record_quick_alloc(struct guard *g, uint32_t kind, void *block, size_t bytes,
 									  const void *frame)
 {
-	struct ring *ring = g->quick;
+	struct ring *ring = g->quick_full;
 	const struct recall_record *again;
 
-	/* meanwhile a signal handler may have forked: then this is the child, whose switch is wiped */
-	if (UNLIKELY(!ring || *ld__switch != SWITCH_ON || ring->head >= ring->quick_limit))
+	/* a signal handler may have forked: then this is the child, whose switch is wiped */
+	if (UNLIKELY(!ring || !ld__hook_works(g)))
 		return ld__record_late(g, kind, block, bytes, frame);
 	g->state = LD_STATE(PHASE_RECORD);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	again = ld__step_again(ring->step, frame, atomic_load_explicit(&ld__step_unloads, memory_order_acquire));
 	if (UNLIKELY(VERIFIED || !again))
 		return ld__record_other_stack(g, kind, block, bytes, frame);
-	ld__record_quick_push(g, ring, kind, block, bytes, again->stack);
+	if (UNLIKELY(!ld__record_quick_push(g, ring, kind, block, bytes, again->stack)))
+		return ld__record_late(g, kind, block, bytes, frame);
 	return block;
 }
 
@@ -178,23 +180,22 @@ static inline __attribute__((always_inline)) void *ld__record_quick_sample(struc
 	uint32_t lg = __atomic_load_n(&ld__sample_lg, __ATOMIC_RELAXED);
 	struct ring *ring = g->quick;
 
-	if (UNLIKELY(!ring || *ld__switch != SWITCH_ON || ring->head >= ring->quick_limit ||
-		     g->sample_lg != lg || bytes >> lg || bytes >= g->sample_bytes))
+	if (UNLIKELY(!ring || !ld__hook_works(g) || g->sample_lg != lg || bytes >> lg || bytes >= g->sample_bytes))
 		return ld__record_late(g, kind, block, bytes, frame);
 	g->sample_bytes -= bytes;
-	ld__record_quick_push(g, ring, kind, block, bytes, 0);
+	if (UNLIKELY(!ld__record_quick_push(g, ring, kind, block, bytes, 0))) {
+		g->sample_bytes += bytes;
+		return ld__record_late(g, kind, block, bytes, frame);
+	}
 	return block;
 }
 
-/* Returns false when there is no room: the hook is none of the short ones then. */
+/* Returns false when the hook is none of the short ones, or has no room. */
 static inline __attribute__((always_inline)) bool ld__record_quick_free(struct guard *g, const void *block)
 {
 	struct ring *ring = g->quick;
 
-	if (UNLIKELY(ring->head >= ring->quick_limit))
-		return false;
-	ld__record_quick_push(g, ring, EVENT_FREE, block, 0, 0);
-	return true;
+	return LIKELY(ring && ld__hook_works(g) && ld__record_quick_push(g, ring, EVENT_FREE, block, 0, 0));
 }
 
 /* Both halves of realloc. bytes is what was asked for, block what came (NULL: failed, or freed when

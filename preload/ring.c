@@ -28,6 +28,7 @@
 #include <time.h>
 
 #include "preload/arena.h"
+#include "preload/budget.h"
 #include "preload/clock.h"
 #include "preload/protocol.h"
 #include "preload/stacks.h"
@@ -213,6 +214,13 @@ static struct ring *quick_ring(struct ring *ring)
 	return quick_allowed && ring && ring->step ? ring : NULL;
 }
 
+static void set_ring(struct guard *g, struct ring *ring)
+{
+	g->ring = ring;
+	g->quick = quick_ring(ring);
+	g->quick_full = ld__sample_lg ? NULL : g->quick;
+}
+
 struct ring *ld__ring_acquire(void)
 {
 	struct guard *g = &ld__guard;
@@ -232,22 +240,26 @@ struct ring *ld__ring_acquire(void)
 		ld__step_reset(ring->step);	/* another thread, another stack */
 	ring->owner = (uint64_t)tid << 40;
 	g->tid = tid;
-	g->ring = ring;
-	g->quick = quick_ring(ring);
+	set_ring(g, ring);
 	return ring;
 }
 
 void ld__ring_allow_quick(bool allow)
 {
 	quick_allowed = allow;
-	ld__guard.quick = quick_ring(ld__guard.ring);
+	set_ring(&ld__guard, ld__guard.ring);
+}
+
+void ld__ring_forget(void)
+{
+	set_ring(&ld__guard, NULL);
 }
 
 void ld__ring_retire(void)
 {
 	struct ring *ring = ld__guard.ring;
 
-	ld__guard.ring = ld__guard.quick = NULL;
+	ld__ring_forget();
 	if (ring)
 		atomic_store(&owners[ring->index], RETIRED);
 }

@@ -99,6 +99,9 @@ struct ring *ld__ring_acquire(void);
  * Then the threads that get a ring from now on use them, and the calling one. */
 void ld__ring_allow_quick(bool allow);
 
+/* A fork child's thread has no ring. Its next event gets it one. */
+void ld__ring_forget(void);
+
 /* Leave the calling thread's ring for good: its next event gets it another one. */
 void ld__ring_retire(void);
 

@@ -65,11 +65,12 @@ for name in FORBIDDEN:
 
 # What every hook reads lies in one cache line, what every hook runs side by side. Debug names may be stripped: then nothing is known.
 at = {line.split()[2]: int(line.split()[0], 16) for line in tool("nm", LIBRARY).splitlines() if len(line.split()) == 3}
-read_by_all = ("ld__switch", "ld__sample_lg", "ld__budget_on", "ld__clock_tsc", "ld__clock_alone", "ld__clock_floor",
+read_by_all = ("ld__sample_lg", "ld__budget_on", "ld__clock_tsc", "ld__clock_alone", "ld__clock_floor",
                "ld__step_unloads")
 if "ld__switch" in at:
     lines = {at[name] // 64 for name in read_by_all}
     expect(len(lines) == 1, "%s should lie in one cache line, not in %d" % (", ".join(read_by_all), len(lines)))
+    expect(at["ld__switch"] % 4096 == 0, "ld__switch should begin a page")
     expect(at["ld__real"] % 64 == 0, "ld__real should begin a cache line")
     run_by_all = ("malloc", "malloc_with_stack", "malloc_sampled", "free", "malloc_usable_size")
     span = max(at[name] for name in run_by_all) - min(at[name] for name in run_by_all)

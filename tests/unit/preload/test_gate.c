@@ -10,7 +10,6 @@
 #include "preload/guard.h"
 #include "test.h"
 
-static uint32_t word;
 static _Atomic bool held, passed;
 
 static bool is_held(void)
@@ -37,8 +36,7 @@ static void *pass(void *unused)
 
 static void close_before(uint32_t state, bool hold)
 {
-	word = state;
-	ld__switch = &word;
+	*ld__switch = state;
 	held = hold;
 	passed = false;
 	ld__gate_close(is_held);
@@ -50,23 +48,23 @@ TEST(a_closed_gate_holds_a_thread_until_it_opens)
 	void *behind;
 
 	close_before(SWITCH_ON, true);
-	EXPECT_INT_EQ(word, SWITCH_GATE);
+	EXPECT_INT_EQ(*ld__switch, SWITCH_GATE);
 	pthread_create(&thread, NULL, pass, NULL);
 	usleep(50000);
 	EXPECT(!passed);
 	ld__gate_open();
 	pthread_join(thread, &behind);
 	EXPECT_INT_EQ((intptr_t)behind, SWITCH_ON);
-	EXPECT_INT_EQ(word, SWITCH_ON);
+	EXPECT_INT_EQ(*ld__switch, SWITCH_ON);
 }
 
 TEST(who_is_not_held_passes_a_closed_gate)
 {
 	close_before(SWITCH_WAKE, false);
 	EXPECT_INT_EQ(ld__gate_pass(), SWITCH_WAKE);
-	EXPECT_INT_EQ(word, SWITCH_GATE);
+	EXPECT_INT_EQ(*ld__switch, SWITCH_GATE);
 	ld__gate_open();
-	EXPECT_INT_EQ(word, SWITCH_WAKE);
+	EXPECT_INT_EQ(*ld__switch, SWITCH_WAKE);
 }
 
 TEST(a_gate_that_nobody_opens_holds_for_about_a_second)
@@ -77,24 +75,24 @@ TEST(a_gate_that_nobody_opens_holds_for_about_a_second)
 	EXPECT_INT_EQ(ld__gate_pass(), SWITCH_OFF);
 	EXPECT(now_ns() - begin >= 900000000u);
 	ld__gate_open();
-	EXPECT_INT_EQ(word, SWITCH_OFF);
+	EXPECT_INT_EQ(*ld__switch, SWITCH_OFF);
 }
 
 TEST(a_switch_that_was_thrown_meanwhile_stays_as_it_is)
 {
 	close_before(SWITCH_ON, true);
-	word = SWITCH_OFF;
+	*ld__switch = SWITCH_OFF;
 	EXPECT_INT_EQ(ld__gate_pass(), SWITCH_OFF);
 	ld__gate_open();
-	EXPECT_INT_EQ(word, SWITCH_OFF);
+	EXPECT_INT_EQ(*ld__switch, SWITCH_OFF);
 }
 
 TEST(the_page_of_a_fork_child_is_left_alone)
 {
 	close_before(SWITCH_WIPED, true);
-	EXPECT_INT_EQ(word, SWITCH_WIPED);
+	EXPECT_INT_EQ(*ld__switch, SWITCH_WIPED);
 	ld__gate_open();
-	EXPECT_INT_EQ(word, SWITCH_WIPED);
+	EXPECT_INT_EQ(*ld__switch, SWITCH_WIPED);
 }
 
 TEST_MAIN()
