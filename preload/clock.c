@@ -14,8 +14,7 @@
 #include "preload/sys.h"
 
 uint64_t ld__clock_counter;
-LD_HOT uint32_t ld__clock_alone;
-LD_HOT uint64_t ld__clock_floor = CLOCK_NO_FLOOR;
+LD_HOT uint64_t ld__clock_floor = CLOCK_SHARED | CLOCK_NO_FLOOR;
 #if defined(__x86_64__)
 LD_HOT uint32_t ld__clock_tsc;
 #endif
@@ -59,33 +58,42 @@ void ld__clock_init(void)
 
 void ld__clock_share(bool by_threads)
 {
-	__atomic_store_n(&ld__clock_alone, ld__clock_is_time() && !by_threads, __ATOMIC_SEQ_CST);
+	if (by_threads || !ld__clock_is_time())
+		__atomic_fetch_or(&ld__clock_floor, CLOCK_SHARED, __ATOMIC_SEQ_CST);
+	else
+		__atomic_fetch_and(&ld__clock_floor, ~CLOCK_SHARED, __ATOMIC_SEQ_CST);
 }
 
 /* Unless it is higher already, as it is while nobody keeps it. */
 static void raise_floor(uint64_t now)
 {
-	uint64_t floor = __atomic_load_n(&ld__clock_floor, __ATOMIC_RELAXED);
+	uint64_t word = ld__clock_floor_word();
 
-	while (floor < now &&
-	       !__atomic_compare_exchange_n(&ld__clock_floor, &floor, now, true, __ATOMIC_SEQ_CST,
+	while ((word & ~CLOCK_SHARED) < now &&
+	       !__atomic_compare_exchange_n(&ld__clock_floor, &word, now | (word & CLOCK_SHARED), true, __ATOMIC_SEQ_CST,
 					    __ATOMIC_RELAXED))
 		;
 }
 
 void ld__clock_keep(void)
 {
-	uint64_t none = CLOCK_NO_FLOOR;
+	uint64_t word = ld__clock_floor_word(), now;
 
-	if (ld__clock_is_time() &&
-	    !__atomic_compare_exchange_n(&ld__clock_floor, &none, ld__clock_read(), false,
-					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-		ld__clock_now();
+	if (!ld__clock_is_time())
+		return;
+	now = ld__clock_read();
+	do {
+		if ((word & ~CLOCK_SHARED) != CLOCK_NO_FLOOR) {
+			ld__clock_now();
+			return;
+		}
+	} while (!__atomic_compare_exchange_n(&ld__clock_floor, &word, now | (word & CLOCK_SHARED), true, __ATOMIC_SEQ_CST,
+					      __ATOMIC_RELAXED));
 }
 
 void ld__clock_drop(void)
 {
-	__atomic_store_n(&ld__clock_floor, CLOCK_NO_FLOOR, __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(&ld__clock_floor, CLOCK_NO_FLOOR, __ATOMIC_SEQ_CST);
 }
 
 uint64_t ld__clock_now(void)

@@ -12,11 +12,24 @@ extern LD_HIDDEN uint64_t ld__clock_counter;
 #if defined(__x86_64__)
 extern LD_HIDDEN uint32_t ld__clock_tsc;	/* 1 = use the TSC */
 #endif
-extern LD_HIDDEN uint32_t ld__clock_alone;	/* 1 = it is the TSC, and one thread alone makes events */
-extern LD_HIDDEN uint64_t ld__clock_floor;	/* see ld__clock_keep() in clock.h; CLOCK_NO_FLOOR = nobody keeps it */
-#define CLOCK_NO_FLOOR UINT64_MAX
+
+/* The floor, see ld__clock_keep() in clock.h, with a bit above it: not one thread alone makes events, or it is not the TSC.
+ * So while one does, a hook knows with one comparison that its next clock will do. */
+extern LD_HIDDEN uint64_t ld__clock_floor;
+#define CLOCK_SHARED (1ull << 63)
+#define CLOCK_NO_FLOOR (CLOCK_SHARED - 1)	/* nobody keeps it */
 
 #define CLOCK_READ_EVERY 256u		/* events of a ring */
+
+static inline uint64_t ld__clock_floor_word(void)
+{
+	return __atomic_load_n(&ld__clock_floor, __ATOMIC_RELAXED);
+}
+
+static inline int ld__clock_alone(void)
+{
+	return !(ld__clock_floor_word() & CLOCK_SHARED);
+}
 
 /* Is it the TSC, which goes on without being read? */
 static inline int ld__clock_runs(void)
@@ -45,9 +58,9 @@ static inline uint64_t ld__clock_read(void)
 		/* lfence: RDTSC may otherwise run ahead of the load that gave us the block. The
 		 * stores after it need no fence: they become visible only when it has retired.
 		 * While one thread makes all events its ring alone keeps their order. A second thread
-		 * clears the word before its first event, and loads are not reordered: who has got a
+		 * sets the bit before its first event, and loads are not reordered: who has got a
 		 * block of its has seen the word, too. */
-		if (!__atomic_load_n(&ld__clock_alone, __ATOMIC_RELAXED))
+		if (!ld__clock_alone())
 			__builtin_ia32_lfence();
 		return __builtin_ia32_rdtsc();
 	}
@@ -76,7 +89,7 @@ static inline uint64_t ld__clock_order(uint64_t least, int is_own)
  * told. */
 static inline uint64_t ld__clock_birth(uint64_t least, int is_own, int is_due)
 {
-	uint64_t floor = __atomic_load_n(&ld__clock_floor, __ATOMIC_RELAXED), clock;
+	uint64_t floor = ld__clock_floor_word() & ~CLOCK_SHARED, clock;
 
 	if (__builtin_expect(is_own && !is_due, 1)) {
 		if (__builtin_expect(least >= floor, 1))

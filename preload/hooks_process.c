@@ -120,7 +120,7 @@ static void wait_end(struct ring *ring)
 	if (ring && ring == own)
 		__atomic_store_n(&ring->wait_start, 0, __ATOMIC_RELEASE);
 	if (own)
-		own->clock_due = 0;	/* what comes after a wait is not born before it */
+		ld__ring_set_clock_due(own, 0);	/* what comes after a wait is not born before it */
 }
 
 LD_EXPORT int epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms)

@@ -137,7 +137,7 @@ extern LD_HIDDEN uint32_t ld__record_depth;
 void *ld__record_late(struct guard *g, uint32_t kind, void *block, size_t bytes, const void *frame);
 void *ld__record_other_stack(struct guard *g, uint32_t kind, void *block, size_t bytes, const void *frame);
 
-/* Returns false when there is no room. No hook of the thread is at work then, either way. */
+/* Returns false when there is no room, or the clock to be read. No hook of the thread is at work then, either way. */
 static inline __attribute__((always_inline)) bool ld__record_quick_push(struct guard *g, struct ring *ring, uint32_t kind,
 									const void *block, size_t bytes, uint32_t stack)
 {
@@ -147,7 +147,7 @@ static inline __attribute__((always_inline)) bool ld__record_quick_push(struct g
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	room = LIKELY(ring->head < ring->quick_limit);
 	if (room)
-		ld__ring_write(ring, kind, (uint64_t)(uintptr_t)block, bytes, stack);
+		ld__ring_write(ring, kind, (uint64_t)(uintptr_t)block, bytes, stack, false);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	g->state = 0;
 	return room;
@@ -190,7 +190,7 @@ static inline __attribute__((always_inline)) void *ld__record_quick_sample(struc
 	return block;
 }
 
-/* Returns false when the hook is none of the short ones, or has no room. */
+/* Returns false when the hook is none of the short ones, or as above. */
 static inline __attribute__((always_inline)) bool ld__record_quick_free(struct guard *g, const void *block)
 {
 	struct ring *ring = g->quick;

@@ -43,9 +43,9 @@ struct ring {
 
 	/* written by the owner */
 	_Alignas(64) uint64_t head;	/* events ever published */
-	uint64_t quick_limit;		/* below it there is room for an event and for RING_SLACK more */
+	uint64_t quick_limit;		/* below it there is room for an event and for RING_SLACK more, and no clock to read */
 	uint64_t clock_base;		/* what to add to head for the least clock of the next event: one above the last's */
-	uint64_t clock_due;		/* an allocation from that event on reads the clock */
+	uint64_t clock_due;		/* the first event from that one on reads the clock */
 	uint64_t owner;			/* its tid, where an event's last word has it */
 	struct step *step;		/* the last stack that was stepped by rules; NULL = never */
 	uint32_t own_mask, own_index;	/* event_mask and index, in this line */
@@ -115,7 +115,15 @@ struct ring *ld__ring_of_tid(uint32_t tid);
 static inline void ld__ring_set_limit(struct ring *ring, uint64_t limit)
 {
 	ring->limit = limit;
-	ring->quick_limit = limit - RING_SLACK;
+	limit -= RING_SLACK;
+	ring->quick_limit = limit < ring->clock_due ? limit : ring->clock_due;
+}
+
+/* From which event on does one read the clock? Owner only. */
+static inline void ld__ring_set_clock_due(struct ring *ring, uint64_t due)
+{
+	ring->clock_due = due;
+	ld__ring_set_limit(ring, ring->limit);
 }
 
 /* Is there room for `slots` more events? Looks at tail when the cached limit is reached. */
@@ -160,31 +168,28 @@ static inline int ld__ring_owns(const struct ring *ring, uint64_t addr)
 
 /* The clock of event number `head`, the next one of a ring. */
 static inline __attribute__((always_inline)) uint64_t ld__ring_clock(struct ring *ring, uint64_t head, uint32_t kind,
-								     uint64_t addr)
+								     uint64_t addr, bool is_due)
 {
 	uint64_t least = ring->clock_base + head, clock;
-	int is_due = 0, is_own = 1;
+	int is_own = 1;
 
+	if (__builtin_expect(kind != EVENT_FREE && !is_due && least >= ld__clock_floor_word(), 1))
+		return least;
 	/* the events of a range of memory are ordered by the clock alone */
-	if (__builtin_expect(!__atomic_load_n(&ld__clock_alone, __ATOMIC_RELAXED), 1))
+	if (__builtin_expect(!ld__clock_alone(), 1))
 		is_own = ld__clock_runs() && kind != STREAM_NODE_MAPPING && kind < EVENT_UNMAP && ld__ring_owns(ring, addr);
-	if (kind != EVENT_FREE) {
-		is_due = head >= ring->clock_due;
-		if (__builtin_expect(is_due, 0))
-			ring->clock_due = head + CLOCK_READ_EVERY;
-	}
-	clock = kind == EVENT_FREE ? ld__clock_order(least, is_own) : ld__clock_birth(least, is_own, is_due);
+	clock = kind == EVENT_FREE ? ld__clock_order(least, is_own && !is_due) : ld__clock_birth(least, is_own, is_due);
 	if (__builtin_expect(clock != least, 0))
 		ring->clock_base = clock - head;
 	return clock;
 }
 
-/* Publish one event in the calling thread's own ring, in PHASE_PUSH; the caller has made sure of room. The
- * slot is written before head passes it (pairs with the acquire load of head in drain.c). */
+/* Publish one event in the calling thread's own ring, in PHASE_PUSH; the caller has made sure of room, and knows whether the
+ * clock is due. The slot is written before head passes it (pairs with the acquire load of head in drain.c). */
 static inline __attribute__((always_inline)) void ld__ring_write(struct ring *ring, uint32_t kind, uint64_t addr,
-								 uint64_t bytes, uint32_t stack)
+								 uint64_t bytes, uint32_t stack, bool is_due)
 {
-	uint64_t head = ring->head, clock = ld__ring_clock(ring, head, kind, addr);
+	uint64_t head = ring->head, clock = ld__ring_clock(ring, head, kind, addr, is_due);
 	uint64_t last = ring->owner | (uint64_t)kind << 32 | stack;
 	struct event *event = &ld__ring_events(ring)[head & ring->own_mask];
 
@@ -201,10 +206,14 @@ static inline __attribute__((always_inline)) void ld__ring_push(struct guard *g,
 								uint64_t addr, uint64_t bytes, uint32_t stack)
 {
 	uint64_t state = g->state;
+	bool is_due;
 
 	ld__guard_set_phase(g, PHASE_PUSH);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	ld__ring_write(ring, kind, addr, bytes, stack);
+	is_due = ring->head >= ring->clock_due;
+	if (__builtin_expect(is_due, 0))
+		ld__ring_set_clock_due(ring, ring->head + CLOCK_READ_EVERY);
+	ld__ring_write(ring, kind, addr, bytes, stack, is_due);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	g->state = state;
 }

@@ -65,7 +65,7 @@ for name in FORBIDDEN:
 
 # What every hook reads lies in one cache line, what every hook runs side by side. Debug names may be stripped: then nothing is known.
 at = {line.split()[2]: int(line.split()[0], 16) for line in tool("nm", LIBRARY).splitlines() if len(line.split()) == 3}
-read_by_all = ("ld__sample_lg", "ld__budget_on", "ld__clock_tsc", "ld__clock_alone", "ld__clock_floor",
+read_by_all = ("ld__sample_lg", "ld__budget_on", "ld__clock_tsc", "ld__clock_floor",
                "ld__step_unloads")
 if "ld__switch" in at:
     lines = {at[name] // 64 for name in read_by_all}

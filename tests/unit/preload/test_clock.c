@@ -103,6 +103,14 @@ TEST(births_follow_the_clock_and_never_lie_below_a_time_that_was_told)
 	told = ld__clock_now();
 	EXPECT(told > birth);
 	EXPECT_U64_EQ(ld__clock_floor, CLOCK_NO_FLOOR);
+	ld__clock_share(true);
+	ld__clock_keep();
+	EXPECT(!ld__clock_alone());
+	EXPECT((ld__clock_floor & ~CLOCK_SHARED) > told);
+	ld__clock_drop();
+	EXPECT_U64_EQ(ld__clock_floor, CLOCK_SHARED | CLOCK_NO_FLOOR);
+	ld__clock_share(false);
+	EXPECT_U64_EQ(ld__clock_floor, CLOCK_NO_FLOOR);
 }
 
 TEST(births_of_several_threads_read_the_clock)
