@@ -198,7 +198,7 @@ uint32_t ld__step_last(const struct step *step, void **ret_pcs, uint32_t capacit
 	if (has_recalled(step)) {
 		n = r->frames + 1u < capacity ? r->frames + 1u : capacity;
 		for (uint32_t i = 0; i < n; i++)
-			ret_pcs[i] = (void *)(uintptr_t)(i ? recall_word_at(r, i - 1) : r->pc);
+			ret_pcs[i] = (void *)(uintptr_t)(i ? r->words[i - 1] : r->pc);
 		*ret_truncated = r->end == END_CUT || n < r->frames + 1u;
 		return n;
 	}

@@ -29,6 +29,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define RECALL_BITS 7u
 #define RECALL_SETS (1u << RECALL_BITS)
@@ -44,22 +45,17 @@ typedef uint64_t __attribute__((may_alias)) recall_word;
 
 #define RECALL_FRAME 16u		/* a hook's frame lies so far below the sp of its caller's: rbp, return address */
 
-struct recall_four {
-	uint16_t at[4];			/* in 8 bytes from the hook's frame */
-	uint64_t words[4];
-};
-
 struct recall_record {
 	_Alignas(64) uint64_t frame;	/* of the hook; 0: the record is being written */
 	uint64_t pc;			/* of the innermost frame */
-	const struct recall_four *stop;	/* behind the last of them that has words */
 	uint64_t era;
 	struct recall_record *next;	/* what came after it the last time; NULL = nothing known */
 	uint32_t stack;
-	uint16_t count;			/* of words; the last four are filled up with the first one of all */
+	uint16_t count;			/* of words; filled up to a multiple of four with the first one */
 	uint16_t frames;		/* the innermost not counted */
 	uint8_t end;
-	struct recall_four fours[RECALL_WORDS / 4];	/* return addresses first, innermost first */
+	_Alignas(64) uint16_t at[RECALL_WORDS];		/* in 8 bytes from the hook's frame */
+	uint64_t words[RECALL_WORDS];			/* return addresses first, innermost first */
 };
 
 struct recall_set {
@@ -116,17 +112,50 @@ static inline uint64_t recall_hash(struct recall *recall, uint64_t sp, uint64_t 
 	return hash;
 }
 
-/* Are all words that were loaded then as they were? A branch for each word takes less of the processor than a sum. */
+#ifdef __SSE2__
+/* Not emmintrin.h, which brings stdlib.h and its declaration of malloc. */
+typedef uint64_t recall_pair __attribute__((vector_size(16)));
+typedef double recall_doubles __attribute__((vector_size(16)));
+typedef char recall_bytes __attribute__((vector_size(16)));
+typedef double __attribute__((may_alias)) recall_double;
+
+/* How the words at two places, packed into 32 bits, differ from two others: one load for both places. */
+static inline recall_pair recall_differ(const recall_word *frame, const uint16_t *at, const uint64_t *words)
+{
+	recall_doubles two;
+	uint32_t places;
+
+	memcpy(&places, at, sizeof(places));
+	__asm__("" : "+r"(places));	/* or it is loaded twice, by halves */
+	two = (recall_doubles){ *(const recall_double *)&frame[places & 0xffff], 0 };
+	two = __builtin_ia32_loadhpd(two, (const double *)(const void *)&frame[places >> 16]);
+	return (recall_pair)two ^ *(const recall_pair *)(const void *)words;
+}
+#endif
+
+/* Are all words that were loaded then as they were? This stands between a program's loads that wait for memory and its
+ * next ones, so it takes as few loads and branches as can be: of those the processor keeps count, and when one of the
+ * counts is full it looks ahead no further. */
 static inline bool recall_holds(const struct recall_record *r, const recall_word *frame)
 {
-	const struct recall_four *f = r->fours;
+	uint64_t count = r->count, i = 0;
+#ifdef __SSE2__
+	recall_pair differ = { 0, 0 };
 
 	do {
-		if (frame[f->at[0]] != f->words[0] || frame[f->at[1]] != f->words[1] ||
-		    frame[f->at[2]] != f->words[2] || frame[f->at[3]] != f->words[3])
+		differ |= recall_differ(frame, &r->at[i], &r->words[i]) | recall_differ(frame, &r->at[i + 2], &r->words[i + 2]);
+		i += 4;
+	} while (i < count);
+	return __builtin_ia32_pmovmskb128((recall_bytes)((recall_bytes)differ == (recall_bytes){ 0 })) == 0xffff;
+#else
+	do {
+		if (frame[r->at[i]] != r->words[i] || frame[r->at[i + 1]] != r->words[i + 1] ||
+		    frame[r->at[i + 2]] != r->words[i + 2] || frame[r->at[i + 3]] != r->words[i + 3])
 			return false;
-	} while (++f != r->stop);
+		i += 4;
+	} while (i < count);
 	return true;
+#endif
 }
 
 /* Is this record, which is of the present era, that of the stack of the hook with this frame? */
@@ -217,15 +246,9 @@ static inline bool recall_add(struct recall_record *r, uint64_t frame, uint64_t 
 
 	if (r->count == RECALL_WORDS || distance > UINT16_MAX)
 		return false;
-	r->fours[r->count / 4].at[r->count % 4] = (uint16_t)distance;
-	r->fours[r->count / 4].words[r->count % 4] = word;
-	r->count++;
+	r->at[r->count] = (uint16_t)distance;
+	r->words[r->count++] = word;
 	return true;
-}
-
-static inline uint64_t recall_word_at(const struct recall_record *r, uint32_t i)
-{
-	return r->fours[i / 4].words[i % 4];
 }
 
 static inline void recall_keep(struct recall *recall, const struct recall_key *key, uint64_t era, uint32_t way)
@@ -235,10 +258,9 @@ static inline void recall_keep(struct recall *recall, const struct recall_key *k
 	struct recall_set *set = &recall->sets[at];
 
 	for (uint32_t i = r->count; i % 4; i++) {
-		r->fours[i / 4].at[i % 4] = r->fours[0].at[0];
-		r->fours[i / 4].words[i % 4] = r->fours[0].words[0];
+		r->at[i] = r->at[0];
+		r->words[i] = r->words[0];
 	}
-	r->stop = &r->fours[(r->count + 3u) / 4];
 	r->era = era;
 	r->pc = key->pc;
 	r->next = NULL;
