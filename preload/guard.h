@@ -47,7 +47,6 @@ struct guard {
 	uint32_t quiet;			/* > 0: code of ours that may call anything; forward, say nothing */
 	struct ring *ring;		/* NULL until the first event */
 	struct ring *quick;		/* the same where the short hooks will do, see hooks.c; or NULL */
-	struct ring *quick_full;	/* the same in mode full */
 	uint64_t sample_bytes;		/* lite mode: bytes until the next stack ... */
 	uint32_t sample_lg;		/* ... drawn for this interval, see budget.h; 0 = not yet */
 	uint64_t random;		/* lite mode: state of the generator */

@@ -9,6 +9,7 @@
  * keeps no budget: each instruction in them takes room in the processor from the program's next ones, which
  * wait for memory. */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -59,16 +60,25 @@ static __attribute__((noinline)) void *malloc_slowly(size_t bytes)
 	return LD_STANDS(malloc_at(bytes, WHERE));
 }
 
-/* A service that is not recorded pays for five loads and a jump: no frame, no register saved. */
-LD_EXPORT LD_NEAR void *malloc(size_t bytes)
+static LD_NEAR void *malloc_otherwise(size_t bytes)
 {
-	if (LIKELY(ld__guard.quick_full != NULL))
-		return malloc_with_stack(bytes);
-	if (LIKELY(ld__guard.quick != NULL))
-		return malloc_sampled(bytes);
 	if (LIKELY(ld__hook_is_off()) && ld__real.malloc)
 		return ld__real.malloc(bytes);
 	return malloc_slowly(bytes);
+}
+
+/* Which of the three it is holds for the whole process, so a malloc need not find out. */
+static LD_HOT void *(*_Atomic malloc_way)(size_t bytes) = malloc_otherwise;
+
+/* A service that is not recorded pays for three loads and two jumps: no frame, no register saved. */
+LD_EXPORT LD_NEAR void *malloc(size_t bytes)
+{
+	return atomic_load_explicit(&malloc_way, memory_order_relaxed)(bytes);
+}
+
+void ld__hooks_choose(bool quick, bool samples)
+{
+	atomic_store(&malloc_way, !quick ? malloc_otherwise : samples ? malloc_sampled : malloc_with_stack);
 }
 
 /* recorded before the real call */
@@ -122,18 +132,21 @@ static __attribute__((noinline)) void *calloc_at(size_t count, size_t size, cons
 	return block;
 }
 
+static inline void *record_quickly(uint32_t kind, void *block, size_t bytes, const void *frame)
+{
+	if (__atomic_load_n(&ld__sample_lg, __ATOMIC_RELAXED))
+		return ld__record_quick_sample(&ld__guard, kind, block, bytes, frame);
+	return ld__record_quick_alloc(&ld__guard, kind, block, bytes, frame);
+}
+
 LD_EXPORT void *calloc(size_t count, size_t size)
 {
 	void *block;
 
-	if (LIKELY(ld__guard.quick_full != NULL)) {
+	if (LIKELY(ld__guard.quick != NULL)) {
 		block = ld__real.calloc(count, size);
 		if (LIKELY(block))
-			block = ld__record_quick_alloc(&ld__guard, STREAM_NODE_CALLOC, block, count * size, WHERE);
-	} else if (LIKELY(ld__guard.quick != NULL)) {
-		block = ld__real.calloc(count, size);
-		if (LIKELY(block))
-			block = ld__record_quick_sample(&ld__guard, STREAM_NODE_CALLOC, block, count * size, WHERE);
+			block = record_quickly(STREAM_NODE_CALLOC, block, count * size, WHERE);
 	} else {
 		block = calloc_at(count, size, WHERE);
 	}

@@ -3,6 +3,7 @@
 #ifndef LEAKDIFF_HOOKS_H
 #define LEAKDIFF_HOOKS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define LD_EXPORT __attribute__((visibility("default")))
@@ -17,6 +18,9 @@
 
 /* Our malloc under a name that nobody can stand in front of: does the service really call it? */
 void *ld__hook_malloc(size_t bytes);
+
+/* From now on malloc takes the short way of hooks.c, in mode lite if samples; or not. Until then it does not. */
+void ld__hooks_choose(bool quick, bool samples);
 
 /* Look up the C++ operators that the process has from the start. Constructor only. */
 void ld__operators_resolve(void);

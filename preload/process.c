@@ -61,13 +61,14 @@
 #pragma weak ld__agent_after_fork_child
 #pragma weak ld__agent_snapshot_and_wait
 #pragma weak ld__hook_malloc
+#pragma weak ld__hooks_choose
 #pragma weak ld__operators_resolve
 
 static _Atomic uint32_t state = SWITCH_ON;	/* what the word in the page is when nobody wiped it */
 static atomic_flag booted = ATOMIC_FLAG_INIT;
 static atomic_flag reviving = ATOMIC_FLAG_INIT;
 static _Atomic uint32_t failed, stale, process_id;
-static bool constructed, locked_in, woken;
+static bool constructed, locked_in, woken, short_hooks;
 static bool forked_drained;			/* in a fork child: nothing was in the rings */
 static uint64_t allocator_start, allocator_end;
 
@@ -126,10 +127,24 @@ bool ld__capture_failed(void)
 	return atomic_load(&failed);
 }
 
+static void choose_hooks(void)
+{
+	if (ld__hooks_choose)
+		ld__hooks_choose(short_hooks && atomic_load(&state) == SWITCH_ON, ld__sample_lg != 0);
+}
+
+static void allow_short_hooks(bool allow)
+{
+	short_hooks = allow;
+	ld__ring_allow_quick(allow);
+	choose_hooks();
+}
+
 static void set_state(uint32_t to)
 {
 	atomic_store(&state, to);
 	__atomic_store_n(ld__switch, to, __ATOMIC_SEQ_CST);
+	choose_hooks();
 }
 
 /* What the program's own allocator mapped before it could be told from the program. */
@@ -281,7 +296,7 @@ static bool boot(void)
 	ld__record_set_plain_allocator(plain);
 	ld__modules_refresh();
 	/* from here on what the allocator maps for itself is told from what we map */
-	ld__ring_allow_quick(find_allocator() || plain);
+	allow_short_hooks(find_allocator() || plain);
 	ld__step_init();	/* refused: every stack is walked by libunwind */
 	if (ld__live_init() < 0 || !make_page())
 		ld__capture_fail("no memory for the table of live blocks");
@@ -485,8 +500,7 @@ static void configure(bool jemalloc)
 
 	ld__record_configure(config->depth);
 	ld__budget_configure(config->mode == CONFIG_LITE, config->budget_ppm);
-	if (ld__budget_on)
-		ld__ring_allow_quick(false);	/* the short hooks time no event */
+	allow_short_hooks(short_hooks && !ld__budget_on);	/* they time no event */
 	if (config->budget_ppm && config->mode != CONFIG_LITE)
 		ld__say("LEAKDIFF_BUDGET is of mode lite: mode %s takes what it takes",
 			config->mode == CONFIG_FULL ? "full records every stack and" : "sample leaves sampling to jemalloc and");

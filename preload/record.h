@@ -122,9 +122,8 @@ static inline void ld__record_free(struct guard *g, enum enter how, const void *
 }
 
 /* Where libc or jemalloc is the allocator, which call no hook from inside, a hook need not say that it is at work
- * while the real function runs, and there is nothing to do after a free. Such a short hook is for threads with
- * guard.quick_full or guard.quick; all else it finds out when the real malloc has been called already, so that it
- * asks once: a signal handler may have done anything meanwhile. */
+ * while the real function runs, and there is nothing to do after a free. So all that such a short hook must know it asks
+ * once, after the real malloc: a signal handler may have done anything meanwhile. */
 static inline bool ld__hook_works(const struct guard *g)
 {
 	return LIKELY(*ld__switch == SWITCH_ON && !g->state);
@@ -157,7 +156,7 @@ static inline __attribute__((always_inline)) bool ld__record_quick_push(struct g
 static inline __attribute__((always_inline)) void *ld__record_quick_alloc(struct guard *g, uint32_t kind, void *block, size_t bytes,
 									  const void *frame)
 {
-	struct ring *ring = g->quick_full;
+	struct ring *ring = g->quick;
 	const struct recall_record *again;
 
 	/* a signal handler may have forked: then this is the child, whose switch is wiped */
@@ -165,7 +164,7 @@ static inline __attribute__((always_inline)) void *ld__record_quick_alloc(struct
 		return ld__record_late(g, kind, block, bytes, frame);
 	g->state = LD_STATE(PHASE_RECORD);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	again = ld__step_again(ring->step, frame, atomic_load_explicit(&ld__step_unloads, memory_order_acquire));
+	again = ld__step_again(&ring->last_stack, frame, atomic_load_explicit(&ld__step_unloads, memory_order_acquire));
 	if (UNLIKELY(VERIFIED || !again))
 		return ld__record_other_stack(g, kind, block, bytes, frame);
 	if (UNLIKELY(!ld__record_quick_push(g, ring, kind, block, bytes, again->stack)))

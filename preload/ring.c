@@ -28,7 +28,6 @@
 #include <time.h>
 
 #include "preload/arena.h"
-#include "preload/budget.h"
 #include "preload/clock.h"
 #include "preload/protocol.h"
 #include "preload/stacks.h"
@@ -156,7 +155,6 @@ static struct ring *add_ring(uint32_t owner)
 	uint32_t index;
 	void **pcs = ld__arena_alloc(PCS_MAX * sizeof(*pcs));
 	struct stack_memo *memo = ld__stacks_memo_new();
-	struct step *step = ld__step_new();
 
 	if (!pcs || !memo)
 		return NULL;
@@ -173,7 +171,7 @@ static struct ring *add_ring(uint32_t owner)
 		ring->clock_base = 1;
 		ring->pcs = pcs;
 		ring->memo = memo;
-		ring->step = step;
+		ring->step = ld__step_new(&ring->last_stack);
 		atomic_store(&owners[index], owner);
 		atomic_store_explicit(&rings[index], ring, memory_order_release);
 		atomic_store_explicit(&ring_total, index + 1, memory_order_release);
@@ -218,7 +216,6 @@ static void set_ring(struct guard *g, struct ring *ring)
 {
 	g->ring = ring;
 	g->quick = quick_ring(ring);
-	g->quick_full = ld__sample_lg ? NULL : g->quick;
 }
 
 struct ring *ld__ring_acquire(void)

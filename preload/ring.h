@@ -15,6 +15,7 @@
 #include "clock_inline.h"
 #include "guard.h"
 #include "ring_file.h"
+#include "step.h"
 #include "stream.h"
 
 #define RING_SLACK 32u			/* slots kept for frees met inside a real allocator call */
@@ -31,7 +32,6 @@ struct ring_pending {
 
 struct stack_memo;
 struct python_memo;
-struct step;
 
 /* One ring. The owner writes head and everything in its part; whoever holds the drain lock writes
  * tail and pending. */
@@ -41,27 +41,30 @@ struct ring {
 	uint32_t event_mask;
 	uint32_t index;
 
-	/* written by the owner */
+	/* written by the owner; the first line is all that most events need */
 	_Alignas(64) uint64_t head;	/* events ever published */
 	uint64_t quick_limit;		/* below it there is room for an event and for RING_SLACK more, and no clock to read */
 	uint64_t clock_base;		/* what to add to head for the least clock of the next event: one above the last's */
-	uint64_t clock_due;		/* the first event from that one on reads the clock */
 	uint64_t owner;			/* its tid, where an event's last word has it */
-	struct step *step;		/* the last stack that was stepped by rules; NULL = never */
 	uint32_t own_mask, own_index;	/* event_mask and index, in this line */
+	struct step_head last_stack;	/* of step */
+	struct step *step;		/* the stacks that were stepped by rules; NULL = never */
+	uint64_t clock_due;		/* the first event from that one on reads the clock */
 	uint64_t limit;			/* head may not pass it without looking at tail again */
-	void **pcs;			/* room for one stack, in our arena */
-	struct stack_memo *memo;	/* the last stack that libunwind walked */
-	struct python_memo *python;	/* the last Python stack; made when there is one */
 	uint64_t wait_start;		/* ld__clock_mark() when an epoll_wait began; 0 = none is running */
 	int64_t wait_timeout_ms;
-	uint64_t stack_ticks;		/* with a budget: see budget.h */
-	uint64_t timed_events, timed_ticks;
+	uint64_t timed_events, timed_ticks;	/* with a budget: see budget.h */
 
 	/* written under the drain lock */
 	_Alignas(64) uint64_t tail;	/* events ever drained */
 	uint64_t asked;			/* see ld__live_apply_ring() */
 	struct ring_pending realloc_pending, remap_pending;
+
+	/* by the owner again */
+	_Alignas(64) void **pcs;	/* room for one stack, in our arena */
+	struct stack_memo *memo;	/* the last stack that libunwind walked */
+	struct python_memo *python;	/* the last Python stack; made when there is one */
+	uint64_t stack_ticks;		/* with a budget */
 };
 
 _Static_assert(sizeof(struct ring) <= RING_PAGE, "layout");
@@ -173,10 +176,11 @@ static inline __attribute__((always_inline)) uint64_t ld__ring_clock(struct ring
 	uint64_t least = ring->clock_base + head, clock;
 	int is_own = 1;
 
-	if (__builtin_expect(kind != EVENT_FREE && !is_due && least >= ld__clock_floor_word(), 1))
+	/* one thread alone, whose allocation is above the floor */
+	if (__builtin_expect(!is_due && (kind == EVENT_FREE ? ld__clock_alone() : least >= ld__clock_floor_word()), 1))
 		return least;
 	/* the events of a range of memory are ordered by the clock alone */
-	if (__builtin_expect(!ld__clock_alone(), 1))
+	if (!ld__clock_alone())
 		is_own = ld__clock_runs() && kind != STREAM_NODE_MAPPING && kind < EVENT_UNMAP && ld__ring_owns(ring, addr);
 	clock = kind == EVENT_FREE ? ld__clock_order(least, is_own && !is_due) : ld__clock_birth(least, is_own, is_due);
 	if (__builtin_expect(clock != least, 0))

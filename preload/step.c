@@ -82,7 +82,7 @@ struct entry {
 enum end_kind { END_RULE, END_ZERO, END_CUT };
 
 struct step {
-	struct step_head head;
+	struct step_head *head;
 	uint32_t count;			/* of `last` */
 	uint32_t end;			/* enum end_kind of `last` */
 	uint64_t end_sp;		/* END_ZERO: the word below it was 0 */
@@ -101,15 +101,15 @@ static struct recall_record nothing;	/* what a walk recalls; no frame lies at 0 
 
 static inline bool has_recalled(const struct step *step)
 {
-	return step->head.recalled != &nothing;
+	return step->head->recalled != &nothing;
 }
 
 /* What was recalled up to now holds no longer. */
 static inline void forget_recalled(struct step *step)
 {
-	step->head.recalled = &nothing;
+	step->head->recalled = &nothing;
 	atomic_signal_fence(memory_order_seq_cst);
-	step->head.era++;
+	step->head->era++;
 	atomic_signal_fence(memory_order_seq_cst);	/* a signal handler may leave before the caller says why */
 }
 
@@ -133,12 +133,13 @@ int ld__step_init(void)
 	return rules ? 0 : -ENOMEM;
 }
 
-struct step *ld__step_new(void)
+struct step *ld__step_new(struct step_head *head)
 {
 	struct step *step = ld__arena_alloc(sizeof(*step));
 
 	if (!step)
 		return NULL;
+	step->head = head;
 	forget_recalled(step);
 	step->next = atomic_load(&all_steps);
 	while (!atomic_compare_exchange_weak(&all_steps, &step->next, step))
@@ -192,7 +193,7 @@ void ld__step_counts(struct step_counts *ret_counts)
 
 uint32_t ld__step_last(const struct step *step, void **ret_pcs, uint32_t capacity, int *ret_truncated)
 {
-	const struct recall_record *r = step->head.recalled;
+	const struct recall_record *r = step->head->recalled;
 	uint32_t n = step->count < capacity ? step->count : capacity;
 
 	if (has_recalled(step)) {
@@ -836,11 +837,11 @@ static __attribute__((noinline)) void recall_learn(struct step *step, const stru
 		return;
 	/* where the frame that is not in the hash yet will return to: two frames out, and one for each split */
 	if (step->count > key->levels + 2 &&
-	    recall_divide(step->recall, key, step->head.era, step->last[step->count - 3 - key->levels].sp - 8 - key->sp))
+	    recall_divide(step->recall, key, step->head->era, step->last[step->count - 3 - key->levels].sp - 8 - key->sp))
 		return;
-	r = recall_take(step->recall, key, step->head.era, &way);
+	r = recall_take(step->recall, key, step->head->era, &way);
 	if (recall_fill(step, r, key->sp - RECALL_FRAME, stack))
-		recall_keep(step->recall, key, step->head.era, way);
+		recall_keep(step->recall, key, step->head->era, way);
 }
 
 static __attribute__((noinline, cold)) int64_t hand_over(struct step *step, int reason)
@@ -859,9 +860,9 @@ static __attribute__((noinline)) int64_t capture_by_walk(struct step *step, cons
 	uint32_t stack;
 	int r;
 
-	step->head.recalled = &nothing;
+	step->head->recalled = &nothing;
 	atomic_signal_fence(memory_order_seq_cst);
-	r = walk(step, &w, step->head.depth, &stack);
+	r = walk(step, &w, step->head->depth, &stack);
 	if (r)
 		return hand_over(step, r);
 	recall_learn(step, key, stack);
@@ -876,17 +877,17 @@ static __attribute__((noinline)) int begin_anew(struct step *step, uint64_t now,
 {
 	if (now & UNLOAD_RUNNING)
 		return 1 + CFI_UNLOADING;
-	if (now != step->head.unloads)
+	if (now != step->head->unloads)
 		step->count = 0;
 	forget_recalled(step);
-	step->head.unloads = now;
-	step->head.depth = depth;
+	step->head->unloads = now;
+	step->head->depth = depth;
 	return 0;
 }
 
 static inline uint32_t use_recalled(struct step *step, struct recall_record *r)
 {
-	step->head.recalled = r;
+	step->head->recalled = r;
 	step->stacks++;
 	step->compared += r->frames;
 	return r->stack;
@@ -916,7 +917,7 @@ static __attribute__((noinline)) int64_t capture(struct step *step, const uint64
 	atomic_signal_fence(memory_order_seq_cst);
 	if (depth > STEP_DEPTH_MAX)
 		depth = STEP_DEPTH_MAX;
-	if (__builtin_expect(now != step->head.unloads || depth != step->head.depth, 0)) {
+	if (__builtin_expect(now != step->head->unloads || depth != step->head->depth, 0)) {
 		r = begin_anew(step, now, depth);
 		if (r)
 			return hand_over(step, r);
@@ -924,12 +925,12 @@ static __attribute__((noinline)) int64_t capture(struct step *step, const uint64
 
 	if (__builtin_expect(step->recall != NULL, 1)) {
 		key.hash = recall_hash_of(step, key.sp, key.pc, &key.levels);
-		known = recall_find(step->recall, &key, step->head.era, frame);
+		known = recall_find(step->recall, &key, step->head->era, frame);
 	}
 	if (__builtin_expect(!known, 0))
 		return capture_by_walk(step, frame, &key);
 	if (has_recalled(step))
-		step->head.recalled->next = known;
+		step->head->recalled->next = known;
 	atomic_signal_fence(memory_order_seq_cst);
 	step->busy = 0;
 	return use_recalled(step, known);
@@ -939,7 +940,7 @@ static __attribute__((noinline)) int64_t capture(struct step *step, const uint64
  * one away (see forget_recalled()), as whoever writes it does. */
 int64_t ld__step_other(struct step *step, const void *frame, uint64_t now, uint32_t depth)
 {
-	const struct step_head *head = &step->head;
+	const struct step_head *head = step->head;
 	struct recall_record *next;
 
 	if (has_recalled(step) && now == head->unloads && depth == head->depth) {
@@ -952,7 +953,7 @@ int64_t ld__step_other(struct step *step, const void *frame, uint64_t now, uint3
 
 int64_t ld__step_capture(struct step *step, const void *frame, uint64_t now, uint32_t depth)
 {
-	const struct recall_record *last = depth == step->head.depth ? ld__step_again(step, frame, now) : NULL;
+	const struct recall_record *last = depth == step->head->depth ? ld__step_again(step->head, frame, now) : NULL;
 
 	return last ? last->stack : ld__step_other(step, frame, now, depth);
 }

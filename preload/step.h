@@ -20,7 +20,8 @@
 
 struct step;
 
-/* What a struct step begins with: the last stack, for hooks that look at it themselves. */
+/* The last stack, for hooks that look at it themselves: whoever has a struct step keeps this beside what the hooks read
+ * anyway. */
 struct step_head {
 	struct recall_record *recalled;	/* the last capture's, of the present era; one that matches nothing when it walked */
 	uint64_t unloads;		/* ld__step_now() when that, and the last walk, were made */
@@ -37,9 +38,9 @@ extern LD_HIDDEN _Atomic uint64_t ld__step_unloads;
  * Returns 0 or -ENOMEM. Idempotent; from the main thread, whose stack is known by that. */
 int ld__step_init(void);
 
-/* Memory for one thread's last stack. NULL when refused. Never freed: hand it to the next thread with
- * ld__step_reset(). */
-struct step *ld__step_new(void);
+/* Memory for one thread's last stack. NULL when refused. Never freed, nor may *head be: hand both to the next thread
+ * with ld__step_reset(). */
+struct step *ld__step_new(struct step_head *head);
 void ld__step_reset(struct step *step);
 
 /* What ld__step_unloads says of the stacks that are remembered. */
@@ -59,9 +60,8 @@ int64_t ld__step_capture(struct step *step, const void *frame, uint64_t now, uin
 /* Its two parts. The first: is it the last stack again, as it is mostly? NULL when it is another one. Stores nothing.
  * unloads: ld__step_unloads. The depth must be that of the capture before: see ld__step_change_depth(). */
 static inline __attribute__((always_inline)) const struct recall_record *
-ld__step_again(const struct step *step, const void *frame, uint64_t unloads)
+ld__step_again(const struct step_head *head, const void *frame, uint64_t unloads)
 {
-	const struct step_head *head = (const struct step_head *)(const void *)step;
 	const struct recall_record *last = head->recalled;
 
 	if (unloads == head->unloads && recall_matches(last, frame))

@@ -31,6 +31,7 @@ enum method { METHOD_NONE, METHOD_RULES, METHOD_LIBUNWIND, METHOD_RAW, METHODS }
 
 static enum method method;
 static struct step *step;
+static struct step_head last_stack;
 static struct stack_memo *memo;
 static uint32_t last_id, captured;
 static int (*raw_backtrace)(void **, int);
@@ -158,7 +159,7 @@ int main(int argc, char **argv)
 	raw_backtrace = library ? (int (*)(void **, int))dlsym(library, "unw_backtrace") : NULL;
 	if (!raw_backtrace || ld__unwind_init() < 0 || ld__step_init() < 0)
 		return 77;
-	step = ld__step_new();
+	step = ld__step_new(&last_stack);
 	memo = ld__stacks_memo_new();
 	printf("nanoseconds added per stack\n"
 	       "frames  stacks   rules to id   unw_backtrace   unw_backtrace to id   ratio\n");

@@ -70,6 +70,7 @@ read_by_all = ("ld__sample_lg", "ld__budget_on", "ld__clock_tsc", "ld__clock_flo
 if "ld__switch" in at:
     lines = {at[name] // 64 for name in read_by_all}
     expect(len(lines) == 1, "%s should lie in one cache line, not in %d" % (", ".join(read_by_all), len(lines)))
+    expect(at["malloc_way"] // 64 in lines, "malloc_way should lie there, too")
     expect(at["ld__switch"] % 4096 == 0, "ld__switch should begin a page")
     expect(at["ld__real"] % 64 == 0, "ld__real should begin a cache line")
     run_by_all = ("malloc", "malloc_with_stack", "malloc_sampled", "free", "malloc_usable_size")

@@ -24,6 +24,7 @@
 
 static int (*unw_backtrace)(void **, int);
 static __thread struct step *step;
+static __thread struct step_head last_stack;
 static __thread uint32_t depth_limit = STEP_DEPTH_MAX;
 static __thread uint64_t random_state = 0x9e3779b97f4a7c15;
 static uint64_t compared, differing, handed_over;
@@ -50,7 +51,7 @@ static void setup(void)
 		ld__step_init();
 	}
 	if (!step)
-		step = ld__step_new();
+		step = ld__step_new(&last_stack);
 }
 
 /* Walk the interned stack back and compare it with addresses, innermost first. */
@@ -426,7 +427,7 @@ TEST(another_depth_is_another_stack)
 static NOINLINE bool is_the_last_again(bool capture)
 {
 	const void *frame = __builtin_frame_address(0);
-	bool again = ld__step_again(step, frame, atomic_load(&ld__step_unloads)) != NULL;
+	bool again = ld__step_again(&last_stack, frame, atomic_load(&ld__step_unloads)) != NULL;
 
 	if (capture)
 		last_result = ld__step_capture(step, frame, ld__step_now(), STEP_DEPTH_MAX) < 0;
