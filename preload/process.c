@@ -251,6 +251,7 @@ static bool make_page(void)
 		ld__sys2(SYS_munmap, page, SWITCH_BYTES);
 		goto plain;
 	}
+	ld__arena_own(ld__switch, SWITCH_BYTES);
 	return true;
 plain:
 	*ld__switch = word;

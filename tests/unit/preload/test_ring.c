@@ -147,6 +147,38 @@ TEST(events_of_one_address_are_in_order_whichever_threads_make_them_and_few_read
 		EXPECT(reads_spared > count / 3);
 }
 
+TEST(one_event_in_256_reads_the_clock_and_the_short_hooks_stop_before_it)
+{
+	struct ring *ring;
+	uint32_t read = 0;
+
+	set_up();
+	if (!ld__clock_is_time())
+		return;			/* a counter is read for each event */
+	ring = ld__guard.ring;
+	ld__clock_share(false);
+	ld__clock_keep();
+	for (uint32_t i = 0; i < 1024; i++) {
+		uint64_t base = ring->clock_base;
+		bool due = ring->head >= ring->clock_due;
+
+		if (!ld__ring_has_room(ring, 1 + RING_SLACK))
+			ASSERT(ld__drain_make_room(ring, 1 + RING_SLACK));
+		EXPECT(!due || ring->head >= ring->quick_limit);
+		EXPECT(ring->quick_limit + RING_SLACK <= ring->limit);
+		ld__ring_push(&ld__guard, ring, i / 300 % 2 ? STREAM_NODE_MALLOC : EVENT_FREE, 16 * i + 16, 1, 0);
+		EXPECT_INT_EQ(ring->clock_base != base, due);
+		read += due;
+	}
+	EXPECT(read >= 4 && read <= 5);
+	ld__ring_set_clock_due(ring, 0);
+	EXPECT_U64_EQ(ring->quick_limit, 0);
+	ld__ring_push(&ld__guard, ring, EVENT_FREE, 1, 0, 0);
+	EXPECT(ring->quick_limit >= ring->head);
+	ld__clock_drop();
+	ld__drain();
+}
+
 TEST(full_ring_has_no_room_until_it_is_drained)
 {
 	struct ring *ring;
