@@ -21,7 +21,7 @@ void ld__gate_close(bool (*held)(void))
 	uint32_t word = __atomic_load_n(ld__switch, __ATOMIC_SEQ_CST);
 
 	do {
-		if (word == SWITCH_WIPED || word == SWITCH_COLD || word == SWITCH_GATE)
+		if (word == SWITCH_NONE || word == SWITCH_GATE)
 			return;
 		__atomic_store_n(&is_held, held, __ATOMIC_SEQ_CST);
 		__atomic_store_n(&behind, word, __ATOMIC_SEQ_CST);

@@ -3,5 +3,6 @@
 #include "preload/guard.h"
 
 LD_TLS _Alignas(64) struct guard ld__guard;
-_Alignas(SWITCH_BYTES) uint32_t ld__switch[SWITCH_BYTES / sizeof(uint32_t)] = { SWITCH_COLD };
+_Alignas(SWITCH_BYTES) uint32_t ld__switch[SWITCH_BYTES / sizeof(uint32_t)];
+bool ld__switch_made;
 volatile uint32_t ld__in_snapshot_child;

@@ -3,13 +3,13 @@
  *
  *   *ld__switch     SWITCH_ON      record
  *                   SWITCH_OFF     forward only
- *                   SWITCH_COLD    nothing is set up yet: the first call does it
  *                   SWITCH_WAKE    record, but first start the agent again
  *                   SWITCH_GATE    what it was before, but whoever is held waits first: see gate.h
- *                   0              the kernel wiped the page: this is a fork child, see process.h
+ *                   SWITCH_NONE    nothing is set up yet: the first call does it. Or, once something was:
+ *                                  the kernel wiped the page, this is a fork child, see process.h
  *
- * The word lies alone in a page of our own data that boot() replaces by one with MADV_WIPEONFORK, so that even
- * a raw clone(2) is noticed by the one load that every hook makes anyway.
+ * The word lies alone in a page of .bss with MADV_WIPEONFORK, so that even a raw clone(2) is noticed by the
+ * one load that every hook makes anyway.
  *
  * ld__guard is initial-exec thread-local storage: plain data without destructor, reachable with one
  * instruction from the first instruction of a thread to its last, the time after all other
@@ -21,10 +21,9 @@
 #include <stdint.h>
 
 enum switch_state {
-	SWITCH_WIPED = 0,
+	SWITCH_NONE = 0,
 	SWITCH_ON,
 	SWITCH_OFF,
-	SWITCH_COLD,
 	SWITCH_WAKE,
 	SWITCH_GATE,
 };
@@ -62,6 +61,12 @@ struct guard {
 extern LD_TLS LD_HIDDEN struct guard ld__guard;
 #define SWITCH_BYTES 4096u
 extern LD_HIDDEN uint32_t ld__switch[SWITCH_BYTES / sizeof(uint32_t)];
+extern LD_HIDDEN bool ld__switch_made;	/* it is set up, or was before it was wiped */
+
+static inline bool ld__switch_is_wiped(void)
+{
+	return *ld__switch == SWITCH_NONE && ld__switch_made;
+}
 
 /* For code of ours outside the hooks (the agent's work, the constructor): between the two, nothing
  * of this thread is recorded and every hook forwards. They nest. */

@@ -30,8 +30,7 @@ static bool mirror(void)
 	if (!ld__real.setuid)
 		ld__real_resolve();
 	/* a vfork child changes nobody's rights but its own */
-	ended = *ld__switch != SWITCH_WIPED && *ld__switch != SWITCH_COLD &&
-		ld__process_pid() == ld__sys_getpid() && ld__agent_mirror_rights();
+	ended = *ld__switch != SWITCH_NONE && ld__process_pid() == ld__sys_getpid() && ld__agent_mirror_rights();
 	ld__guard_leave();
 	return ended;
 }

@@ -22,9 +22,9 @@ void ld__jemalloc_stack(void **frames, unsigned *len, unsigned max)
 
 	/* A fork child whose malloc is not ours calls nobody else of us before: its rings are still its
 	 * parent's, and not here. */
-	if (*ld__switch == SWITCH_WIPED)
+	if (ld__switch_is_wiped())
 		ld__process_wake();
-	if (*ld__switch != SWITCH_WIPED && !ld__capture_failed())
+	if (!ld__switch_is_wiped() && !ld__capture_failed())
 		id = ld__record_stack(&ld__guard, WHERE);
 
 	if (!id && max) {		/* in a hook, or no room: the caller of jemalloc's profiler alone */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * L9  process.c - life of the library in the process: first call, constructor, fork, exit.
  *
- *   COLD --first hook call--> ON (events in anonymous rings, stacks of one frame)
+ *   0    --first hook call--> ON (events in anonymous rings, stacks of one frame)
  *        --constructor------> ON (settings, libunwind, ring file, agent) or OFF
  *   0    --first hook call--> what the parent was; new ring file, new agent
  *
@@ -232,30 +232,14 @@ void ld__capture_fail(const char *why)
 
 /* ---- the first call ---- */
 
-/* The page of the switch becomes one that a fork wipes: in one step, so that no thread sees anything in between. Where
- * that is refused (a page of another size, a filter of system calls), the atfork handler clears the word. */
-static bool make_page(void)
+/* No thread sees it wiped in between: that it is made is said when the word says something. */
+static void make_switch(void)
 {
-	uint32_t word = atomic_load(&state);
-	long page;
-
-	if (getauxval(AT_PAGESZ) != SWITCH_BYTES)
-		goto plain;
-	page = ld__sys6(SYS_mmap, 0, SWITCH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (ld__sys_failed(page))
-		return false;
-	/* refused by kernels before 4.14 */
-	ld__sys3(SYS_madvise, page, SWITCH_BYTES, MADV_WIPEONFORK);
-	*(uint32_t *)page = word;
-	if (ld__sys_failed(ld__sys5(SYS_mremap, page, SWITCH_BYTES, SWITCH_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, ld__switch))) {
-		ld__sys2(SYS_munmap, page, SWITCH_BYTES);
-		goto plain;
-	}
-	ld__arena_own(ld__switch, SWITCH_BYTES);
-	return true;
-plain:
-	*ld__switch = word;
-	return true;
+	/* refused by kernels before 4.14: then the atfork handler clears the word */
+	if (getauxval(AT_PAGESZ) == SWITCH_BYTES)
+		ld__sys3(SYS_madvise, ld__switch, SWITCH_BYTES, MADV_WIPEONFORK);
+	__atomic_store_n(ld__switch, atomic_load(&state), __ATOMIC_SEQ_CST);
+	__atomic_store_n(&ld__switch_made, true, __ATOMIC_SEQ_CST);
 }
 
 /* Which object serves malloc, and is it one that maps its memory through the hooked names? Returns true for jemalloc,
@@ -299,7 +283,8 @@ static bool boot(void)
 	/* from here on what the allocator maps for itself is told from what we map */
 	allow_short_hooks(find_allocator() || plain);
 	ld__step_init();	/* refused: every stack is walked by libunwind */
-	if (ld__live_init() < 0 || !make_page())
+	make_switch();
+	if (ld__live_init() < 0)
 		ld__capture_fail("no memory for the table of live blocks");
 	ld__guard_leave();
 	return ld__capture_on();
@@ -369,10 +354,8 @@ static bool wake(void)
 	if (word == SWITCH_GATE)
 		word = ld__gate_pass();
 	switch (word) {
-	case SWITCH_COLD:
-		return boot();
-	case SWITCH_WIPED:
-		return revive();
+	case SWITCH_NONE:
+		return ld__switch_made ? revive() : boot();
 	case SWITCH_WAKE:
 		if (__atomic_compare_exchange_n(ld__switch, &waiting, SWITCH_ON, false,
 						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
@@ -429,7 +412,7 @@ void ld__process_fork(enum process_fork_phase phase)
 		}
 		if (ld__guard.state && !ld__jemalloc_used())
 			ld__drain_count_lost(1);
-		*ld__switch = SWITCH_WIPED;
+		*ld__switch = SWITCH_NONE;
 		break;
 	}
 }
@@ -454,7 +437,7 @@ static void fork_child(void)
 void ld__process_agent_pause(void)
 {
 	/* a vfork child is in its parent's memory, but has no second thread to be rid of */
-	if (ld__agent_stop && constructed && *ld__switch != SWITCH_WIPED && ld__process_pid() == ld__sys_getpid())
+	if (ld__agent_stop && constructed && !ld__switch_is_wiped() && ld__process_pid() == ld__sys_getpid())
 		ld__agent_stop();
 }
 
@@ -531,7 +514,7 @@ __attribute__((constructor)) static void construct(void)
 #ifdef LEAKDIFF_PARTS
 	return;			/* a unit test sets up what it tests */
 #endif
-	if (*ld__switch == SWITCH_COLD)
+	if (!ld__switch_made)
 		boot();
 	ld__guard_enter();
 	ld__config_read();
@@ -563,13 +546,13 @@ out:
  * not act for its parent, and a vfork child that exits is in its parent's memory. */
 static bool is_our_end(void)
 {
-	return constructed && !locked_in && !ld__in_snapshot_child && *ld__switch != SWITCH_WIPED &&
+	return constructed && !locked_in && !ld__in_snapshot_child && !ld__switch_is_wiped() &&
 	       ld__process_pid() == ld__sys_getpid();
 }
 
 void ld__process_lock_in(void)
 {
-	bool is_child = *ld__switch == SWITCH_WIPED;
+	bool is_child = ld__switch_is_wiped();
 
 	/* a vfork child, which is to become another program, is in its parent's memory */
 	if (locked_in || (!is_child && ld__process_pid() != ld__sys_getpid()))

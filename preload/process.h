@@ -24,7 +24,7 @@ void ld__capture_fail(const char *why);
 /* Did that happen? */
 bool ld__capture_failed(void);
 
-/* First call of any hook (SWITCH_COLD), first call in a fork child (SWITCH_WIPED), first call after the
+/* First call of any hook, first call in a fork child (both SWITCH_NONE), first call after the
  * agent stepped aside (SWITCH_WAKE). Returns whether recording is on now. */
 bool ld__process_wake(void);
 

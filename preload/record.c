@@ -114,7 +114,7 @@ static __attribute__((noinline, cold)) struct ring *acquire(void)
 	uint64_t all = UINT64_MAX, signals;
 	struct ring *ring;
 
-	if (*ld__switch == SWITCH_WIPED)
+	if (ld__switch_is_wiped())
 		return NULL;
 	ld__sys4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &signals, sizeof(all));
 	ld__guard_enter();
