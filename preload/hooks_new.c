@@ -108,19 +108,28 @@ void ld__operators_resolve(void)
 #undef X
 }
 
+/* In a fork child that has not found out the ring is its parent's, and not here. */
+static struct ring *ring_here(const struct guard *g)
+{
+	return ld__switch_is_wiped() ? NULL : g->ring;
+}
+
 static uint64_t events_so_far(const struct guard *g)
 {
-	return g->ring ? g->ring->head : 0;
+	struct ring *ring = ring_here(g);
+
+	return ring ? ring->head : 0;
 }
 
 /* jemalloc's operators for aligned types call aligned_alloc by name: that has been recorded. */
 static bool is_recorded(const struct guard *g, uint64_t events_before, const void *block)
 {
+	struct ring *ring = ring_here(g);
 	const struct event *last;
 
-	if (!g->ring || g->ring->head == events_before)
+	if (!ring || ring->head == events_before)
 		return false;
-	last = &ld__ring_events(g->ring)[(g->ring->head - 1) & g->ring->event_mask];
+	last = &ld__ring_events(ring)[(ring->head - 1) & ring->event_mask];
 	return last->addr == (uint64_t)(uintptr_t)block && last->kind < EVENT_FREE;
 }
 

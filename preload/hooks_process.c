@@ -117,6 +117,8 @@ static void wait_end(struct ring *ring)
 {
 	struct ring *own = ld__guard.ring;
 
+	if (ld__switch_is_wiped())	/* in a fork child the rings are its parent's, and not here */
+		return;
 	if (ring && ring == own)
 		__atomic_store_n(&ring->wait_start, 0, __ATOMIC_RELEASE);
 	if (own)

@@ -316,8 +316,10 @@ static bool revive(void)
 {
 	bool quiet;
 
-	if (locked_in)
+	if (locked_in) {
+		ld__ring_forget();
 		*ld__switch = SWITCH_OFF;
+	}
 	if (locked_in || ld__in_snapshot_child || atomic_flag_test_and_set(&reviving))
 		return false;
 	ld__guard_enter();
@@ -409,6 +411,8 @@ void ld__process_fork(enum process_fork_phase phase)
 			ld__ring_in_fork_child();
 			ld__drain_after_fork_child();
 			forked_drained = true;
+		} else {
+			ld__ring_forget();	/* the parent's, which is not here */
 		}
 		if (ld__guard.state && !ld__jemalloc_used())
 			ld__drain_count_lost(1);
@@ -561,6 +565,8 @@ void ld__process_lock_in(void)
 	if (ld__jemalloc_used())
 		ld__jemalloc_set_active(false);
 	/* what a fork child that has recorded nothing inherited is its parent's */
+	if (is_child)
+		ld__ring_forget();
 	if (constructed && !is_child) {
 		if (ld__agent_stop)
 			ld__agent_stop();

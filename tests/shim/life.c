@@ -214,6 +214,31 @@ static void raw_clone(void)
 	}
 }
 
+/* The first that such a child calls is a hook that looks at its thread's ring before all else, which is not there. */
+static void raw_clone_waits(void)
+{
+	void *(*operator_new)(size_t) = (void *(*)(size_t))dlsym(RTLD_DEFAULT, "_Znwm");	/* jemalloc's, if it is there */
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+
+	for (long i = 0; i < number; i++) {
+		struct epoll_event event;
+		pid_t child;
+
+		churn(100);
+		epoll_wait(fd, &event, 1, 1);
+		child = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0);
+		if (!child) {
+			if (operator_new && i % 2)
+				free(operator_new(64));
+			epoll_wait(fd, &event, 1, 1);
+			churn(1000);
+			_exit(0);
+		}
+		wait_for(child);
+	}
+	close(fd);
+}
+
 /* The same with frees that the drain has not seen: in the child nobody will, until it gets those addresses again. */
 static void raw_clone_reuses(void)
 {
@@ -553,7 +578,7 @@ static void install(uint32_t otherwise)
 {
 	static const unsigned known[] = { SYS_brk, SYS_mmap, SYS_munmap, SYS_write, SYS_newfstatat, SYS_exit_group,
 					  SYS_clock_nanosleep, SYS_clone, SYS_wait4, SYS_set_robust_list, SYS_madvise,
-					  SYS_rt_sigprocmask, SYS_unlinkat, SYS_getpid, SYS_tgkill };
+					  SYS_rt_sigprocmask, SYS_unlinkat, SYS_getpid, SYS_tgkill, SYS_epoll_wait };
 	enum { COUNT = sizeof(known) / sizeof(known[0]) };
 	struct sock_filter filter[COUNT + 3] = { BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0) };
 	struct sock_fprog program = { COUNT + 3, filter };
@@ -571,6 +596,8 @@ static void install(uint32_t otherwise)
 
 static void lock_in(void)
 {
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event event;
 	pid_t child;
 
 	churn(1000);
@@ -587,7 +614,9 @@ static void lock_in(void)
 	churn(100000);
 	child = fork();
 	if (!child) {
+		epoll_wait(fd, &event, 1, 1);	/* of a ring that is its parent's */
 		churn(1000);
+		epoll_wait(fd, &event, 1, 1);
 		_exit(0);
 	}
 	wait_for(child);
@@ -652,6 +681,7 @@ static const struct {
 	{ "early", early_blocks }, { "tls", tls_destructors }, { "short", short_threads },
 	{ "small", small_stacks }, { "fork", fork_threaded }, { "inherit", fork_inherits },
 	{ "forks", forks_at_once }, { "clone", raw_clone }, { "reuse", raw_clone_reuses },
+	{ "waits", raw_clone_waits },
 	{ "spawn", spawn_many }, { "exec", exec_self }, { "closeall", close_all }, { "descriptors", descriptors },
 	{ "blocked", signals_blocked }, { "faults", faults }, { "narrow", narrow }, { "storm", signal_storm },
 	{ "jumpout", jump_out }, { "allocator", in_allocator }, { "forkover", fork_over }, { "lockin", lock_in },

@@ -42,6 +42,7 @@ if check(inherit.code == 0 and len(inherit.lines) == 2 and len(idle.lines) == 2,
 
 life("forks", 50, "four threads fork at once", 1)
 life("clone", 30, "forks by the bare system call")
+life("waits", 20, "a child of the bare system call that waits before it allocates")
 if MODE.live_table:
     reuse = run(program("life"), "reuse")
     # 16 others were freed whose addresses do not come again
@@ -76,7 +77,7 @@ life("longjmp", 20000, "longjmp out of deep stacks")
 # which calls no hook from inside either, so that it takes the same short hooks as libc
 if MODE.live_table and os.path.exists(modes.JEMALLOC):
     for what, number, idle, lost in (("short", 2000, 1, 0), ("tls", 200, 1, 0), ("fork", 20, 0, 0), ("forks", 50, 1, 0),
-                                     ("storm", 2000, 0, 200), ("jumpout", 2000, 0, 2000)):
+                                     ("waits", 20, 0, 0), ("storm", 2000, 0, 200), ("jumpout", 2000, 0, 2000)):
         life(what, number, f"on jemalloc: {what}", idle, lost=lost, preload=[modes.JEMALLOC])
 
 shim = os.path.join(BUILD, "shim")
