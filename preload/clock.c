@@ -77,18 +77,17 @@ static void raise_floor(uint64_t now)
 
 void ld__clock_keep(void)
 {
-	uint64_t word = ld__clock_floor_word(), now;
+	uint64_t word = ld__clock_floor_word();
 
 	if (!ld__clock_is_time())
 		return;
-	now = ld__clock_read();
 	do {
 		if ((word & ~CLOCK_SHARED) != CLOCK_NO_FLOOR) {
 			ld__clock_now();
 			return;
 		}
-	} while (!__atomic_compare_exchange_n(&ld__clock_floor, &word, now | (word & CLOCK_SHARED), true, __ATOMIC_SEQ_CST,
-					      __ATOMIC_RELAXED));
+	} while (!__atomic_compare_exchange_n(&ld__clock_floor, &word, ld__clock_read() | (word & CLOCK_SHARED), true,
+					      __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
 }
 
 void ld__clock_drop(void)

@@ -127,8 +127,7 @@ static inline recall_pair recall_differ(const recall_word *frame, const uint16_t
 
 	memcpy(&places, at, sizeof(places));
 	__asm__("" : "+r"(places));	/* or it is loaded twice, by halves */
-	two = (recall_doubles){ *(const recall_double *)&frame[places & 0xffff], 0 };
-	two = __builtin_ia32_loadhpd(two, (const double *)(const void *)&frame[places >> 16]);
+	two = (recall_doubles){ *(const recall_double *)&frame[places & 0xffff], *(const recall_double *)&frame[places >> 16] };
 	return (recall_pair)two ^ *(const recall_pair *)(const void *)words;
 }
 #endif
