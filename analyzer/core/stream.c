@@ -576,9 +576,12 @@ static int check_tables(struct reader *reader)
 			return REFUSE(
 				reader,
 				"Python traceback frame %u has a name or owner that cannot be", i);
-	for (uint32_t i = 0; i < s->pycache_count; i++)
+	for (uint32_t i = 0; i < s->pycache_count; i++) {
 		if (s->pycaches[i].node >= s->node_count)
 			return REFUSE(reader, "Python cache %u is no node", i);
+		if (s->pycaches[i].entries > INT64_MAX)
+			return REFUSE(reader, "Python cache %u has more entries than can be", i);
+	}
 	for (uint32_t i = 0; i < s->arena_count; i++)
 		if (!string_ok(s, s->arenas[i].why))
 			return REFUSE(reader, "the reason of arena %u lies outside the string table", i);

@@ -392,6 +392,15 @@ TEST(a_stack_that_is_its_own_caller_is_refused)
 	refuse_built(&b, -EBADMSG, "parents come first");
 }
 
+TEST(a_cache_of_more_entries_than_can_be_is_refused)
+{
+	struct builder b = { 0 };
+
+	fill(&b);
+	builder_add(&b, STREAM_PYCACHES, (struct stream_pycache){ .node = 0, .entries = (uint64_t)INT64_MAX + 1 });
+	refuse_built(&b, -EBADMSG, "more entries than can be");
+}
+
 TEST(totals_that_disagree_are_refused)
 {
 	struct builder b = { 0 };
