@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What leakdiff costs, against nothing and against others, measured in one interleaved run.
 
-    tests/bench/run.py [--quick] [--json FILE] [PART ...]      parts: pairs pause scan blocks scale objects
+    tests/bench/run.py [--quick] [--json FILE] [PART ...]      parts: pairs churn pause scan blocks scale objects
                                                              symbols start threads memory programs redis tornado
                                                              python
 
@@ -14,6 +14,7 @@ Configurations whose program is not installed are left out, and that is said.
   pairs   added time per malloc+free pair, stack depth 20: tight loop, churn of 100 000 blocks from 200
           stacks, the same in four threads with frees by other threads. Those that take microseconds do a
           share of the work, all others the same
+  churn   the second of these alone (not again where no part is named)
   pause   how long a service stands still for a snapshot, against a bare fork of the same process
   scan    words of memory walked per second by the snapshot child
   blocks  a heap of a million blocks: snapshot, ingest and diff
@@ -144,16 +145,17 @@ def with_children(work):
 
 # -- pairs ---------------------------------------------------------------------
 
-def measure_pairs(quick):
-    rounds = 2 if quick else 11
-    suites = (
-        ("pairs", "one malloc(64) + free in a tight loop, stack depth 20", 2000000 if quick else 4000000),
-        ("churn", "churn: 100 000 live blocks of 16 to 1024 bytes, 200 stacks, depth 17 to 21", 1000000 if quick else 2000000),
-        ("threads", "the same in four threads, one free in four by another thread", 1000000 if quick else 2000000),
-    )
+def measure_pairs(quick, only=None):
+    suites = [suite for suite in (
+        ("pairs", 11, "one malloc(64) + free in a tight loop, stack depth 20", 2000000 if quick else 4000000),
+        # here one round differs most from the next, with a profiler or without
+        ("churn", 31, "churn: 100 000 live blocks of 16 to 1024 bytes, 200 stacks, depth 17 to 21", 1000000 if quick else 2000000),
+        ("threads", 11, "the same in four threads, one free in four by another thread", 1000000 if quick else 2000000),
+    ) if only in (None, suite[0])]
     configurations = usable(with_other([PLAIN, SPIN, OFF, LITE, SHIM]) + [
         HEAPTRACK_LIBRARY, HEAPTRACK_COMMAND, JEMALLOC_PLAIN, JEMALLOC_SAMPLE, JEMALLOC_ALL, TCMALLOC_ALL])
-    for kind, title, ops in suites:
+    for kind, rounds, title, ops in suites:
+        rounds = 2 if quick else rounds
         wall, cpu, failed = {}, {}, {}
         for order in orders(configurations, rounds):
             for configuration in order:
@@ -884,7 +886,11 @@ def machine():
         os.cpu_count(), model, memory, platform.release(), platform.libc_ver()[1], pages, os.getloadavg()[0])
 
 
-PARTS = {"pairs": measure_pairs, "pause": measure_pause, "scan": measure_pause, "blocks": measure_blocks, "scale": measure_scale, "objects": measure_objects,
+def measure_churn(quick):
+    measure_pairs(quick, "churn")
+
+
+PARTS = {"pairs": measure_pairs, "churn": measure_churn, "pause": measure_pause, "scan": measure_pause, "blocks": measure_blocks, "scale": measure_scale, "objects": measure_objects,
          "symbols": measure_symbols, "start": measure_start, "threads": measure_threads, "memory": measure_memory, "programs": measure_programs,
          "redis": measure_redis, "tornado": measure_tornado, "python": measure_python}
 
@@ -902,7 +908,7 @@ def main():
     if unknown:
         parser.error("no such part: %s" % ", ".join(unknown))
     print("machine: %s" % machine())
-    for function in dict.fromkeys(PARTS[part] for part in (words.parts or PARTS)):
+    for function in dict.fromkeys(PARTS[part] for part in (words.parts or (part for part in PARTS if part != "churn"))):
         function(words.quick)
     print("\nload at the end: %.1f" % os.getloadavg()[0])
     if words.json:
