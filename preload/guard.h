@@ -63,9 +63,10 @@ extern LD_TLS LD_HIDDEN struct guard ld__guard;
 extern LD_HIDDEN uint32_t ld__switch[SWITCH_BYTES / sizeof(uint32_t)];
 extern LD_HIDDEN bool ld__switch_made;	/* it is set up, or was before it was wiped */
 
+/* The flag first: it is set last, by another thread or by a signal handler. */
 static inline bool ld__switch_is_wiped(void)
 {
-	return *ld__switch == SWITCH_NONE && ld__switch_made;
+	return __atomic_load_n(&ld__switch_made, __ATOMIC_ACQUIRE) && __atomic_load_n(ld__switch, __ATOMIC_RELAXED) == SWITCH_NONE;
 }
 
 /* For code of ours outside the hooks (the agent's work, the constructor): between the two, nothing

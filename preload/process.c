@@ -357,7 +357,7 @@ static bool wake(void)
 		word = ld__gate_pass();
 	switch (word) {
 	case SWITCH_NONE:
-		return ld__switch_made ? revive() : boot();
+		return ld__switch_is_wiped() ? revive() : boot();
 	case SWITCH_WAKE:
 		if (__atomic_compare_exchange_n(ld__switch, &waiting, SWITCH_ON, false,
 						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
@@ -391,7 +391,8 @@ void ld__process_fork(enum process_fork_phase phase)
 	switch (phase) {
 	case FORK_PREPARE:
 		locked = false;
-		if (!ld__capture_on() && (!ld__jemalloc_used() || atomic_load(&failed)))
+		/* a child that has not found out has no ring to drain */
+		if (ld__switch_is_wiped() || (!ld__capture_on() && (!ld__jemalloc_used() || atomic_load(&failed))))
 			break;
 		ld__guard_enter();
 		ld__drain();
@@ -520,6 +521,8 @@ __attribute__((constructor)) static void construct(void)
 #endif
 	if (!ld__switch_made)
 		boot();
+	else if (ld__switch_is_wiped())	/* another library's constructor forked, and goes on in the child */
+		revive();
 	ld__guard_enter();
 	ld__config_read();
 	jemalloc = choose_jemalloc(malloc_is_ours());
@@ -561,12 +564,12 @@ void ld__process_lock_in(void)
 	/* a vfork child, which is to become another program, is in its parent's memory */
 	if (locked_in || (!is_child && ld__process_pid() != ld__sys_getpid()))
 		return;
-	ld__capture_fail("the program locks itself in with a filter of system calls (seccomp) that ends it for calls of ours");
-	if (ld__jemalloc_used())
-		ld__jemalloc_set_active(false);
 	/* what a fork child that has recorded nothing inherited is its parent's */
 	if (is_child)
 		ld__ring_forget();
+	ld__capture_fail("the program locks itself in with a filter of system calls (seccomp) that ends it for calls of ours");
+	if (ld__jemalloc_used())
+		ld__jemalloc_set_active(false);
 	if (constructed && !is_child) {
 		if (ld__agent_stop)
 			ld__agent_stop();

@@ -239,7 +239,26 @@ static void raw_clone_waits(void)
 	close(fd);
 }
 
-/* The same with frees that the drain has not seen: in the child nobody will, until it gets those addresses again. */
+/* A child forks before it calls any hook. */
+static void fork_twice(void)
+{
+	for (long i = 0; i < number; i++) {
+		pid_t child, grandchild;
+
+		churn(100);
+		child = i % 2 ? fork() : (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0);
+		if (!child) {
+			grandchild = fork();
+			churn(100);
+			if (grandchild)
+				wait_for(grandchild);
+			_exit(0);
+		}
+		wait_for(child);
+	}
+}
+
+/* Such a fork with frees that the drain has not seen: in the child nobody will, until it gets those addresses again. */
 static void raw_clone_reuses(void)
 {
 	void *volatile blocks[30];
@@ -681,7 +700,7 @@ static const struct {
 	{ "early", early_blocks }, { "tls", tls_destructors }, { "short", short_threads },
 	{ "small", small_stacks }, { "fork", fork_threaded }, { "inherit", fork_inherits },
 	{ "forks", forks_at_once }, { "clone", raw_clone }, { "reuse", raw_clone_reuses },
-	{ "waits", raw_clone_waits },
+	{ "waits", raw_clone_waits }, { "twice", fork_twice },
 	{ "spawn", spawn_many }, { "exec", exec_self }, { "closeall", close_all }, { "descriptors", descriptors },
 	{ "blocked", signals_blocked }, { "faults", faults }, { "narrow", narrow }, { "storm", signal_storm },
 	{ "jumpout", jump_out }, { "allocator", in_allocator }, { "forkover", fork_over }, { "lockin", lock_in },

@@ -43,6 +43,7 @@ if check(inherit.code == 0 and len(inherit.lines) == 2 and len(idle.lines) == 2,
 life("forks", 50, "four threads fork at once", 1)
 life("clone", 30, "forks by the bare system call")
 life("waits", 20, "a child of the bare system call that waits before it allocates")
+life("twice", 20, "a child that forks before it allocates")
 if MODE.live_table:
     reuse = run(program("life"), "reuse")
     # 16 others were freed whose addresses do not come again
